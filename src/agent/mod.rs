@@ -1,0 +1,22 @@
+//! Agents: their records, updates, lifecycle, history and events.
+//!
+//! Each file has the functions of one noun over a transaction or a connection, and the [`Store`] methods that
+//! call them through its doors. The row is the truth: nothing here keeps an agent in memory between calls.
+//!
+//! [`Store`]: crate::Store
+
+mod edit;
+mod event;
+mod health;
+mod history;
+mod lifecycle;
+mod record;
+mod update;
+
+pub use edit::AgentEdit;
+pub use event::{AgentEvent, EventKind};
+pub use health::FleetHealth;
+pub use history::{HistoryRow, WindowStatistics};
+pub use lifecycle::Lifecycle;
+pub use record::{Agent, AgentFilter};
+pub use update::{Metrics, UpdateReport};

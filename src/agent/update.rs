@@ -1,0 +1,309 @@
+//! The main job: one governance update, made durable.
+//!
+//! Read, compute and write happen inside one write transaction, so of two updates of one agent the second
+//! always starts from what the first one left.
+
+use rusqlite::{OptionalExtension, named_params};
+use serde::Serialize;
+
+use super::Lifecycle;
+use super::event::{self, EventKind};
+use super::lifecycle::PIONEER_TAG;
+use super::record::AgentId;
+use crate::error::{Error, Result};
+use crate::governance::{self, Decision, LegacyStatus, SamplingParams, State, Update, Verdict};
+use crate::health::{self, Health, HealthStatus};
+use crate::store::column::{Json, Numbers, Parsed, bytes};
+use crate::store::{Settings, Store, TxResult, WriteTx, settings};
+use crate::timestamp::Timestamp;
+
+/// The agent of clients that name none. It gets the tag `pioneer`, so that it can't be deleted.
+const DEFAULT_AGENT: &str = "default_agent";
+const DEFAULT_AGENT_WARNING: &str =
+    "default_agent is shared by every client that names no agent; give each agent an id of its own";
+
+/// What one update did. In JSON it has the fields of v1.0.3's `process_agent_update`.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct UpdateReport {
+    /// The agent.
+    pub agent_id: String,
+    /// The status word of v1.0.3. For health, see [`Metrics::health_status`].
+    pub status: LegacyStatus,
+    /// What to do with the response.
+    pub decision: Decision,
+    /// The agent's state after the update.
+    pub metrics: Metrics,
+    /// How the agent should sample its next response.
+    pub sampling_params: SamplingParams,
+    /// When the update was made.
+    pub timestamp: Timestamp,
+    /// Set for the agent `default_agent`, which clients share by mistake.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub warning: Option<&'static str>,
+}
+
+/// An agent's figures after an update.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Metrics {
+    /// E, 0 to 1.
+    #[serde(rename = "E")]
+    pub energy: f64,
+    /// I, information integrity, 0 to 1.
+    #[serde(rename = "I")]
+    pub integrity: f64,
+    /// S, 0 to 1.
+    #[serde(rename = "S")]
+    pub entropy: f64,
+    /// V, the integrated imbalance of E and I, −1 to 1.
+    #[serde(rename = "V")]
+    pub void_integral: f64,
+    /// Coherence of these parameters with those before, 0 to 1.
+    pub coherence: f64,
+    /// λ₁, the ethical coupling.
+    pub lambda1: f64,
+    /// Risk of the response, 0 to 1.
+    pub risk_score: f64,
+    /// Whether |V| is over its threshold.
+    pub void_active: bool,
+    /// Simulated time since the start or the last reset.
+    pub time: f64,
+    /// Updates since the start or the last reset.
+    pub updates: i64,
+    /// Updates in the agent's lifetime: the `update_no` of this one.
+    pub total_updates: i64,
+    /// How the agent is doing.
+    pub health_status: HealthStatus,
+    /// Why, in words.
+    pub health_message: String,
+}
+
+impl Store {
+    /// Applies one update to an agent, creating the agent if it is new. When this returns `Ok`, the update
+    /// is committed.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::WrongLifecycle`] unless the agent is active, [`Error::InvalidAgentId`],
+    /// [`Error::LockTimeout`], [`Error::DiskFull`]. Whatever the error, nothing was written.
+    pub fn process_update(&self, agent_id: &str, update: &Update) -> Result<UpdateReport> {
+        let id = AgentId::parse(agent_id)?;
+        self.write(|tx| {
+            let settings = settings::read(tx)?;
+            self.follow(&settings);
+            apply(tx, id, update, &settings)
+        })
+    }
+}
+
+/// What an update needs to know of an agent's row.
+struct Before {
+    state: State,
+    risk_score: Option<f64>,
+    void_active: bool,
+    total_updates: i64,
+}
+
+fn apply(tx: &WriteTx<'_>, id: AgentId<'_>, update: &Update, settings: &Settings) -> TxResult<UpdateReport> {
+    let Before { mut state, risk_score, void_active, total_updates } = match load(tx, id)? {
+        Some(before) => before,
+        None => create(tx, id)?,
+    };
+    let thresholds = settings.health_thresholds();
+    let health_before = (state.update_count > 0)
+        .then(|| health::classify(risk_score, state.measured_coherence, void_active, &thresholds));
+
+    let verdict = governance::step(&mut state, update);
+    let health = health::classify(
+        Some(verdict.risk_score),
+        state.measured_coherence,
+        verdict.void_active,
+        &thresholds,
+    );
+    let update_no = total_updates + 1;
+    save_state(tx, id, &state, &verdict, update_no)?;
+    append_history(tx, id, &state, &verdict, &health, update_no)?;
+    let status_before = health_before.map(|before| before.status);
+    if status_before != Some(health.status) {
+        event::record_health(tx, id, status_before, &health)?;
+    }
+    Ok(report(tx.at, id, &state, verdict, health, update_no))
+}
+
+/// The agent's state, if it is known. Refuses one that takes no updates.
+fn load(tx: &WriteTx<'_>, id: AgentId<'_>) -> TxResult<Option<Before>> {
+    let mut statement = tx.prepare_cached(
+        "SELECT lifecycle_status, energy, integrity, entropy, void_integral, coherence, lambda1, pi_integral,
+                elapsed, risk_score, void_active, update_count, total_updates, parameters, recent_void
+         FROM agents
+         WHERE agent_id = :agent_id",
+    )?;
+    let row = statement
+        .query_row(named_params! { ":agent_id": id.as_str() }, |row| {
+            let lifecycle: Lifecycle = row.get::<_, Parsed<_>>("lifecycle_status")?.0;
+            let before = Before {
+                state: State {
+                    energy: row.get("energy")?,
+                    integrity: row.get("integrity")?,
+                    entropy: row.get("entropy")?,
+                    void_integral: row.get("void_integral")?,
+                    measured_coherence: row.get("coherence")?,
+                    lambda1: row.get("lambda1")?,
+                    pi_integral: row.get("pi_integral")?,
+                    elapsed: row.get("elapsed")?,
+                    update_count: row.get("update_count")?,
+                    parameters: row.get::<_, Option<Numbers>>("parameters")?.map(|numbers| {
+                        let mut parameters = numbers.0;
+                        parameters.resize(governance::PARAMETER_COUNT, 0.0);
+                        parameters
+                    }),
+                    recent_void: row.get::<_, Numbers>("recent_void")?.0,
+                },
+                risk_score: row.get("risk_score")?,
+                void_active: row.get("void_active")?,
+                total_updates: row.get("total_updates")?,
+            };
+            Ok((lifecycle, before))
+        })
+        .optional()?;
+    match row {
+        None => Ok(None),
+        Some((Lifecycle::Active, before)) => Ok(Some(before)),
+        Some((status, _)) => {
+            let agent_id = id.as_str().to_owned();
+            Err(Error::WrongLifecycle { agent_id, status, action: "updated" }.into())
+        }
+    }
+}
+
+/// Makes a new agent, active and in its initial state.
+fn create(tx: &WriteTx<'_>, id: AgentId<'_>) -> TxResult<Before> {
+    let state = State::default();
+    let tags: &[&str] = if id.as_str() == DEFAULT_AGENT { &[PIONEER_TAG] } else { &[] };
+    tx.prepare_cached(
+        "INSERT INTO agents (agent_id, created_at, tags) VALUES (:agent_id, :created_at, :tags)",
+    )?
+    .execute(named_params! {
+        ":agent_id": id.as_str(),
+        ":created_at": tx.at.to_string(),
+        ":tags": Json(tags),
+    })?;
+    event::record(tx, id, EventKind::Created, None)?;
+    Ok(Before { state, risk_score: None, void_active: false, total_updates: 0 })
+}
+
+fn save_state(
+    tx: &WriteTx<'_>,
+    id: AgentId<'_>,
+    state: &State,
+    verdict: &Verdict,
+    total_updates: i64,
+) -> TxResult<()> {
+    tx.prepare_cached(
+        "UPDATE agents SET
+           last_update_at = :last_update_at,
+           energy = :energy, integrity = :integrity, entropy = :entropy, void_integral = :void_integral,
+           coherence = :coherence, lambda1 = :lambda1, pi_integral = :pi_integral, elapsed = :elapsed,
+           risk_score = :risk_score, void_active = :void_active,
+           update_count = :update_count, total_updates = :total_updates,
+           last_decision = :last_decision, last_decision_reason = :last_decision_reason,
+           parameters = :parameters, recent_void = :recent_void
+         WHERE agent_id = :agent_id",
+    )?
+    .execute(named_params! {
+        ":agent_id": id.as_str(),
+        ":last_update_at": tx.at.to_string(),
+        ":energy": state.energy,
+        ":integrity": state.integrity,
+        ":entropy": state.entropy,
+        ":void_integral": state.void_integral,
+        ":coherence": state.measured_coherence,
+        ":lambda1": state.lambda1,
+        ":pi_integral": state.pi_integral,
+        ":elapsed": state.elapsed,
+        ":risk_score": verdict.risk_score,
+        ":void_active": verdict.void_active,
+        ":update_count": state.update_count,
+        ":total_updates": total_updates,
+        ":last_decision": verdict.decision.action.as_str(),
+        ":last_decision_reason": verdict.decision.reason,
+        ":parameters": state.parameters.as_deref().map(|p| bytes(without_trailing_zeros(p))),
+        ":recent_void": bytes(&state.recent_void),
+    })?;
+    Ok(())
+}
+
+/// Clients send a handful of numbers and the vector is padded to 128; the padding need not be stored.
+fn without_trailing_zeros(parameters: &[f64]) -> &[f64] {
+    let used = parameters.iter().rposition(|p| *p != 0.0).map_or(0, |last| last + 1);
+    &parameters[..used]
+}
+
+fn append_history(
+    tx: &WriteTx<'_>,
+    id: AgentId<'_>,
+    state: &State,
+    verdict: &Verdict,
+    health: &Health,
+    update_no: i64,
+) -> TxResult<()> {
+    tx.prepare_cached(
+        "INSERT INTO agent_updates (
+           agent_id, update_no, applied_at, energy, integrity, entropy, void_integral, coherence, lambda1,
+           risk_score, void_active, elapsed, decision, decision_reason, health_status
+         ) VALUES (
+           :agent_id, :update_no, :applied_at, :energy, :integrity, :entropy, :void_integral, :coherence,
+           :lambda1, :risk_score, :void_active, :elapsed, :decision, :decision_reason, :health_status
+         )",
+    )?
+    .execute(named_params! {
+        ":agent_id": id.as_str(),
+        ":update_no": update_no,
+        ":applied_at": tx.at.to_string(),
+        ":energy": state.energy,
+        ":integrity": state.integrity,
+        ":entropy": state.entropy,
+        ":void_integral": state.void_integral,
+        ":coherence": state.measured_coherence,
+        ":lambda1": state.lambda1,
+        ":risk_score": verdict.risk_score,
+        ":void_active": verdict.void_active,
+        ":elapsed": state.elapsed,
+        ":decision": verdict.decision.action.as_str(),
+        ":decision_reason": verdict.decision.reason,
+        ":health_status": health.status.as_str(),
+    })?;
+    Ok(())
+}
+
+fn report(
+    at: Timestamp,
+    id: AgentId<'_>,
+    state: &State,
+    verdict: Verdict,
+    health: Health,
+    total_updates: i64,
+) -> UpdateReport {
+    UpdateReport {
+        agent_id: id.as_str().to_owned(),
+        status: verdict.status,
+        decision: verdict.decision,
+        metrics: Metrics {
+            energy: state.energy,
+            integrity: state.integrity,
+            entropy: state.entropy,
+            void_integral: state.void_integral,
+            coherence: state.coherence(),
+            lambda1: state.lambda1,
+            risk_score: verdict.risk_score,
+            void_active: verdict.void_active,
+            time: state.elapsed,
+            updates: state.update_count,
+            total_updates,
+            health_status: health.status,
+            health_message: health.message,
+        },
+        sampling_params: verdict.sampling_params,
+        timestamp: at,
+        warning: (id.as_str() == DEFAULT_AGENT).then_some(DEFAULT_AGENT_WARNING),
+    }
+}

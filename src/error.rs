@@ -1,0 +1,200 @@
+//! The one error type of the crate.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::agent::Lifecycle;
+
+/// `Result` with this crate's [`Error`].
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// What can go wrong, one variant for each thing that a caller can act on.
+///
+/// Every message is a sentence that says what happened and, where it isn't obvious, what to do. Whatever
+/// the error, nothing of the refused operation was written.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// There is no database file and the opener asked not to create one.
+    #[error("there is no database at {}; `govstore update` creates it, or name another with --db", path.display())]
+    NoDatabase {
+        /// Where it was looked for.
+        path: PathBuf,
+    },
+    /// The folder or file of a new database could not be made.
+    #[error("cannot create {}: {source}", path.display())]
+    CannotCreate {
+        /// The folder or file.
+        path: PathBuf,
+        /// The system's reason.
+        source: std::io::Error,
+    },
+    /// The database file could not be opened or set up.
+    #[error("cannot open {}: {source}; check that it is a file which you may read and write, in a folder that you may write", path.display())]
+    CannotOpen {
+        /// The database file.
+        path: PathBuf,
+        /// The reason, from the system or from SQLite.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// The file is no SQLite database.
+    #[error("{} is not a SQLite database; it was left as it is. Name another file with --db, or put a backup in its place", path.display())]
+    NotADatabase {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The file is a SQLite database of another application.
+    #[error("{} belongs to another application (application_id {application_id}); it was left as it is. Name another file with --db", path.display())]
+    ForeignDatabase {
+        /// The file.
+        path: PathBuf,
+        /// Whose it is: `PRAGMA application_id`; 0 says nothing.
+        application_id: i32,
+    },
+    /// A newer govstore wrote the file.
+    #[error("{} has schema version {found}, newer than this build supports ({supported}); upgrade govstore", path.display())]
+    SchemaTooNew {
+        /// The file.
+        path: PathBuf,
+        /// Its `PRAGMA user_version`.
+        found: i32,
+        /// The newest version this build knows.
+        supported: i32,
+    },
+    /// The file system cannot do write-ahead logging.
+    #[error("{} cannot use write-ahead logging (SQLite answers {mode:?}); move it to a local file system", path.display())]
+    WalUnavailable {
+        /// The file.
+        path: PathBuf,
+        /// The journal mode that SQLite fell back to.
+        mode: String,
+    },
+    /// The file is damaged.
+    #[error("{} is damaged ({source}); nothing was changed. Keep a copy of it and of its -wal file, then put a backup in its place", path.display())]
+    Corrupt {
+        /// The file.
+        path: PathBuf,
+        /// SQLite's reason.
+        source: DatabaseError,
+    },
+    /// No room is left on the device.
+    #[error("no room left for {} and its -wal file; the change was not made. Free some space and try again", path.display())]
+    DiskFull {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The file may be read and not written.
+    #[error("{} cannot be written ({source}); check the permissions of the file and its folder", path.display())]
+    ReadOnly {
+        /// The file.
+        path: PathBuf,
+        /// SQLite's reason.
+        source: DatabaseError,
+    },
+    /// Somebody else held the write lock for too long.
+    #[error("the database was locked for {:.1} s by another process; try again, or raise lock_timeout_ms", waited.as_secs_f64())]
+    LockTimeout {
+        /// How long this call waited.
+        waited: Duration,
+    },
+    /// Every connection of this process's pool was in use for too long.
+    #[error("no database connection came free within {:.1} s: {reason}", waited.as_secs_f64())]
+    PoolTimeout {
+        /// How long this call waited.
+        waited: Duration,
+        /// The pool's reason.
+        reason: String,
+    },
+    /// A write was begun by a thread that is inside another one.
+    #[error(
+        "this thread is inside a write of this store already; call the store after the closure has returned"
+    )]
+    NestedWrite,
+    /// The store was opened before a fork and used after it.
+    #[error(
+        "this store was opened by process {opened_by}, the parent of this one; SQLite connections do not survive a fork. Open the store again"
+    )]
+    Forked {
+        /// Who opened it.
+        opened_by: u32,
+    },
+    /// The name cannot be an agent's.
+    #[error("agent id {agent_id:?} {reason}")]
+    InvalidAgentId {
+        /// The name, shortened.
+        agent_id: String,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
+    /// No agent has that name.
+    #[error("there is no agent {agent_id:?}; `govstore agents` lists them")]
+    AgentNotFound {
+        /// The name.
+        agent_id: String,
+    },
+    /// The agent's lifecycle status forbids the operation.
+    #[error("agent {agent_id:?} is {status}: it cannot be {action}{}", hint(*status, action))]
+    WrongLifecycle {
+        /// The agent.
+        agent_id: String,
+        /// Its status.
+        status: Lifecycle,
+        /// What was asked: `updated`, `paused`, ….
+        action: &'static str,
+    },
+    /// The agent is tagged `pioneer` and cannot be deleted.
+    #[error(
+        "agent {agent_id:?} is tagged pioneer and cannot be deleted; archive it, or take the tag away first"
+    )]
+    Protected {
+        /// The agent.
+        agent_id: String,
+    },
+    /// There is no such setting.
+    #[error("there is no setting {key:?}; the settings are {}", crate::store::Settings::KEYS.join(", "))]
+    UnknownSetting {
+        /// The name.
+        key: String,
+    },
+    /// A setting does not take that value.
+    #[error("{key} cannot be {value}: {reason}")]
+    InvalidSetting {
+        /// The setting.
+        key: String,
+        /// The value.
+        value: String,
+        /// The rule it breaks.
+        reason: String,
+    },
+    /// A constraint of the schema refused a value.
+    #[error("the database refused the change: {rule}")]
+    Constraint {
+        /// The constraint's name, which is a sentence.
+        rule: String,
+    },
+    /// A row holds something that this build cannot read.
+    #[error("cannot read {what}: {reason}")]
+    Unreadable {
+        /// Table and column, or file.
+        what: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// Anything else that SQLite reports.
+    #[error(transparent)]
+    Database(#[from] DatabaseError),
+}
+
+/// What SQLite said. Opaque, so that this crate can change how it talks to SQLite.
+#[derive(Debug, thiserror::Error)]
+#[error(transparent)]
+pub struct DatabaseError(pub(crate) rusqlite::Error);
+
+/// What to do about a lifecycle status that is in the way.
+fn hint(status: Lifecycle, action: &str) -> &'static str {
+    match (status, action) {
+        (Lifecycle::Paused | Lifecycle::Archived, "updated") => "; resume it first",
+        (Lifecycle::Deleted, _) => "; deleted agents keep their rows and take no changes",
+        _ => "",
+    }
+}

@@ -1,0 +1,102 @@
+//! One connection: how it is opened and set up, and what its errors mean.
+
+use std::path::Path;
+use std::time::Duration;
+
+use r2d2_sqlite::SqliteConnectionManager;
+use rusqlite::config::DbConfig;
+use rusqlite::ffi;
+use rusqlite::{Connection, ErrorCode, OpenFlags};
+
+use super::options::Durability;
+use super::wait;
+use crate::error::{DatabaseError, Error, Result};
+
+pub(super) type Pool = r2d2::Pool<SqliteConnectionManager>;
+pub(super) type Pooled = r2d2::PooledConnection<SqliteConnectionManager>;
+
+/// Never `SQLITE_OPEN_CREATE`: a file that vanished must not come back empty.
+const FLAGS: OpenFlags = OpenFlags::SQLITE_OPEN_READ_WRITE.union(OpenFlags::SQLITE_OPEN_NO_MUTEX);
+
+const PREPARED_STATEMENTS: usize = 64;
+
+/// The first connection of an open. It may look and not touch: nothing was said about the file yet.
+pub(super) fn open_to_look(path: &Path) -> rusqlite::Result<Connection> {
+    // Closing the last connection checkpoints, which would write into somebody else's database.
+    let mut wal = path.as_os_str().to_owned();
+    wal.push("-wal");
+    let wal_exists = Path::new(&wal).exists();
+    let conn = Connection::open_with_flags(path, FLAGS)?;
+    wait::install(&conn)?;
+    conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, wal_exists)?;
+    Ok(conn)
+}
+
+/// Connections for a process's threads: opened when needed, at most `max` of them.
+pub(super) fn pool(path: &Path, durability: Durability, max: u32) -> Pool {
+    let manager = SqliteConnectionManager::file(path).with_flags(FLAGS).with_init(move |conn| {
+        wait::install(conn)?;
+        configure(conn, durability)
+    });
+    r2d2::Pool::builder()
+        .max_size(max)
+        .min_idle(Some(0))
+        .idle_timeout(None)
+        .max_lifetime(None)
+        .test_on_check_out(false)
+        .error_handler(Box::new(r2d2::NopErrorHandler)) // `get` reports the error
+        .build_unchecked(manager)
+}
+
+/// What every connection has, beside the file's own settings.
+pub(super) fn configure(conn: &Connection, durability: Durability) -> rusqlite::Result<()> {
+    conn.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?; // no PRAGMA can corrupt the file
+    conn.set_db_config(DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false)?; // nor a planted view run code
+    conn.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_FKEY, true)?;
+    conn.set_prepared_statement_cache_capacity(PREPARED_STATEMENTS);
+    conn.pragma_update(None, "synchronous", durability.synchronous())?;
+    conn.pragma_update(None, "temp_store", "MEMORY")?;
+    // The WAL restarts after 1000 pages (SQLite's default) once no reader needs it. Should a long read have
+    // let it grow, the next restart cuts it back to this size.
+    conn.pragma_update(None, "journal_size_limit", 8 << 20)?;
+    Ok(())
+}
+
+/// Turns write-ahead logging on and checks that it is on.
+pub(super) fn enable_wal(conn: &Connection, path: &Path) -> Result<()> {
+    let mode: String = conn
+        .pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get(0))
+        .map_err(|e| explain(e, path, Duration::ZERO))?;
+    if mode == "wal" { Ok(()) } else { Err(Error::WalUnavailable { path: path.to_owned(), mode }) }
+}
+
+/// What a SQLite error means to a caller of ours.
+pub(super) fn explain(error: rusqlite::Error, path: &Path, waited: Duration) -> Error {
+    let path = path.to_owned();
+    let (failure, message) = match &error {
+        rusqlite::Error::SqliteFailure(failure, message) => (failure, message),
+        rusqlite::Error::FromSqlConversionFailure(column, _, reason) => {
+            let what = format!("column {column} of a row in {}", path.display());
+            return Error::Unreadable { what, reason: reason.to_string() };
+        }
+        _ => return Error::Database(DatabaseError(error)),
+    };
+    match failure.code {
+        ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked => Error::LockTimeout { waited },
+        ErrorCode::DiskFull => Error::DiskFull { path },
+        // The -shm file is grown by the page as well, and says so in another way.
+        ErrorCode::SystemIoFailure if failure.extended_code == ffi::SQLITE_IOERR_SHMSIZE => {
+            Error::DiskFull { path }
+        }
+        ErrorCode::ReadOnly => Error::ReadOnly { path, source: DatabaseError(error) },
+        ErrorCode::CannotOpen => Error::CannotOpen { path, source: Box::new(DatabaseError(error)) },
+        ErrorCode::DatabaseCorrupt => Error::Corrupt { path, source: DatabaseError(error) },
+        ErrorCode::NotADatabase => Error::NotADatabase { path },
+        ErrorCode::ConstraintViolation => {
+            let message = message.as_deref().unwrap_or("constraint failed");
+            let rule = message.strip_prefix("CHECK constraint failed: ").unwrap_or(message);
+            Error::Constraint { rule: rule.to_owned() }
+        }
+        _ => Error::Database(DatabaseError(error)),
+    }
+}

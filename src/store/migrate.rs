@@ -1,0 +1,72 @@
+//! The schema: numbered files, applied in order inside one `BEGIN IMMEDIATE`.
+//!
+//! A small function of our own and no crate, since several of those read the version before they take the
+//! lock, and two openers then migrate both.
+
+use std::path::Path;
+use std::time::Duration;
+
+use rusqlite::Connection;
+
+use super::{Fault, TxResult, connection, immediate};
+use crate::error::{Error, Result};
+
+/// "govs": which application a SQLite file belongs to (`PRAGMA application_id`).
+const APPLICATION_ID: i32 = 0x676f_7673;
+
+/// Migration n takes the schema from version n to n + 1.
+const MIGRATIONS: [&str; 1] = [include_str!("../../migrations/0001_agents.sql")];
+
+/// The schema version of this build.
+#[expect(clippy::cast_possible_truncation, clippy::cast_possible_wrap, reason = "a handful of files")]
+pub(super) const SUPPORTED: i32 = MIGRATIONS.len() as i32;
+
+/// Refuses a file that is not ours, or too new. Changes nothing.
+pub(super) fn identify(conn: &Connection, path: &Path) -> Result<()> {
+    version(conn, path).map(drop).map_err(|fault| unwrap(fault, path))
+}
+
+/// Brings the schema to [`SUPPORTED`].
+pub(super) fn migrate(conn: &mut Connection, path: &Path) -> Result<()> {
+    if version(conn, path).map_err(|fault| unwrap(fault, path))? == SUPPORTED {
+        return Ok(()); // no lock for the usual case
+    }
+    immediate(conn, |tx| {
+        let found = version(tx, path)?; // again, now that nobody else can migrate
+        for migration in MIGRATIONS.iter().skip(usize::try_from(found).unwrap_or_default()) {
+            tx.execute_batch(migration)?;
+        }
+        tx.pragma_update(None, "application_id", APPLICATION_ID)?;
+        tx.pragma_update(None, "user_version", SUPPORTED)?;
+        Ok(())
+    })
+    .map_err(|fault| unwrap(fault, path))
+}
+
+/// The schema version of a file that is ours or empty.
+fn version(conn: &Connection, path: &Path) -> TxResult<i32> {
+    let (application_id, found, objects): (i32, i32, i64) = conn.query_row(
+        "SELECT
+           (SELECT application_id FROM pragma_application_id),
+           (SELECT user_version FROM pragma_user_version),
+           (SELECT count(*) FROM sqlite_schema)",
+        [],
+        |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)),
+    )?;
+    let path = || path.to_owned();
+    let empty = application_id == 0 && found == 0 && objects == 0;
+    if application_id != APPLICATION_ID && !empty {
+        return Err(Error::ForeignDatabase { path: path(), application_id }.into());
+    }
+    if found > SUPPORTED {
+        return Err(Error::SchemaTooNew { path: path(), found, supported: SUPPORTED }.into());
+    }
+    Ok(found)
+}
+
+fn unwrap(fault: Fault, path: &Path) -> Error {
+    match fault {
+        Fault::Refused(error) => error,
+        Fault::Sqlite(error) => connection::explain(error, path, Duration::ZERO),
+    }
+}

@@ -1,0 +1,194 @@
+//! The store: one database file, opened, migrated, read, and written through one door.
+//!
+//! [`Store::write`] is the only place that begins a transaction, and it is always `BEGIN IMMEDIATE`: whatever
+//! a decision rests on is read inside the transaction that acts on it. Threads of one process queue in
+//! [`queue`] before one of them polls for SQLite's lock in [`wait`]. Functions over a transaction live with
+//! their subject, in `agent` and `process`; this module knows nothing of them.
+
+pub(crate) mod column;
+mod connection;
+mod migrate;
+mod options;
+mod queue;
+pub(crate) mod settings;
+mod wait;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use rusqlite::{Connection, Transaction, TransactionBehavior};
+
+pub use options::{Durability, StoreOptions};
+pub use settings::{LimitPolicy, Settings};
+
+use crate::error::{Error, Result};
+use crate::timestamp::Timestamp;
+
+/// A governance database that this process has open.
+///
+/// Cloning is cheap, and clones share their connections. Every method may be called from any thread; all of
+/// them block, so async code wraps them in `spawn_blocking`.
+///
+/// ```
+/// # let dir = tempfile::tempdir()?;
+/// # let path = dir.path().join("governance.db");
+/// use govstore::{Store, Update};
+///
+/// let store = Store::open(&path)?;
+/// let report = store.process_update("writer", &Update::default())?;
+/// assert_eq!(report.metrics.updates, 1);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone)]
+pub struct Store {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    path: PathBuf,
+    pool: connection::Pool,
+    queue: queue::WriteQueue,
+    /// What the opener asked for; else the settings row decides.
+    lock_timeout: Option<Duration>,
+    /// `lock_timeout_ms` as last read from the settings row.
+    lock_timeout_ms: AtomicU64,
+    opened_by: u32,
+}
+
+impl Store {
+    /// Opens the database at `path`, creating it if there is none, with [`StoreOptions::default`].
+    ///
+    /// # Errors
+    ///
+    /// As [`StoreOptions::open`].
+    pub fn open(path: impl AsRef<Path>) -> Result<Self> {
+        Self::options().open(path)
+    }
+
+    /// How to open a database: durability, patience, number of connections.
+    #[must_use]
+    pub fn options() -> StoreOptions {
+        StoreOptions::default()
+    }
+
+    /// The database file.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.shared.path
+    }
+
+    /// The schema version of the open database, `PRAGMA user_version`.
+    #[must_use]
+    pub const fn schema_version(&self) -> i32 {
+        migrate::SUPPORTED // opening migrates, or refuses
+    }
+
+    /// Reads with `body`. One statement sees one snapshot.
+    pub(crate) fn read<T>(&self, body: impl FnOnce(&Connection) -> TxResult<T>) -> Result<T> {
+        let wait = wait::Deadline::within(self.lock_timeout());
+        let conn = self.checkout(&wait)?;
+        let _polling = wait.enter();
+        body(&conn).map_err(|fault| self.explain(fault, &wait))
+    }
+
+    /// Writes with `body` inside one `BEGIN IMMEDIATE` transaction, the only one there is.
+    ///
+    /// Waits in the process's queue, then for SQLite's write lock, for [`Self::lock_timeout`] together. An
+    /// error or a panic in `body` rolls back.
+    pub(crate) fn write<T>(&self, body: impl FnOnce(&WriteTx<'_>) -> TxResult<T>) -> Result<T> {
+        let wait = wait::Deadline::within(self.lock_timeout());
+        self.refuse_after_fork()?;
+        let _turn = self.shared.queue.enter(&wait)?;
+        let mut conn = self.checkout(&wait)?;
+        let _polling = wait.enter();
+        immediate(&mut conn, body).map_err(|fault| self.explain(fault, &wait))
+    }
+
+    /// How long a call waits for a lock: as the opener asked, else as the settings row says.
+    fn lock_timeout(&self) -> Duration {
+        self.shared
+            .lock_timeout
+            .unwrap_or_else(|| Duration::from_millis(self.shared.lock_timeout_ms.load(Ordering::Relaxed)))
+    }
+
+    /// Takes note of settings that were just read, so that a changed timeout holds from the next call on.
+    pub(crate) fn follow(&self, settings: &Settings) {
+        self.shared.lock_timeout_ms.store(settings.lock_timeout_ms, Ordering::Relaxed);
+    }
+
+    fn checkout(&self, wait: &wait::Deadline) -> Result<connection::Pooled> {
+        self.refuse_after_fork()?;
+        // r2d2 wants a moment even when nothing is to be waited for: it opens connections on a thread.
+        let patience = wait.remaining().max(Duration::from_millis(100));
+        self.shared
+            .pool
+            .get_timeout(patience)
+            .map_err(|e| Error::PoolTimeout { waited: wait.waited(), reason: e.to_string() })
+    }
+
+    fn refuse_after_fork(&self) -> Result<()> {
+        let opened_by = self.shared.opened_by;
+        if std::process::id() == opened_by { Ok(()) } else { Err(Error::Forked { opened_by }) }
+    }
+
+    /// Turns a fault into the error that tells a caller what to do.
+    fn explain(&self, fault: Fault, wait: &wait::Deadline) -> Error {
+        match fault {
+            Fault::Refused(error) => error,
+            Fault::Sqlite(error) => connection::explain(error, &self.shared.path, wait.waited()),
+        }
+    }
+}
+
+impl std::fmt::Debug for Store {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Store").field("path", &self.shared.path).finish_non_exhaustive()
+    }
+}
+
+/// The write door itself: `BEGIN IMMEDIATE`, `body`, `COMMIT`.
+fn immediate<T>(conn: &mut Connection, body: impl FnOnce(&WriteTx<'_>) -> TxResult<T>) -> TxResult<T> {
+    let sql = conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let tx = WriteTx { sql, at: Timestamp::now() };
+    let value = body(&tx)?; // an error drops `tx`, which rolls back
+    tx.sql.commit()?;
+    Ok(value)
+}
+
+/// A write transaction: what [`Store::write`] hands to its body.
+pub(crate) struct WriteTx<'c> {
+    sql: Transaction<'c>,
+    /// When the transaction got the lock: the time of everything it writes.
+    pub at: Timestamp,
+}
+
+impl std::ops::Deref for WriteTx<'_> {
+    type Target = Connection;
+
+    fn deref(&self) -> &Connection {
+        &self.sql
+    }
+}
+
+/// Why the body of a read or a write gave up. The door knows path and wait, and makes an [`Error`] of it.
+#[derive(Debug)]
+pub(crate) enum Fault {
+    Refused(Error),
+    Sqlite(rusqlite::Error),
+}
+
+pub(crate) type TxResult<T> = std::result::Result<T, Fault>;
+
+impl From<rusqlite::Error> for Fault {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Sqlite(error)
+    }
+}
+
+impl From<Error> for Fault {
+    fn from(error: Error) -> Self {
+        Self::Refused(error)
+    }
+}

@@ -1,0 +1,96 @@
+//! Points in time as the database writes them.
+
+use std::fmt;
+use std::str::FromStr;
+
+use chrono::{DateTime, NaiveDateTime, SubsecRound, Utc};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+/// A point in time: UTC, milliseconds, written with a fixed width so that it sorts as text.
+///
+/// ```
+/// let at: govstore::Timestamp = "2025-11-19T20:41:09.824Z".parse()?;
+/// assert_eq!(at.to_string(), "2025-11-19T20:41:09.824Z");
+/// # Ok::<(), govstore::ParseTimestampError>(())
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Timestamp(DateTime<Utc>);
+
+/// A text that is no point in time.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("{text:?} is not a time like 2025-11-19T20:41:09.824Z")]
+pub struct ParseTimestampError {
+    text: String,
+}
+
+impl Timestamp {
+    /// The present, cut to milliseconds.
+    #[must_use]
+    pub fn now() -> Self {
+        Self::from(Utc::now())
+    }
+
+    /// Parses a time that names no zone, and takes it as UTC. The v1.0.3 files have such times.
+    pub fn parse_without_zone(text: &str) -> Result<Self, ParseTimestampError> {
+        NaiveDateTime::parse_from_str(text, "%Y-%m-%dT%H:%M:%S%.f")
+            .map(|naive| Self::from(naive.and_utc()))
+            .map_err(|_| ParseTimestampError { text: text.to_owned() })
+    }
+
+    /// The same point as chrono's type.
+    #[must_use]
+    pub const fn to_utc(self) -> DateTime<Utc> {
+        self.0
+    }
+}
+
+impl From<DateTime<Utc>> for Timestamp {
+    fn from(at: DateTime<Utc>) -> Self {
+        Self(at.trunc_subsecs(3))
+    }
+}
+
+impl FromStr for Timestamp {
+    type Err = ParseTimestampError;
+
+    fn from_str(text: &str) -> Result<Self, ParseTimestampError> {
+        DateTime::parse_from_rfc3339(text)
+            .map(|at| Self::from(at.with_timezone(&Utc)))
+            .map_err(|_| ParseTimestampError { text: text.to_owned() })
+    }
+}
+
+impl fmt::Display for Timestamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0.format("%Y-%m-%dT%H:%M:%S%.3fZ"))
+    }
+}
+
+impl Serialize for Timestamp {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Timestamp {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        text.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_text_has_a_fixed_width_and_keeps_milliseconds() -> Result<(), ParseTimestampError> {
+        let at = Timestamp::parse_without_zone("2025-11-19T20:41:09.824739")?;
+        assert_eq!(at.to_string(), "2025-11-19T20:41:09.824Z");
+        assert_eq!(at.to_string().parse::<Timestamp>()?, at);
+        let whole = Timestamp::parse_without_zone("2025-11-19T20:41:09")?;
+        assert_eq!(whole.to_string(), "2025-11-19T20:41:09.000Z");
+        assert!("yesterday".parse::<Timestamp>().is_err());
+        Ok(())
+    }
+}
