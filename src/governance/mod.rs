@@ -13,7 +13,7 @@ pub use decision::{Action, Decision, LegacyStatus, SamplingParams};
 pub use dynamics::{PARAMETER_COUNT, VOID_WINDOW};
 pub use update::Update;
 
-pub(crate) use dynamics::State;
+pub(crate) use dynamics::{State, void_active};
 
 /// What one step of the governance cycle says about an agent, beside its new [`State`].
 #[derive(Debug, Clone, PartialEq)]
