@@ -210,6 +210,18 @@ fn health_is_judged_by_the_settings_of_the_database() -> TestResult {
 }
 
 #[test]
+fn the_window_of_the_void_state_is_a_hundred_values_long() -> TestResult {
+    let setup = Setup::with_agents(&json!({ "a": entry_with("total_updates", json!(101)) }))?;
+    // While the 0.9 is in the window, the threshold is over 0.2; without it, 0.10.
+    let void_integral = [&[0.9][..], &[0.05; 98], &[0.12; 2]].concat();
+    setup.put("a.json", &export("a", &void_integral))?;
+    setup.import()?;
+    let history = setup.store.history("a", None)?;
+    assert_eq!((history[99].void_active, history[100].void_active), (false, true));
+    Ok(())
+}
+
+#[test]
 fn the_next_update_looks_at_the_imported_window() -> TestResult {
     let setup = Setup::with_agents(&json!({ "a": entry_with("total_updates", json!(101)) }))?;
     let void_integral = [&[0.5; 100][..], &[0.25]].concat(); // wild: the threshold is at its highest, 0.30
