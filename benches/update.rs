@@ -61,18 +61,19 @@ fn by_hand(conn: &mut Connection, n: i64) -> BenchResult {
              FROM settings WHERE settings_id = 1",
         )?
         .query_row([], |row| row.try_into())?;
-    let (total, mut window, _, _, _state): (i64, Vec<u8>, Option<Vec<u8>>, String, [Option<f64>; 10]) = tx
+    let mut state = [None::<f64>; 10];
+    let (total, mut window): (i64, Vec<u8>) = tx
         .prepare_cached(
             "SELECT total_updates, recent_void, parameters, lifecycle_status, energy, integrity, entropy,
                     void_integral, coherence, lambda1, pi_integral, elapsed, risk_score, void_active, update_count
              FROM agents WHERE agent_id = ?1",
         )?
         .query_row(["agent"], |row| {
-            let mut state = [None; 10];
+            let (_parameters, _status): (Option<Vec<u8>>, String) = (row.get(2)?, row.get(3)?);
             for (column, value) in (4..).zip(&mut state) {
                 *value = row.get(column)?;
             }
-            Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, state))
+            Ok((row.get(0)?, row.get(1)?))
         })?;
     if window.len() < 800 {
         window.extend([0; 8]);

@@ -68,7 +68,6 @@ impl Store {
     }
 
     /// How to open a database: durability, patience, number of connections.
-    #[must_use]
     pub fn options() -> StoreOptions {
         StoreOptions::default()
     }
