@@ -176,6 +176,14 @@ pub enum Error {
         /// The rule it breaks.
         reason: String,
     },
+    /// The folder of a v1.0.3 server cannot be imported.
+    #[error("cannot import {}: {reason}; nothing was imported", path.display())]
+    ImportFolder {
+        /// The folder.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// A constraint of the schema refused a value.
     #[error("the database refused the change: {rule}")]
     Constraint {
