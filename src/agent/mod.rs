@@ -10,6 +10,7 @@ mod event;
 mod health;
 mod history;
 mod lifecycle;
+mod lock;
 mod record;
 mod update;
 
@@ -18,5 +19,6 @@ pub use event::{AgentEvent, EventKind};
 pub use health::FleetHealth;
 pub use history::{HistoryRow, WindowStatistics};
 pub use lifecycle::Lifecycle;
+pub(crate) use lock::release_locks;
 pub use record::{Agent, AgentFilter};
 pub use update::{Metrics, UpdateReport};
