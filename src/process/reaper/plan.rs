@@ -221,9 +221,10 @@ impl Court<'_> {
             );
         }
         if is_parent_gone(&record.process, seen) && idle_ms > self.settings.stale_after_ms() {
-            let idle_s = seconds(idle_ms);
-            let evidence =
-                format!("its client is gone, and it was last used {idle_s:.1} s ago, over {stale_after_s} s");
+            let unused_s = seconds(idle_ms);
+            let evidence = format!(
+                "its client is gone, and it was last used {unused_s:.1} s ago, over {stale_after_s} s"
+            );
             return (Verdict::Orphaned, evidence);
         }
         (Verdict::Alive, format!("its heartbeat is {heartbeat_age_s:.1} s old"))
