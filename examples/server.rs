@@ -98,6 +98,7 @@ fn reap(store: &Store) -> govstore::Result<()> {
     Ok(())
 }
 
+#[expect(clippy::struct_excessive_bools, reason = "switches of a command line")]
 struct Options {
     db: PathBuf,
     /// What it calls itself.

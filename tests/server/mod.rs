@@ -18,7 +18,7 @@ use rustix::process::{Pid, Signal, kill_process};
 pub type TestResult = Result<(), Box<dyn Error>>;
 
 /// Patience for what is sure to happen: generous, for machines that are busy.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Waits until `done` says so, or panics with what was waited for.
 pub fn wait_until(what: &str, mut done: impl FnMut() -> bool) {
