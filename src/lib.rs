@@ -54,3 +54,8 @@ pub use process::{
 };
 pub use store::{Durability, LimitPolicy, Settings, Store, StoreOptions};
 pub use timestamp::{ParseTimestampError, Timestamp};
+
+/// Compiles the README's example.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -6,7 +6,7 @@
 //! [`Store`]: crate::Store
 
 mod edit;
-mod event;
+pub(crate) mod event;
 mod health;
 mod history;
 mod lifecycle;
@@ -22,3 +22,5 @@ pub use lifecycle::Lifecycle;
 pub(crate) use lock::release_locks;
 pub use record::{Agent, AgentFilter};
 pub use update::{Metrics, UpdateReport};
+
+pub(crate) use record::AgentId;

@@ -74,7 +74,6 @@ impl Store {
     }
 
     /// How to open a database: durability, patience, number of connections.
-    #[must_use]
     pub fn options() -> StoreOptions {
         StoreOptions::default()
     }
@@ -114,7 +113,7 @@ impl Store {
         body: impl FnOnce(&WriteTx<'_>) -> TxResult<T>,
     ) -> Result<T> {
         let wait = wait::Deadline::within(limit);
-        self.refuse_after_fork()?;
+        self.refuse_after_fork()?; // first: another thread may have held the queue at the fork
         let _turn = self.shared.queue.enter(&wait)?;
         let mut conn = self.checkout(&wait)?;
         let _polling = wait.enter();
@@ -182,7 +181,8 @@ fn immediate<T>(
     body: impl FnOnce(&WriteTx<'_>) -> TxResult<T>,
 ) -> TxResult<T> {
     let sql = conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    let tx = WriteTx { sql, at: Timestamp::now(), process_id: Cell::new(process_id) };
+    let at = Timestamp::now();
+    let tx = WriteTx { sql, at, at_text: at.to_string(), process_id: Cell::new(process_id) };
     let value = body(&tx)?; // an error drops `tx`, which rolls back
     tx.sql.commit()?;
     Ok(value)
@@ -193,6 +193,8 @@ pub(crate) struct WriteTx<'c> {
     sql: Transaction<'c>,
     /// When the transaction got the lock: the time of everything it writes.
     pub at: Timestamp,
+    /// The same, as columns hold it.
+    pub at_text: String,
     /// The registered process that writes. It gets another id if its row had vanished.
     process_id: Cell<Option<i64>>,
 }
