@@ -5,13 +5,14 @@
 //! cargo run --example server -- governance.db --agent writer
 //! ```
 //!
-//! It says on stdout what happens to it, one line each. The tests use it as the real process; the options that
-//! make it misbehave are for them.
+//! It says on stdout what happens to it, one line each, and reaps when it reads the line `reap`. The tests use it
+//! as the real process; the options that make it misbehave are for them.
 
 use std::env;
 use std::error::Error;
-use std::io::{self, Read};
+use std::io::{self, BufRead, Read};
 use std::path::PathBuf;
+use std::process::ExitCode;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::Duration;
@@ -20,18 +21,33 @@ use govstore::{Beat, ProcessInfo, Registration, Store, Update};
 
 /// Why a server ends, or what it is told.
 enum Event {
+    Reap,
     StdinClosed,
     Sigterm,
     Sigint,
 }
 
-fn main() -> Result<(), Box<dyn Error>> {
+fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("server: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> Result<(), Box<dyn Error>> {
     let options = Options::parse(env::args().skip(1))?;
     let (sender, events) = mpsc::channel();
     listen_for_signals(sender.clone())?; // first of all: from here on SIGTERM ends it in good order
     thread::spawn(move || {
-        let _ = io::copy(&mut io::stdin().lock(), &mut io::sink());
-        sender.send(Event::StdinClosed)
+        for line in io::stdin().lock().lines().map_while(Result::ok) {
+            if line == "reap" && sender.send(Event::Reap).is_err() {
+                return;
+            }
+        }
+        let _ = sender.send(Event::StdinClosed);
     });
 
     let store = Store::open(&options.db)?;
@@ -41,10 +57,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
     println!("registered {}", registration.process_id());
     if options.reap {
-        for event in store.reap()?.events {
-            println!("reaped {} {} {}", event.pid, event.verdict, event.outcome);
-        }
-        println!("ready");
+        reap(&store)?;
     }
     if options.fork {
         fork_and_report(&store, registration);
@@ -53,6 +66,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 
     let reason = loop {
         match events.recv_timeout(options.every) {
+            Ok(Event::Reap) => reap(&store)?,
             Ok(Event::StdinClosed) | Err(RecvTimeoutError::Disconnected) => break "stdin closed",
             Ok(Event::Sigterm) if options.deaf => println!("ignored SIGTERM"),
             Ok(Event::Sigterm) => break "SIGTERM",
@@ -76,6 +90,15 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
+fn reap(store: &Store) -> govstore::Result<()> {
+    for event in store.reap()?.events {
+        println!("reaped {} {} {}", event.pid, event.verdict, event.outcome);
+    }
+    println!("ready");
+    Ok(())
+}
+
+#[expect(clippy::struct_excessive_bools, reason = "switches of a command line")]
 struct Options {
     db: PathBuf,
     /// What it calls itself.

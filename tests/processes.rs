@@ -325,14 +325,14 @@ fn a_person_sees_the_processes_in_the_shell() -> TestResult {
         .prepare("SELECT process_id, state, heartbeat_age_s, orphaned FROM process_status")?
         .query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))?
         .collect::<rusqlite::Result<_>>()?;
-    let [(running, state, Some(heartbeat_age_s), true), (ended, exited, None, false)] = &status[..] else {
+    let [(running, state, Some(heartbeat_age_s), true), (gone, exited, None, false)] = &status[..] else {
         panic!("{status:?}")
     };
     assert_eq!((*running, state.as_str()), (server.process_id, "running"));
-    assert_eq!((*ended, exited.as_str()), (crashed.process_id, "exited"));
+    assert_eq!((*gone, exited.as_str()), (crashed.process_id, "exited"));
     assert!(*heartbeat_age_s > 86_400.0);
-    let stale: i64 = sql.query_row("SELECT process_id FROM stale_processes", [], |row| row.get(0))?;
-    assert_eq!(stale, server.process_id, "by the wall clock, which is what a person has");
+    let silent: i64 = sql.query_row("SELECT process_id FROM stale_processes", [], |row| row.get(0))?;
+    assert_eq!(silent, server.process_id, "by the wall clock, which is what a person has");
     assert!(database.store()?.stale_processes()?.is_empty(), "by the clock that is judged by");
     Ok(())
 }

@@ -7,7 +7,7 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 use std::{io, thread};
 
-use rusqlite::{OptionalExtension, named_params};
+use rusqlite::{OptionalExtension, named_params, params};
 
 use super::clock;
 use super::member::{Enrolled, lock};
@@ -125,7 +125,8 @@ fn pulse(tx: &WriteTx<'_>, settings: &Settings, enrolled: &Enrolled, activity: b
     Ok(Pulse { beat, process_id, interval })
 }
 
-/// Records activity of a running process, and says what its row was.
+/// Records activity of a running process, and says what its row was. Part of every update: values are bound in
+/// the order in which their names first appear.
 fn touch(tx: &WriteTx<'_>, process_id: i64, parent_gone: bool) -> TxResult<Option<ProcessState>> {
     let touched = tx
         .prepare_cached(
@@ -133,12 +134,7 @@ fn touch(tx: &WriteTx<'_>, process_id: i64, parent_gone: bool) -> TxResult<Optio
                last_activity_at = :now, last_activity_monotonic_ms = :now_ms, parent_gone = :parent_gone
              WHERE process_id = :process_id AND state = 'running'",
         )?
-        .execute(named_params! {
-            ":process_id": process_id,
-            ":now": tx.at.to_string(),
-            ":now_ms": clock::monotonic_ms(),
-            ":parent_gone": parent_gone,
-        })?;
+        .execute(params![tx.at_text, clock::monotonic_ms(), parent_gone, process_id])?;
     if touched == 1 { Ok(Some(ProcessState::Running)) } else { state(tx, process_id, parent_gone) }
 }
 
@@ -157,7 +153,8 @@ fn state(tx: &WriteTx<'_>, process_id: i64, parent_gone: bool) -> TxResult<Optio
     Ok(found.map(|(state, _)| state))
 }
 
-/// Writes a beat. One that comes late is remembered as such.
+/// Writes a beat. One that comes late is remembered as such. Part of every update: values are bound in the order
+/// in which their names first appear.
 pub(super) fn write(
     tx: &WriteTx<'_>,
     process_id: i64,
@@ -178,14 +175,14 @@ pub(super) fn write(
            interval_ms = excluded.interval_ms,
            suspected_monotonic_ms = NULL",
     )?
-    .execute(named_params! {
-        ":process_id": process_id,
-        ":boot_id": boot_id,
-        ":now_ms": clock::monotonic_ms(),
-        ":now": tx.at.to_string(),
-        ":interval_ms": interval_ms,
-        ":late_after_ms": late_after_ms,
-    })?;
+    .execute(params![
+        process_id,
+        boot_id,
+        clock::monotonic_ms(),
+        tx.at_text,
+        interval_ms,
+        late_after_ms
+    ])?;
     Ok(())
 }
 

@@ -22,7 +22,7 @@ pub(super) struct Portable {
 impl Portable {
     /// Looks who we are.
     #[cfg_attr(
-        all(target_os = "linux", not(govstore_portable)),
+        all(target_os = "linux", not(govstore_portable), not(test)),
         expect(dead_code, reason = "on Linux the tests alone use it")
     )]
     pub fn new() -> io::Result<Self> {

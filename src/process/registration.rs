@@ -282,7 +282,7 @@ fn enrol(tx: &WriteTx<'_>, who: &Who) -> TxResult<i64> {
         ":parent_pid": parent.map(|parent| parent.pid),
         ":parent_start_ticks": parent.map(|parent| parent.start_ticks),
         ":uid": here.uid,
-        ":now": tx.at.to_string(),
+        ":now": tx.at_text,
         ":now_ms": clock::monotonic_ms(),
     })?)
 }
@@ -307,7 +307,7 @@ pub(super) fn end(tx: &WriteTx<'_>, process_id: i64, state: &str) -> TxResult<()
            claimed_by_start_ticks = NULL, claim_until_monotonic_ms = NULL
          WHERE process_id = :process_id AND state IN ('running', 'terminating')",
     )?
-    .execute(named_params! { ":process_id": process_id, ":state": state, ":now": tx.at.to_string() })?;
+    .execute(named_params! { ":process_id": process_id, ":state": state, ":now": tx.at_text })?;
     tx.prepare_cached("DELETE FROM heartbeats WHERE process_id = :process_id")?
         .execute(named_params! { ":process_id": process_id })?;
     agent::release_locks(tx, process_id)

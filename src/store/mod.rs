@@ -113,7 +113,7 @@ impl Store {
         body: impl FnOnce(&WriteTx<'_>) -> TxResult<T>,
     ) -> Result<T> {
         let wait = wait::Deadline::within(limit);
-        self.refuse_after_fork()?;
+        self.refuse_after_fork()?; // first: another thread may have held the queue at the fork
         let _turn = self.shared.queue.enter(&wait)?;
         let mut conn = self.checkout(&wait)?;
         let _polling = wait.enter();

@@ -119,7 +119,7 @@ CREATE TABLE agent_updates (
     CONSTRAINT "health_status is healthy, degraded or critical" CHECK (health_status IN ('healthy', 'degraded', 'critical')),
   process_id INTEGER, -- registry id of the process that applied it, NULL if it was not registered; no reference: history outlives the registry
   PRIMARY KEY (agent_id, update_no)
-) STRICT, WITHOUT ROWID;
+) STRICT;
 INSERT INTO agent_updates VALUES('writer',1,'2025-11-19T20:41:09.824Z',0.5,0.9000000000000000222,0.5,0.0,1.0,0.14999999999999999444,0.11999999999999999555,0,0.10000000000000000555,'approve','Low risk','healthy',NULL);
 INSERT INTO agent_updates VALUES('writer',2,'2025-11-19T20:42:00.000Z',0.51000000000000000888,0.89000000000000001332,0.46000000000000001998,-0.010000000000000000208,1.0,0.14999999999999999444,0.153999999999999998,0,0.2000000000000000111,'approve','Low risk','degraded',NULL);
 CREATE TABLE agent_events (
@@ -141,14 +141,12 @@ CREATE TABLE agent_events (
 INSERT INTO agent_events VALUES(1,'writer','created','2025-11-19T20:41:09.824Z',NULL,NULL,NULL,NULL);
 INSERT INTO agent_events VALUES(2,'writer','health_changed','2025-11-19T20:42:00.000Z','Medium risk (15.40%) - monitoring closely','healthy','degraded',NULL);
 INSERT INTO agent_events VALUES(3,'idle','paused','2025-11-19T20:45:00.000Z','holiday',NULL,NULL,NULL);
-CREATE INDEX agents_by_health ON agents (lifecycle_status, void_active, risk_score, coherence);
 CREATE TRIGGER agents_total_updates_never_falls
 BEFORE UPDATE OF total_updates ON agents
 WHEN NEW.total_updates < OLD.total_updates
 BEGIN
   SELECT RAISE(ABORT, 'total_updates never falls');
 END;
-CREATE INDEX agent_updates_by_time ON agent_updates (applied_at) WHERE applied_at IS NOT NULL;
 CREATE INDEX agent_events_by_agent ON agent_events (agent_id, event_id);
 CREATE VIEW agent_health AS
 SELECT
@@ -177,7 +175,7 @@ WHERE s.settings_id = 1
 ;
 CREATE VIEW fleet_health AS
 SELECT
-  total_agents, active, paused, archived, deleted,
+  total_agents, active, paused, archived, total_agents - active - paused - archived AS deleted,
   healthy, degraded, active + paused - healthy - degraded AS critical,
   CASE
     WHEN active + paused > healthy + degraded THEN 'critical'
@@ -186,25 +184,14 @@ SELECT
   END AS fleet_status
 FROM (
   SELECT
-    coalesce(sum(agents), 0) AS total_agents,
-    coalesce(sum(agents) FILTER (WHERE lifecycle_status = 'active'), 0) AS active,
-    coalesce(sum(agents) FILTER (WHERE lifecycle_status = 'paused'), 0) AS paused,
-    coalesce(sum(agents) FILTER (WHERE lifecycle_status = 'archived'), 0) AS archived,
-    coalesce(sum(agents) FILTER (WHERE lifecycle_status = 'deleted'), 0) AS deleted,
-    coalesce(sum(healthy) FILTER (WHERE lifecycle_status IN ('active', 'paused')), 0) AS healthy,
-    coalesce(sum(degraded) FILTER (WHERE lifecycle_status IN ('active', 'paused')), 0) AS degraded
-  FROM (
-    -- Grouped in the order of the index: one pass, no sorting.
-    SELECT
-      lifecycle_status,
-      count(*) AS agents,
-      sum(health_status = 'healthy') AS healthy,
-      sum(health_status = 'degraded') AS degraded
-    FROM agent_health
-    GROUP BY lifecycle_status
-  )
-)
-;
+    count(*) AS total_agents,
+    count(*) FILTER (WHERE lifecycle_status = 'active') AS active,
+    count(*) FILTER (WHERE lifecycle_status = 'paused') AS paused,
+    count(*) FILTER (WHERE lifecycle_status = 'archived') AS archived,
+    count(*) FILTER (WHERE lifecycle_status IN ('active', 'paused') AND health_status = 'healthy') AS healthy,
+    count(*) FILTER (WHERE lifecycle_status IN ('active', 'paused') AND health_status = 'degraded') AS degraded
+  FROM agent_health
+);
 CREATE VIEW recent_updates AS
 SELECT
   applied_at,
@@ -218,7 +205,7 @@ SELECT
   decision_reason
 FROM agent_updates
 WHERE applied_at IS NOT NULL
-ORDER BY applied_at DESC, agent_id DESC, update_no DESC
+ORDER BY rowid DESC
 LIMIT 100;
 COMMIT;
 PRAGMA application_id = 1735358067;

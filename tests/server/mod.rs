@@ -3,7 +3,7 @@
 
 use std::env;
 use std::error::Error;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::OnceLock;
@@ -18,7 +18,7 @@ use rustix::process::{Pid, Signal, kill_process};
 pub type TestResult = Result<(), Box<dyn Error>>;
 
 /// Patience for what is sure to happen: generous, for machines that are busy.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Waits until `done` says so, or panics with what was waited for.
 pub fn wait_until(what: &str, mut done: impl FnMut() -> bool) {
@@ -153,6 +153,11 @@ impl Server {
         Self::launch_command(client).registered()
     }
 
+    /// Has it reap. It says `ready` afterwards.
+    pub fn ask_to_reap(&mut self) {
+        writeln!(self.stdin.as_mut().unwrap(), "reap").unwrap();
+    }
+
     pub fn close_stdin(&mut self) {
         drop(self.stdin.take());
     }
@@ -218,7 +223,12 @@ impl Server {
         assert!(status.success(), "{status}");
     }
 
-    /// Everything that it has said and that was not waited for.
+    /// Everything that it said and that was not waited for, to its end.
+    pub fn rest_until_end(&mut self) -> Vec<String> {
+        self.lines.iter().collect()
+    }
+
+    /// Everything that it has said so far and that was not waited for.
     pub fn rest(&mut self) -> Vec<String> {
         self.lines.try_iter().collect()
     }

@@ -105,7 +105,7 @@ fn take(tx: &WriteTx<'_>, judgement: &Judgement, by: &Claimant, until_monotonic_
     .execute(named_params! {
         ":process_id": judgement.process.process_id,
         ":verdict": judgement.verdict.as_str(),
-        ":now": tx.at.to_string(),
+        ":now": tx.at_text,
         ":pid": by.pid,
         ":pid_namespace": by.pid_namespace,
         ":start_ticks": by.start_ticks,

@@ -118,3 +118,6 @@ pub(super) fn reap_with(store: &Store, system: &dyn System) -> Result<ReapReport
     events.extend(ledger::record(store, system, &claimed.victims, &endings, caller)?);
     Ok(ReapReport { events, plan: claimed.plan })
 }
+
+#[cfg(test)]
+mod tests;

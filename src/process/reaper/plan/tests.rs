@@ -84,14 +84,18 @@ fn observation() -> Observation {
     Observation { process: Sighting::Present(present()), parent: Some(parent()), claimant: None }
 }
 
+/// A process to be judged.
+struct Subject {
+    record: Record,
+    /// `None` for one that registered after the look.
+    seen: Option<Observation>,
+}
+
 /// A record and what is seen of it, changed from good health by `change`.
-fn subject(
-    process_id: i64,
-    change: impl FnOnce(&mut Record, &mut Observation),
-) -> (Record, Option<Observation>) {
+fn subject(process_id: i64, change: impl FnOnce(&mut Record, &mut Observation)) -> Subject {
     let (mut record, mut seen) = (record(process_id), observation());
     change(&mut record, &mut seen);
-    (record, Some(seen))
+    Subject { record, seen: Some(seen) }
 }
 
 fn age_of_beat(record: &mut Record, age_ms: i64) -> &mut LastBeat {
@@ -100,18 +104,18 @@ fn age_of_beat(record: &mut Record, age_ms: i64) -> &mut LastBeat {
     beat
 }
 
-fn stale(process_id: i64) -> (Record, Option<Observation>) {
+fn stale(process_id: i64) -> Subject {
     subject(process_id, |record, _| {
         age_of_beat(record, 300_001);
     })
 }
 
-fn judge(subjects: Vec<(Record, Option<Observation>)>, settings: &Settings) -> Vec<Judgement> {
+fn judge(subjects: Vec<Subject>, settings: &Settings) -> Vec<Judgement> {
     let seen = subjects
         .iter()
-        .filter_map(|(record, seen)| Some((record.process.process_id, seen.clone()?)))
+        .filter_map(|subject| Some((subject.record.process.process_id, subject.seen.clone()?)))
         .collect();
-    let records: Vec<Record> = subjects.into_iter().map(|(record, _)| record).collect();
+    let records: Vec<Record> = subjects.into_iter().map(|subject| subject.record).collect();
     plan(&records, &seen, &here(), NOW_MS, settings, Some(CALLER)).judgements
 }
 
@@ -119,17 +123,17 @@ fn words(judgements: &[Judgement]) -> Vec<(&'static str, &'static str)> {
     judgements.iter().map(|j| (j.verdict.as_str(), j.action.as_str())).collect()
 }
 
-fn claim(until_ms: i64, by: Option<Claimant>) -> Option<Claim> {
-    Some(Claim {
+fn claim(until_ms: i64, by: Option<Claimant>) -> Claim {
+    Claim {
         verdict: Verdict::Stale,
         claimed_at: "2025-11-19T20:41:09.824Z".parse().unwrap(),
         claimant: by,
         until_monotonic_ms: until_ms,
-    })
+    }
 }
 
-fn another_reaper() -> Option<Claimant> {
-    Some(Claimant { pid: 8_888, pid_namespace: Some(1), start_ticks: 88 })
+fn another_reaper() -> Claimant {
+    Claimant { pid: 8_888, pid_namespace: Some(1), start_ticks: 88 }
 }
 
 type Change = fn(&mut Record, &mut Observation);
@@ -212,52 +216,52 @@ fn every_process_is_judged_by_what_is_known_of_it() {
 
         ("claimed by a reaper at work", |r, s| {
             r.process.state = ProcessState::Terminating;
-            r.claim = claim(NOW_MS + 5_000, another_reaper());
+            r.claim = Some(claim(NOW_MS + 5_000, Some(another_reaper())));
             s.claimant = Some((8_888, Sighting::Present(Presence { start_ticks: 88, ..present() })));
         }, "stale", "leave", "PID 8888 is ending it"),
         ("claimed by a reaper that can't be seen", |r, s| {
             r.process.state = ProcessState::Terminating;
-            r.claim = claim(NOW_MS + 5_000, another_reaper());
+            r.claim = Some(claim(NOW_MS + 5_000, Some(another_reaper())));
             s.claimant = Some((8_888, Sighting::Hidden("hidden".to_owned())));
         }, "stale", "leave", "PID 8888 is ending it"),
         ("claimed by a reaper that died", |r, s| {
             r.process.state = ProcessState::Terminating;
-            r.claim = claim(NOW_MS + 5_000, another_reaper());
+            r.claim = Some(claim(NOW_MS + 5_000, Some(another_reaper())));
             s.claimant = Some((8_888, Sighting::Gone));
         }, "stale", "end", "the reaper that claimed it"),
         ("claimed by a reaper whose PID has gone to another", |r, s| {
             r.process.state = ProcessState::Terminating;
-            r.claim = claim(NOW_MS + 5_000, another_reaper());
+            r.claim = Some(claim(NOW_MS + 5_000, Some(another_reaper())));
             s.claimant = Some((8_888, Sighting::Present(present())));
         }, "stale", "end", "the reaper that claimed it"),
         ("claimed in another PID namespace, whose PIDs say nothing here", |r, s| {
             r.process.state = ProcessState::Terminating;
-            r.claim = claim(NOW_MS + 5_000, Some(Claimant { pid: 8_888, pid_namespace: Some(2), start_ticks: 88 }));
+            r.claim = Some(claim(NOW_MS + 5_000, Some(Claimant { pid_namespace: Some(2), ..another_reaper() })));
             s.claimant = Some((8_888, Sighting::Gone));
         }, "stale", "leave", "PID 8888 is ending it"),
         ("claimed by another reaper since the look", |r, s| {
             r.process.state = ProcessState::Terminating;
-            r.claim = claim(NOW_MS + 5_000, another_reaper());
+            r.claim = Some(claim(NOW_MS + 5_000, Some(another_reaper())));
             s.claimant = Some((8_889, Sighting::Gone));
         }, "stale", "leave", "PID 8888 is ending it"),
         ("a claim that ran out", |r, s| {
             r.process.state = ProcessState::Terminating;
-            r.claim = claim(NOW_MS - 1, another_reaper());
+            r.claim = Some(claim(NOW_MS - 1, Some(another_reaper())));
             s.claimant = Some((8_888, Sighting::Present(Presence { start_ticks: 88, ..present() })));
         }, "stale", "end", "the reaper that claimed it"),
         ("a claim that nobody pursues for now", |r, _| {
             r.process.state = ProcessState::Terminating;
-            r.claim = claim(NOW_MS + 5_000, None);
+            r.claim = Some(claim(NOW_MS + 5_000, None));
         }, "stale", "leave", "a reaper is ending it"),
         ("claimed, its reaper died, and it is gone", |r, s| {
             r.process.state = ProcessState::Terminating;
-            r.claim = claim(NOW_MS + 5_000, another_reaper());
+            r.claim = Some(claim(NOW_MS + 5_000, Some(another_reaper())));
             s.claimant = Some((8_888, Sighting::Gone));
             s.process = Sighting::Gone;
         }, "exited", "forget", "there is no PID"),
         ("claimed, its reaper died, and its PID has gone to another", |r, s| {
             r.process.state = ProcessState::Terminating;
-            r.claim = claim(NOW_MS + 5_000, another_reaper());
+            r.claim = Some(claim(NOW_MS + 5_000, Some(another_reaper())));
             s.claimant = Some((8_888, Sighting::Gone));
             s.process = Sighting::Present(Presence { start_ticks: START + 1, ..present() });
         }, "exited", "forget", "gone to another process"),
@@ -274,7 +278,8 @@ fn whoever_registered_after_the_look_is_left_alone() {
     let mut newborn = record(1);
     age_of_beat(&mut newborn, 400_000);
     newborn.process.parent_gone = true;
-    let judgements = judge(vec![(newborn, None)], &Settings { max_processes: 1, ..settings() });
+    let judgements =
+        judge(vec![Subject { record: newborn, seen: None }], &Settings { max_processes: 1, ..settings() });
     assert_eq!(words(&judgements), [("alive", "leave")]);
 }
 
@@ -323,7 +328,7 @@ fn only_the_living_hold_a_place() {
         }),
         ("claimed", |record, _| {
             record.process.state = ProcessState::Terminating;
-            record.claim = claim(NOW_MS + 5_000, another_reaper());
+            record.claim = Some(claim(NOW_MS + 5_000, Some(another_reaper())));
         }),
         ("in another PID namespace, not heard of for long", |record, _| {
             record.process.pid_namespace = Some(2);
