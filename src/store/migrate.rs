@@ -4,10 +4,10 @@
 //! lock, and two openers then migrate both.
 
 use std::path::Path;
-use std::time::Duration;
 
 use rusqlite::Connection;
 
+use super::wait::Deadline;
 use super::{Fault, TxResult, connection, immediate};
 use crate::error::{Error, Result};
 
@@ -23,13 +23,13 @@ const MIGRATIONS: [&str; 2] =
 pub(super) const SUPPORTED: i32 = MIGRATIONS.len() as i32;
 
 /// Refuses a file that is not ours, or too new. Changes nothing.
-pub(super) fn identify(conn: &Connection, path: &Path) -> Result<()> {
-    version(conn, path).map(drop).map_err(|fault| unwrap(fault, path))
+pub(super) fn identify(conn: &Connection, path: &Path, wait: &Deadline) -> Result<()> {
+    version(conn, path).map(drop).map_err(|fault| unwrap(fault, path, wait))
 }
 
 /// Brings the schema to [`SUPPORTED`].
-pub(super) fn migrate(conn: &mut Connection, path: &Path) -> Result<()> {
-    if version(conn, path).map_err(|fault| unwrap(fault, path))? == SUPPORTED {
+pub(super) fn migrate(conn: &mut Connection, path: &Path, wait: &Deadline) -> Result<()> {
+    if version(conn, path).map_err(|fault| unwrap(fault, path, wait))? == SUPPORTED {
         return Ok(()); // no lock for the usual case
     }
     immediate(conn, None, |tx| {
@@ -41,7 +41,7 @@ pub(super) fn migrate(conn: &mut Connection, path: &Path) -> Result<()> {
         tx.pragma_update(None, "user_version", SUPPORTED)?;
         Ok(())
     })
-    .map_err(|fault| unwrap(fault, path))
+    .map_err(|fault| unwrap(fault, path, wait))
 }
 
 /// The schema version of a file that is ours or empty.
@@ -65,9 +65,9 @@ fn version(conn: &Connection, path: &Path) -> TxResult<i32> {
     Ok(found)
 }
 
-fn unwrap(fault: Fault, path: &Path) -> Error {
+fn unwrap(fault: Fault, path: &Path, wait: &Deadline) -> Error {
     match fault {
         Fault::Refused(error) => error,
-        Fault::Sqlite(error) => connection::explain(error, path, Duration::ZERO),
+        Fault::Sqlite(error) => connection::explain(error, path, wait.waited()),
     }
 }

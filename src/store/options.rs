@@ -114,10 +114,10 @@ impl StoreOptions {
             let source = io::Error::from(io::ErrorKind::PermissionDenied);
             return Err(Error::CannotOpen { path, source: Box::new(source) });
         }
-        migrate::identify(&first, &path)?;
-        connection::enable_wal(&first, &path)?;
+        migrate::identify(&first, &path, &wait)?;
+        connection::enable_wal(&first, &path, &wait)?;
         connection::configure(&first, self.durability).map_err(explain)?;
-        migrate::migrate(&mut first, &path)?;
+        migrate::migrate(&mut first, &path, &wait)?;
 
         let store = Store {
             shared: Arc::new(Shared {
