@@ -7,5 +7,10 @@ mod full_disk;
 mod json;
 mod lifecycle;
 mod output;
+#[cfg(unix)]
+mod processes;
+#[cfg(unix)]
+#[path = "../server/mod.rs"]
+mod server;
 mod support;
 mod terminal;

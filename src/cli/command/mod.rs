@@ -10,6 +10,8 @@ mod history;
 mod import;
 mod lifecycle;
 mod note;
+mod ps;
+mod reap;
 mod tag;
 mod update;
 
@@ -36,6 +38,8 @@ pub enum Command {
     Reset(lifecycle::ResetArgs),
     Tag(tag::Args),
     Note(note::Args),
+    Ps(ps::Args),
+    Reap(reap::Args),
     Config(config::Args),
     Import(import::Args),
     Completions(completions::Args),
@@ -57,6 +61,8 @@ impl Command {
             Self::Reset(args) => lifecycle::reset(&args, session),
             Self::Tag(args) => tag::run(args, session),
             Self::Note(args) => note::run(args, session),
+            Self::Ps(args) => ps::run(&args, session),
+            Self::Reap(args) => reap::run(&args, session),
             Self::Config(args) => config::run(&args, session),
             Self::Import(args) => import::run(&args, session),
             Self::Completions(args) => completions::run(&args, session),
