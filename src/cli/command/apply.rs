@@ -101,7 +101,7 @@ fn parse(line: &Line<'_>) -> Result<Option<(String, Update)>, String> {
     }
 }
 
-/// The first field that can't be part of an update, and why: serde_json's own message names none.
+/// The first field that can't be part of an update, and why: `serde_json` itself names none.
 fn culprit(fields: &Map<String, Value>) -> Option<String> {
     fields.iter().find_map(|(name, value)| {
         let alone = MapDeserializer::new(std::iter::once((name.as_str(), value)));
@@ -111,7 +111,7 @@ fn culprit(fields: &Map<String, Value>) -> Option<String> {
     })
 }
 
-/// What serde_json says, without its line number: that of the file is another.
+/// What `serde_json` says, without its line number: that of the file is another.
 fn not_json(error: &serde_json::Error) -> String {
     let text = error.to_string();
     let reason = text.split(" at line ").next().unwrap_or_default();
