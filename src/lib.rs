@@ -35,6 +35,7 @@ mod error;
 pub mod governance;
 pub mod health;
 mod import;
+mod process;
 mod store;
 mod text_enum;
 mod timestamp;
@@ -47,6 +48,10 @@ pub use error::{DatabaseError, Error, Result};
 pub use governance::{Action, Decision, LegacyStatus, SamplingParams, Update};
 pub use health::{Health, HealthStatus, HealthThresholds};
 pub use import::{ImportRemark, ImportReport, ImportedAgent};
+pub use process::{
+    Action as ReapAction, Beat, Judgement, Outcome, Process, ProcessInfo, ProcessState, ReapEvent, ReapPlan,
+    ReapReport, Registration, Usage, Verdict,
+};
 pub use store::{Durability, LimitPolicy, Settings, Store, StoreOptions};
 pub use timestamp::{ParseTimestampError, Timestamp};
 

@@ -15,7 +15,8 @@ use crate::error::{Error, Result};
 const APPLICATION_ID: i32 = 0x676f_7673;
 
 /// Migration n takes the schema from version n to n + 1.
-const MIGRATIONS: [&str; 1] = [include_str!("../../migrations/0001_agents.sql")];
+const MIGRATIONS: [&str; 2] =
+    [include_str!("../../migrations/0001_agents.sql"), include_str!("../../migrations/0002_processes.sql")];
 
 /// The schema version of this build.
 #[expect(clippy::cast_possible_truncation, clippy::cast_possible_wrap, reason = "a handful of files")]
@@ -31,7 +32,7 @@ pub(super) fn migrate(conn: &mut Connection, path: &Path, wait: &Deadline) -> Re
     if version(conn, path).map_err(|fault| unwrap(fault, path, wait))? == SUPPORTED {
         return Ok(()); // no lock for the usual case
     }
-    immediate(conn, |tx| {
+    immediate(conn, None, |tx| {
         let found = version(tx, path)?; // again, now that nobody else can migrate
         for migration in MIGRATIONS.iter().skip(usize::try_from(found).unwrap_or_default()) {
             tx.execute_batch(migration)?;
