@@ -11,6 +11,7 @@ use serde::de::value::MapDeserializer;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use super::failure::is_busy;
 use super::figures::count;
 use super::lines::{Line, Lines};
 use super::output::{Output, complain};
@@ -144,7 +145,7 @@ impl Tally {
             Ok(_) => self.applied += 1,
             Err(refused) => {
                 self.refused += 1;
-                self.busy += u64::from(matches!(refused, Refused::Store(Error::LockTimeout { .. })));
+                self.busy += u64::from(matches!(refused, Refused::Store(error) if is_busy(error)));
             }
         }
     }
