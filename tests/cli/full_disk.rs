@@ -3,12 +3,10 @@
 //! The test runs itself again in a mount namespace of its own, where it may mount a small file system.
 
 use std::env;
-use std::fs::{self, OpenOptions};
+use std::fs::{self, File};
 use std::io::Write;
 use std::path::Path;
 use std::process::Command;
-use std::thread;
-use std::time::Duration;
 
 use rusqlite::Connection;
 
@@ -57,21 +55,19 @@ fn on_the_small_disk() {
     let before = rows_of_a_copy(&folder);
 
     // Not a byte is free: no command can work, none does harm.
+    fill(&filler, 0);
     for arguments in [
         &["update", "writer"][..],
         &["update", "newcomer"],
         &["pause", "writer"],
         &["config", "set", "history_limit", "5"],
     ] {
-        fill(&filler, 0); // again, since a process that ended gives back what it had
         folder.run(arguments).refused(1, &no_room);
     }
-    fill(&filler, 0);
     let ran = folder.run(&["--json", "update", "writer"]).refused(1, &no_room);
     assert_eq!(ran.json()["success"], false);
     let new = folder.file("new.db");
     let new = new.to_str().expect("a readable path");
-    fill(&filler, 0);
     folder.run(&["--db", new, "update", "writer"]).refused(1, &no_room);
     assert_eq!(rows_of_a_copy(&folder), before);
 
@@ -96,20 +92,10 @@ fn on_the_small_disk() {
     assert_eq!(check, "ok");
 }
 
-/// Makes a file as large as fits, or larger if it is there, but for `spare_bytes`.
+/// Makes a file as large as fits, but for `spare_bytes`.
 fn fill(path: &Path, spare_bytes: u64) {
-    let mut file = OpenOptions::new().create(true).append(true).open(path).expect("a file");
-    // tmpfs may refuse for a moment what it has room for: only a lasting refusal means that it is full.
-    let mut refusals = 0;
-    while refusals < 50 {
-        match file.write_all(&[0; 512]) {
-            Ok(()) => refusals = 0,
-            Err(_) => {
-                refusals += 1;
-                thread::sleep(Duration::from_millis(1));
-            }
-        }
-    }
+    let mut file = File::create(path).expect("a file");
+    while file.write_all(&[0; 512]).is_ok() {}
     let size = file.metadata().expect("a size").len();
     file.set_len(size.saturating_sub(spare_bytes)).expect("a shorter file");
 }
