@@ -41,6 +41,14 @@ pub enum Failure {
         /// Why.
         reason: String,
     },
+    /// A file could not be written.
+    #[error("cannot write {what}: {reason}")]
+    Written {
+        /// Which.
+        what: String,
+        /// Why.
+        reason: String,
+    },
     /// The command line parses and makes no sense.
     #[error("{0}")]
     Usage(String),

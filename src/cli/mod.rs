@@ -15,6 +15,7 @@ mod json;
 mod lines;
 mod output;
 mod paint;
+mod report;
 mod session;
 mod sparkline;
 mod table;

@@ -32,7 +32,8 @@ const OVERFLOW_COHERENCE: f64 = 0.5;
 
 const VOID_MIN_SAMPLES: usize = 10;
 const VOID_THRESHOLD_INITIAL: f64 = 0.15;
-const VOID_THRESHOLD_RANGE: (f64, f64) = (0.10, 0.30);
+/// Between these two lies the threshold that |V| is compared with; it follows the last [`VOID_WINDOW`] values.
+pub const VOID_THRESHOLD_RANGE: (f64, f64) = (0.10, 0.30);
 
 // The PI controller of λ₁.
 const CONTROL_EVERY: i64 = 10;
@@ -43,7 +44,8 @@ const K_I: f64 = 0.05;
 const VOID_WEIGHT: f64 = 0.7;
 const COHERENCE_WEIGHT: f64 = 0.3;
 const INTEGRAL_MAX: f64 = 5.0;
-const LAMBDA1_RANGE: (f64, f64) = (0.05, 0.20);
+/// Between these two the controller keeps λ₁.
+pub const LAMBDA1_RANGE: (f64, f64) = (0.05, 0.20);
 
 /// What the dynamics remember of an agent from one update to the next.
 #[derive(Debug, Clone, PartialEq)]

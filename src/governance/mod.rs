@@ -10,7 +10,7 @@ mod risk;
 mod update;
 
 pub use decision::{Action, Decision, LegacyStatus, SamplingParams};
-pub use dynamics::{PARAMETER_COUNT, VOID_WINDOW};
+pub use dynamics::{LAMBDA1_RANGE, PARAMETER_COUNT, VOID_THRESHOLD_RANGE, VOID_WINDOW};
 pub use update::Update;
 
 pub(crate) use dynamics::{State, void_active};

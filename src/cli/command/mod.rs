@@ -12,6 +12,7 @@ mod lifecycle;
 mod note;
 mod ps;
 mod reap;
+mod report;
 mod tag;
 mod update;
 
@@ -40,6 +41,7 @@ pub enum Command {
     Note(note::Args),
     Ps(ps::Args),
     Reap(reap::Args),
+    Report(report::Args),
     Config(config::Args),
     Import(import::Args),
     Completions(completions::Args),
@@ -63,6 +65,7 @@ impl Command {
             Self::Note(args) => note::run(args, session),
             Self::Ps(args) => ps::run(&args, session),
             Self::Reap(args) => reap::run(&args, session),
+            Self::Report(args) => report::run(&args, session),
             Self::Config(args) => config::run(&args, session),
             Self::Import(args) => import::run(&args, session),
             Self::Completions(args) => completions::run(&args, session),

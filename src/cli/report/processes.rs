@@ -1,0 +1,101 @@
+//! The parts of the page about processes and the reaper.
+
+use govstore::{Judgement, ReapEvent, Timestamp, Verdict};
+use maud::{Markup, html};
+
+use super::figures::{NONE, age, span, time};
+use super::snapshot::{LEDGER_SHOWN, Snapshot};
+use super::text::Name;
+
+pub fn section(snapshot: &Snapshot) -> Markup {
+    html! {
+        section aria-labelledby="processes" {
+            h2 id="processes" { "Processes" }
+            @if snapshot.processes.is_empty() {
+                p.pale { "No processes are registered." }
+            } @else {
+                (registry(&snapshot.processes, snapshot.read_at))
+            }
+        }
+        section aria-labelledby="ledger" {
+            h2 id="ledger" { "Reaper’s ledger" }
+            @if snapshot.ledger.is_empty() {
+                p.pale { "The reaper has done nothing yet." }
+            } @else {
+                (ledger(&snapshot.ledger))
+            }
+        }
+    }
+}
+
+fn registry(processes: &[Judgement], now: Timestamp) -> Markup {
+    let ago = |age_s: Option<f64>| age_s.map_or(NONE.into(), span);
+    html! {
+        div.wide role="region" aria-labelledby="processes" tabindex="0" {
+            table {
+                thead {
+                    tr {
+                        @for title in ["PID", "Uptime", "Heartbeat", "Activity"] { th.figure scope="col" { (title) } }
+                        @for title in ["Name", "Version", "Verdict", "Evidence"] { th scope="col" { (title) } }
+                    }
+                }
+                tbody {
+                    @for Judgement { process, verdict, evidence, .. } in processes {
+                        tr {
+                            td.figure { (process.pid) }
+                            td.figure { (age(process.registered_at, now)) }
+                            td.figure { (ago(process.heartbeat_age_s)) }
+                            td.figure { (ago(process.activity_age_s)) }
+                            th.text scope="row" { (Name(&process.name)) }
+                            td.text { (Name(&process.version)) }
+                            td { span.(tone(*verdict)) { (verdict.as_str()) } }
+                            td.text { (Name(evidence)) }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn ledger(events: &[ReapEvent]) -> Markup {
+    html! {
+        div.wide role="region" aria-labelledby="ledger" tabindex="0" {
+            table {
+                thead {
+                    tr {
+                        th scope="col" { "Time (UTC)" }
+                        th.figure scope="col" { "PID" }
+                        @for title in ["Name", "Verdict", "Outcome", "Signals"] { th scope="col" { (title) } }
+                        th.figure scope="col" { "Took" }
+                        th scope="col" { "Evidence" }
+                    }
+                }
+                tbody {
+                    @for event in events {
+                        tr {
+                            td.time { (time(event.recorded_at)) }
+                            td.figure { (event.pid) }
+                            th.text scope="row" { (Name(&event.name)) }
+                            td { span.(tone(event.verdict)) { (event.verdict.as_str()) } }
+                            td { (event.outcome.as_str()) }
+                            td { (Name(&event.signals)) }
+                            td.figure { @if let Some(ms) = event.took_ms { (ms) " ms" } @else { (NONE) } }
+                            td.text { (Name(&event.evidence)) }
+                        }
+                    }
+                }
+            }
+        }
+        @if events.len() == LEDGER_SHOWN as usize { p.pale { "The newest " (LEDGER_SHOWN) " entries are shown." } }
+    }
+}
+
+fn tone(verdict: Verdict) -> &'static str {
+    match verdict {
+        Verdict::Alive => "good",
+        Verdict::Exited | Verdict::Surplus => "pale",
+        Verdict::Foreign | Verdict::Unverifiable => "doubtful",
+        Verdict::Stale | Verdict::Orphaned => "bad",
+    }
+}
