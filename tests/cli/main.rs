@@ -10,6 +10,7 @@ mod lifecycle;
 mod output;
 #[cfg(unix)]
 mod processes;
+mod report;
 #[cfg(unix)]
 #[path = "../server/mod.rs"]
 mod server;

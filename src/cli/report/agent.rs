@@ -45,7 +45,7 @@ fn about(agent: &Agent, history: &[HistoryRow]) -> Markup {
     let status_since = agent.deleted_at.or(agent.archived_at).or(agent.paused_at);
     let mut about: Vec<(&str, Markup)> = Vec::new();
     if let Some(at) = status_since {
-        about.push(("since", html! { (agent.lifecycle_status.as_str()) " since " (since(at)) }));
+        about.push((agent.lifecycle_status.as_str(), html! { "since " (since(at)) }));
     }
     if let Some(action) = agent.last_decision {
         let reason = agent.last_decision_reason.as_deref();

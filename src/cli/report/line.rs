@@ -27,6 +27,12 @@ impl Scale {
     }
 }
 
+/// The newest of the values and where it stands from left to right, for a [`line`] through them.
+pub fn newest(values: &[Option<f64>]) -> Option<(usize, f64)> {
+    let columns = Columns { values: values.len() };
+    values.iter().enumerate().rev().find_map(|(n, value)| Some((columns.x(n), (*value)?)))
+}
+
 /// Where the values of a history stand from left to right.
 #[derive(Debug, Clone, Copy)]
 struct Columns {
@@ -130,7 +136,8 @@ impl Path {
 
     fn go_to(&mut self, x: usize, y: i32) {
         let to = (i64::try_from(x).unwrap_or(i64::MAX), i64::from(y));
-        let written = match self.pen {
+        let _ = match self.pen {
+            // Into a String: nothing can go wrong.
             // A line of no length, so that a value all alone is a dot.
             None => write!(self.data, "M{} {}h0", to.0, to.1),
             Some(from) => {
@@ -139,7 +146,6 @@ impl Path {
                 write!(self.data, "l{right}{separator}{down}")
             }
         };
-        debug_assert!(written.is_ok(), "into a String");
         self.pen = Some(to);
     }
 
@@ -158,20 +164,15 @@ mod tests {
         line(values.iter().copied(), SHARE)
     }
 
-    /// The points of a path of `M`, `h0` and `l`.
+    /// The points of a path.
     fn points(data: &str) -> Vec<(i32, i32)> {
+        let spaced = data.replace("h0", "").replace('M', " M ").replace('l', " l ").replace('-', " -");
+        let mut words = spaced.split_whitespace();
         let (mut points, mut at) = (Vec::new(), (0, 0));
-        for step in data
-            .replace("h0", "")
-            .split_inclusive(|c: char| c == 'M' || c == 'l')
-            .collect::<Vec<_>>()
-            .windows(2)
-        {
-            let numbers = step[1].trim_end_matches(['M', 'l']).replace('-', " -");
-            let mut numbers =
-                numbers.split_whitespace().map(|number| number.parse::<i32>().expect("a number"));
-            let (x, y) = (numbers.next().expect("x"), numbers.next().expect("y"));
-            at = if step[0].ends_with('M') { (x, y) } else { (at.0 + x, at.1 + y) };
+        while let Some(step) = words.next() {
+            let mut number = || words.next().and_then(|word| word.parse::<i32>().ok()).expect("a number");
+            let (x, y) = (number(), number());
+            at = if step == "M" { (x, y) } else { (at.0 + x, at.1 + y) };
             points.push(at);
         }
         points

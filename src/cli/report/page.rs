@@ -166,8 +166,9 @@ fn row(number: usize, agent: &Agent, plotted: bool, snapshot: &Snapshot) -> Mark
 fn boundaries(thresholds: &HealthThresholds) -> String {
     format!(
         "Risk below {} is healthy, from {} on critical. Coherence counts where no risk is known: from {} on it is \
-         healthy, below {} critical{}. Boundaries are the settings of now, broken lines in the plots; every plot \
-         goes from the oldest update shown to the newest, and keeps its peaks.",
+         healthy, below {} critical{}. These boundaries, the settings of now, are broken lines in the plots. The \
+         threshold of |V| moves within the grey bands; upright bars mark updates at which void was active. λ₁ is \
+         kept between its two lines. Plots go from the oldest update shown to the newest, and no peak is left out.",
         percent(thresholds.risk_healthy_max),
         percent(thresholds.risk_degraded_max),
         thresholds.coherence_healthy_min,

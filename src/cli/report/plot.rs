@@ -37,8 +37,10 @@ pub struct Line {
     pub class: &'static str,
     /// Path data.
     pub data: String,
-    /// What stands at its end: value, label.
-    pub label: Option<(f64, &'static str)>,
+    /// The newest value and where from left to right it stands: it has a dot.
+    pub newest: Option<(usize, f64)>,
+    /// What stands beside it, at the edge of the plot.
+    pub label: Option<&'static str>,
 }
 
 impl Plot {
@@ -57,6 +59,11 @@ impl Plot {
                     }
                     @for line in self.lines.iter().filter(|line| !line.data.is_empty()) {
                         path.line.(line.class) d=(line.data) {}
+                    }
+                    @for line in &self.lines {
+                        @if let Some((x, value)) = line.newest {
+                            circle.(line.class) cx=(x) cy=(self.scale.y(value)) r="2.5" {}
+                        }
                     }
                     @for (y, label, class) in self.labels() {
                         text.(class) x=(WIDTH + 4) y=(y) { (label) }
@@ -80,8 +87,7 @@ impl Plot {
     /// Labels on the right: baseline, text, class. They are moved apart where they would cover each other.
     fn labels(&self) -> Vec<(i32, &str, &'static str)> {
         let thresholds = self.thresholds.iter().map(|(value, label)| (*value, label.as_str(), "boundary"));
-        let ends =
-            self.lines.iter().filter_map(|line| line.label.map(|(value, text)| (value, text, line.class)));
+        let ends = self.lines.iter().filter_map(|line| Some((line.newest?.1, line.label?, line.class)));
         let mut labels: Vec<_> = thresholds
             .chain(ends)
             .map(|(value, text, class)| (self.scale.y(value) + 4, text, class))

@@ -5,7 +5,7 @@ use govstore::{HealthThresholds, HistoryRow};
 use maud::{Markup, html};
 
 use super::figures::{NONE, count, percent};
-use super::line::{Scale, bars, line};
+use super::line::{Scale, bars, line, newest};
 use super::plot::{Line, Plot};
 
 const SHARE: Scale = Scale { low: 0.0, high: 1.0 };
@@ -67,7 +67,7 @@ fn void(history: &[HistoryRow]) -> Plot {
     let scale = Scale { low: -reach, high: reach };
     let active = history.iter().filter(|row| row.void_active).count();
     Plot {
-        title: html! { "V, shaded where void was active" },
+        title: html! { "V" },
         newest: series.newest(figure),
         description: format!(
             "V, {}; void was active in {}. Its threshold moves between {least:.2} and {most:.2} on either side",
@@ -88,7 +88,7 @@ fn state(history: &[HistoryRow]) -> Plot {
     let integrity = Series::of(history, |row| row.integrity);
     let entropy = Series::of(history, |row| row.entropy);
     Plot {
-        title: html! { "E, I, S" },
+        title: html! { "E, I, S" (energy.gaps()) },
         newest: [&energy, &integrity, &entropy].map(|series| series.newest(figure)).join(", "),
         description: format!(
             "E, {}. I, {}. S, {}",
@@ -114,7 +114,7 @@ fn lambda1(history: &[HistoryRow]) -> Plot {
     let (least, most) = LAMBDA1_RANGE;
     let scale = Scale { low: 0.0, high: series.reach().max(most * 1.25) };
     Plot {
-        title: html! { "λ₁" },
+        title: html! { "λ₁" (series.gaps()) },
         newest: series.newest(figure),
         description: format!("λ₁, {}; it is kept between {least:.2} and {most:.2}", series.told(figure)),
         scale,
@@ -162,6 +162,14 @@ impl Series {
         self.known().next_back().map_or(NONE.into(), told)
     }
 
+    /// A remark where it is not known for every update.
+    fn gaps(&self) -> Markup {
+        let known = self.known().count();
+        html! {
+            @if known < self.0.len() { " " span.note { "(known for " (known) " of " (self.0.len()) ")" } }
+        }
+    }
+
     /// How it went, in words.
     fn told(&self, told: impl Fn(f64) -> String) -> String {
         let Some(newest) = self.known().next_back() else { return "not known".to_owned() };
@@ -172,8 +180,7 @@ impl Series {
     }
 
     fn line(&self, class: &'static str, scale: Scale, label: Option<&'static str>) -> Line {
-        let label = label.and_then(|label| Some((self.known().next_back()?, label)));
-        Line { class, data: line(self.0.iter().copied(), scale), label }
+        Line { class, data: line(self.0.iter().copied(), scale), newest: newest(&self.0), label }
     }
 }
 

@@ -48,7 +48,7 @@ mod tests {
     #[test]
     fn a_text_stands_in_its_place_and_does_nothing() {
         let shown = Name("<script>\"&'\u{202e}\u{1b}[2J\0").render().into_string();
-        assert_eq!(shown, r#"<bdi>&lt;script&gt;&quot;&amp;'\u{202e}\u{1b}[2J\u{0}</bdi>"#);
+        assert_eq!(shown, r"<bdi>&lt;script&gt;&quot;&amp;'\u{202e}\u{1b}[2J\u{0}</bdi>");
         let lines = Lines("one\n</div>\t").render().into_string();
         assert_eq!(lines, "<div class=\"lines\" dir=\"auto\">one\n&lt;/div&gt;\\t</div>");
     }
