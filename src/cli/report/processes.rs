@@ -35,18 +35,19 @@ fn registry(processes: &[Judgement], now: Timestamp) -> Markup {
             table {
                 thead {
                     tr {
+                        th scope="col" { "Name" }
                         @for title in ["PID", "Uptime", "Heartbeat", "Activity"] { th.figure scope="col" { (title) } }
-                        @for title in ["Name", "Version", "Verdict", "Evidence"] { th scope="col" { (title) } }
+                        @for title in ["Version", "Verdict", "Evidence"] { th scope="col" { (title) } }
                     }
                 }
                 tbody {
                     @for Judgement { process, verdict, evidence, .. } in processes {
                         tr {
+                            th.text scope="row" { (Name(&process.name)) }
                             td.figure { (process.pid) }
                             td.figure { (age(process.registered_at, now)) }
                             td.figure { (ago(process.heartbeat_age_s)) }
                             td.figure { (ago(process.activity_age_s)) }
-                            th.text scope="row" { (Name(&process.name)) }
                             td.text { (Name(&process.version)) }
                             td { span.(tone(*verdict)) { (verdict.as_str()) } }
                             td.text { (Name(evidence)) }
