@@ -16,6 +16,7 @@ mod lines;
 mod output;
 mod paint;
 mod report;
+mod selftest;
 mod session;
 mod sparkline;
 mod table;

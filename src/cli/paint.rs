@@ -46,6 +46,11 @@ pub fn verdict(verdict: Verdict) -> String {
     paint(style, verdict.as_str())
 }
 
+/// How a check ended.
+pub fn passed(passed: bool) -> String {
+    if passed { paint(GOOD, "PASS") } else { paint(BAD, "FAIL") }
+}
+
 /// A heading, or a name that the eye should find.
 pub fn strong(text: &str) -> String {
     paint(STRONG, text)

@@ -11,6 +11,7 @@ mod output;
 #[cfg(unix)]
 mod processes;
 mod report;
+mod selftest;
 #[cfg(unix)]
 #[path = "../server/mod.rs"]
 mod server;

@@ -1,11 +1,12 @@
 //! `report`: one page, whole and harmless whatever the database holds.
 
 use std::collections::BTreeSet;
-use std::fs;
+use std::fs::{self, File};
+use std::io::pipe;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 
-use super::support::Folder;
+use super::support::{Folder, Ran};
 
 /// Texts that HTML, a browser or the eye would obey.
 const HOSTILE: [&str; 8] = [
@@ -308,6 +309,18 @@ fn an_earlier_report_is_replaced_and_nothing_else_is() {
     folder.run(&["report"]).refused(2, &["--out"]);
     fs::remove_file(milk).expect("it was written");
     assert_eq!(names(), expected, "nothing temporary is left");
+}
+
+#[test]
+fn standard_output_may_end_early_or_be_full() {
+    let folder = Folder::with_writer();
+    let (reader, writer) = pipe().expect("a pipe");
+    drop(reader);
+    Ran::of(folder.command(&["report", "--out", "-"]).stdout(writer)).done();
+    if let Ok(full) = File::options().write(true).open("/dev/full") {
+        let ran = Ran::of(folder.command(&["report", "--out", "-"]).stdout(full));
+        ran.refused(1, &["cannot write to standard output", "No space left"]);
+    }
 }
 
 #[test]

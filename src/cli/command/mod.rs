@@ -13,6 +13,7 @@ mod note;
 mod ps;
 mod reap;
 mod report;
+mod selftest;
 mod tag;
 mod update;
 
@@ -44,6 +45,7 @@ pub enum Command {
     Report(report::Args),
     Config(config::Args),
     Import(import::Args),
+    Selftest(selftest::Args),
     Completions(completions::Args),
 }
 
@@ -68,6 +70,7 @@ impl Command {
             Self::Report(args) => report::run(&args, session),
             Self::Config(args) => config::run(&args, session),
             Self::Import(args) => import::run(&args, session),
+            Self::Selftest(args) => selftest::run(&args, session),
             Self::Completions(args) => completions::run(&args, session),
         }
     }
