@@ -89,11 +89,16 @@ impl Settings {
 
     /// The same settings with `key` set to what `value` spells.
     fn with(&self, key: &str, value: &str) -> Result<Self> {
-        let invalid =
-            |reason: String| Error::InvalidSetting { key: key.to_owned(), value: value.to_owned(), reason };
-        let mut fields = serde_json::to_value(self).map_err(|e| invalid(e.to_string()))?;
+        let mut fields = serde_json::to_value(self).unwrap_or_default();
         let Some(field) = fields.get_mut(key) else {
             return Err(Error::UnknownSetting { key: key.to_owned() });
+        };
+        let takes = match field {
+            Value::Bool(_) => "true or false",
+            Value::String(_) => "evict or refuse",
+            Value::Number(number) if number.is_f64() => "a number",
+            Value::Number(_) if key != "history_limit" => "a whole number from 0 on",
+            _ => "a whole number from 1 on, or none",
         };
         *field = match (value, &*field) {
             ("0" | "false", Value::Bool(_)) => Value::Bool(false),
@@ -101,7 +106,11 @@ impl Settings {
             ("none" | "NULL", _) => Value::Null,
             _ => serde_json::from_str(value).unwrap_or_else(|_| Value::from(value)),
         };
-        serde_json::from_value(fields).map_err(|e| invalid(e.to_string()))
+        serde_json::from_value(fields).map_err(|_| Error::InvalidSetting {
+            key: key.to_owned(),
+            value: value.to_owned(),
+            reason: format!("it takes {takes}"),
+        })
     }
 }
 

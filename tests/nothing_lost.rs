@@ -1,0 +1,172 @@
+//! No acknowledged update is ever lost, and none is applied twice: threads, processes, `kill -9`.
+
+use std::error::Error;
+use std::fs::{self, File};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use govstore::{AgentFilter, Durability, Store, Update};
+use rusqlite::Connection;
+use serde_json::Value;
+
+type TestResult = Result<(), Box<dyn Error>>;
+
+const WRITERS: usize = 8;
+const UPDATES: usize = 200;
+
+/// Totals, history and agents tell the same story: one row an update, numbered without gaps from 1.
+fn assert_gap_free(db: &Path) -> TestResult {
+    let conn = Connection::open(db)?;
+    let broken: i64 = conn.query_row(
+        "SELECT count(*) FROM agents AS a
+         WHERE (SELECT count(*) FROM agent_updates AS u WHERE u.agent_id = a.agent_id) <> a.total_updates
+            OR (SELECT coalesce(max(update_no), 0) FROM agent_updates AS u WHERE u.agent_id = a.agent_id)
+               <> a.total_updates
+            OR a.update_count <> a.total_updates",
+        [],
+        |row| row.get(0),
+    )?;
+    assert_eq!(broken, 0, "agents whose history has gaps or doubles");
+    let integrity: String = conn.query_row("PRAGMA integrity_check", [], |row| row.get(0))?;
+    assert_eq!(integrity, "ok");
+    let orphans: i64 =
+        conn.query_row("SELECT count(*) FROM pragma_foreign_key_check", [], |row| row.get(0))?;
+    assert_eq!(orphans, 0);
+    Ok(())
+}
+
+fn totals(store: &Store) -> Result<Vec<i64>, govstore::Error> {
+    Ok(store.agents(&AgentFilter::default())?.iter().map(|agent| agent.total_updates).collect())
+}
+
+#[test]
+fn eight_threads_lose_nothing_on_one_agent_or_on_eight() -> TestResult {
+    for agents in [1, WRITERS] {
+        let folder = tempfile::tempdir()?;
+        let path = folder.path().join("governance.db");
+        let store = Store::options().durability(Durability::Normal).open(&path)?;
+        thread::scope(|scope| {
+            for writer in 0..WRITERS {
+                let store = &store;
+                scope.spawn(move || {
+                    for _ in 0..UPDATES {
+                        store
+                            .process_update(&format!("agent-{}", writer % agents), &Update::default())
+                            .expect("an update");
+                    }
+                });
+            }
+        });
+        let expected = i64::try_from(WRITERS * UPDATES / agents)?;
+        assert_eq!(totals(&store)?, vec![expected; agents]);
+        assert_gap_free(&path)?;
+    }
+    Ok(())
+}
+
+#[cfg(feature = "cli")]
+#[test]
+fn eight_processes_lose_nothing_on_one_agent_or_on_eight() -> TestResult {
+    for agents in [1, WRITERS] {
+        let folder = tempfile::tempdir()?;
+        let path = folder.path().join("governance.db");
+        let mut children = Vec::new();
+        for writer in 0..WRITERS {
+            let lines = folder.path().join(format!("{writer}.jsonl"));
+            write_lines(&lines, &format!("agent-{}", writer % agents), UPDATES)?;
+            children.push(apply(&path, &lines, Stdio::null())?);
+        }
+        for mut child in children {
+            assert!(child.wait()?.success());
+        }
+        let expected = i64::try_from(WRITERS * UPDATES / agents)?;
+        assert_eq!(totals(&Store::open(&path)?)?, vec![expected; agents]);
+        assert_gap_free(&path)?;
+    }
+    Ok(())
+}
+
+#[cfg(feature = "cli")]
+#[test]
+fn every_printed_update_is_there_when_writers_are_killed_at_random() -> TestResult {
+    let folder = tempfile::tempdir()?;
+    let path = folder.path().join("governance.db");
+    let seed = fastrand::u64(..);
+    eprintln!("seed {seed}");
+    let mut rng = fastrand::Rng::with_seed(seed);
+
+    let lines = folder.path().join("updates.jsonl");
+    write_lines(&lines, "shared", 100_000)?; // more than a process lives to apply
+    let mut printed = Vec::new();
+    let mut killed: usize = 0;
+    for round in 0..5 {
+        let mut children: Vec<(Child, std::path::PathBuf)> = Vec::new();
+        for writer in 0..4 {
+            let out = folder.path().join(format!("{round}-{writer}.out"));
+            children.push((apply(&path, &lines, Stdio::from(File::create(&out)?))?, out));
+        }
+        for (mut child, out) in children {
+            // Not before it has printed something: else nothing is tried.
+            wait_until("the writer to print", || fs::metadata(&out).is_ok_and(|m| m.len() > 0));
+            thread::sleep(Duration::from_micros(rng.u64(..60_000)));
+            child.kill()?; // SIGKILL, to a child of this test
+            child.wait()?;
+            killed += 1;
+            // A line that was cut by the kill was not printed.
+            let text = fs::read_to_string(&out)?;
+            let whole = text.rsplit_once('\n').map_or("", |(whole, _)| whole);
+            for line in whole.lines() {
+                let result: Value = serde_json::from_str(line)?;
+                assert_eq!(result["success"], true, "{line}");
+                printed.push(result["metrics"]["total_updates"].as_i64().ok_or("no total")?);
+            }
+        }
+        assert_gap_free(&path)?;
+    }
+    printed.sort_unstable();
+    let acknowledged = printed.len();
+    assert!(acknowledged > killed, "{acknowledged} updates by {killed} writers");
+    printed.dedup();
+    assert_eq!(printed.len(), acknowledged, "two processes were told the same update_no");
+
+    // Everything printed is there; beyond it, at most the one update that each kill cut off from its print.
+    let stored = usize::try_from(totals(&Store::open(&path)?)?[0])?;
+    let last = usize::try_from(*printed.last().ok_or("nothing printed")?)?;
+    assert!(last <= stored, "{last} was printed, {stored} are stored");
+    assert!(
+        (acknowledged..=acknowledged + killed).contains(&stored),
+        "{acknowledged} were printed, {stored} are stored, {killed} writers were killed"
+    );
+    Ok(())
+}
+
+#[cfg(feature = "cli")]
+fn write_lines(path: &Path, agent_id: &str, count: usize) -> TestResult {
+    let line = serde_json::json!({
+        "agent_id": agent_id, "parameters": [0.5, 0.4, 0.7], "response_text": "done", "complexity": 0.2,
+    });
+    fs::write(path, format!("{line}\n").repeat(count))?;
+    Ok(())
+}
+
+#[cfg(feature = "cli")]
+fn apply(db: &Path, lines: &Path, stdout: Stdio) -> std::io::Result<Child> {
+    Command::new(env!("CARGO_BIN_EXE_govstore"))
+        .args(["--json", "--db"])
+        .arg(db)
+        .arg("apply")
+        .arg(lines)
+        .stdout(stdout)
+        .spawn()
+}
+
+#[cfg(feature = "cli")]
+fn wait_until(what: &str, mut done: impl FnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while !done() {
+        assert!(Instant::now() < deadline, "waited 60 s for {what}");
+        thread::sleep(Duration::from_millis(2));
+    }
+}

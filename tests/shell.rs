@@ -1,0 +1,128 @@
+//! The file as people meet it: with the `sqlite3` shell, that of Debian 12 (3.40) included.
+
+use std::error::Error;
+use std::path::Path;
+use std::process::{Command, Output};
+
+use govstore::{Store, Update};
+
+type TestResult = Result<(), Box<dyn Error>>;
+
+/// Runs the shell, or says that it is not installed.
+fn sqlite3(db: &Path, sql: &str) -> Option<Output> {
+    match Command::new("sqlite3").arg("-header").arg(db).arg(sql).output() {
+        Ok(output) => Some(output),
+        Err(e) => {
+            eprintln!("skipped: no sqlite3 shell ({e})");
+            None
+        }
+    }
+}
+
+fn database(folder: &Path) -> Result<Store, govstore::Error> {
+    let store = Store::open(folder.join("governance.db"))?;
+    store.process_update("writer", &Update { complexity: 0.1, ..Update::default() })?;
+    store.process_update("tester", &Update { complexity: 0.5, ..Update::default() })?;
+    store.process_update("tester", &Update { complexity: 1.0, ..Update::default() })?;
+    Ok(store)
+}
+
+#[test]
+fn the_views_read_well_while_the_store_is_open() -> TestResult {
+    let folder = tempfile::tempdir()?;
+    let store = database(folder.path())?;
+    let queries = [
+        (
+            "SELECT agent_id, lifecycle_status, health_status, risk_score, total_updates FROM agent_health
+             ORDER BY agent_id",
+            "agent_id|lifecycle_status|health_status|risk_score|total_updates\n\
+             tester|active|critical|0.303597|2\n\
+             writer|active|healthy|0.033597|1\n",
+        ),
+        (
+            "SELECT * FROM fleet_health",
+            "total_agents|active|paused|archived|deleted|healthy|degraded|critical|fleet_status\n\
+             2|2|0|0|0|1|0|1|critical\n",
+        ),
+        (
+            "SELECT agent_id, update_no, decision, health_status, risk_score FROM recent_updates LIMIT 2",
+            "agent_id|update_no|decision|health_status|risk_score\n\
+             tester|2|revise|critical|0.3036\n\
+             tester|1|approve|degraded|0.1536\n",
+        ),
+    ];
+    for (sql, expected) in queries {
+        let Some(output) = sqlite3(store.path(), sql) else { return Ok(()) };
+        assert_eq!(String::from_utf8(output.stdout)?, expected, "{}", String::from_utf8_lossy(&output.stderr));
+    }
+    Ok(())
+}
+
+#[test]
+fn a_careless_update_in_the_shell_is_refused_with_its_rule() -> TestResult {
+    let folder = tempfile::tempdir()?;
+    let store = database(folder.path())?;
+    let before = (store.agent("tester")?, store.history("tester", None)?);
+    let careless = [
+        ("UPDATE agents SET risk_score = 9e999", "risk_score lies between 0 and 1"),
+        ("UPDATE agents SET risk_score = -9e999", "risk_score lies between 0 and 1"),
+        ("UPDATE agents SET energy = 9e999 - 9e999", "NOT NULL"), // NaN is NULL in SQLite
+        ("UPDATE agents SET energy = 9e999", "energy lies between 0 and 1"),
+        ("UPDATE agents SET integrity = 1.5", "integrity lies between 0 and 1"),
+        ("UPDATE agents SET entropy = -0.1", "entropy lies between 0 and 1"),
+        ("UPDATE agents SET void_integral = 9e999", "void_integral lies between -1 and 1"),
+        ("UPDATE agents SET coherence = 9e999", "coherence lies between 0 and 1"),
+        ("UPDATE agents SET lambda1 = 9e999", "lambda1 lies between 0 and 1"),
+        ("UPDATE agents SET pi_integral = -9e999", "pi_integral lies between -5 and 5"),
+        ("UPDATE agents SET elapsed = 9e999", "elapsed is finite"),
+        ("UPDATE agents SET energy = 'high'", "cannot store TEXT value in REAL column"),
+        ("UPDATE agents SET total_updates = 0", "total_updates never falls"),
+        ("UPDATE agents SET update_count = 99", "update_count <= total_updates"),
+        ("UPDATE agents SET lifecycle_status = 'gone'", "lifecycle_status is active"),
+        ("UPDATE agents SET last_update_at = datetime('now')", "last_update_at is UTC"),
+        ("UPDATE agents SET tags = 'production'", "tags is a JSON array"),
+        ("UPDATE agents SET attributes = '[]'", "attributes is a JSON object"),
+        ("UPDATE agents SET agent_id = ''", "agent_id has 1 to 128 characters"),
+        ("UPDATE agents SET agent_id = 'a' || char(27)", "agent_id has no control characters"),
+        ("UPDATE agents SET recent_void = x'00'", "recent_void holds"),
+        ("UPDATE agent_updates SET risk_score = 9e999", "risk_score lies between 0 and 1"),
+        ("UPDATE agent_updates SET void_integral = 9e999", "void_integral lies between -1 and 1"),
+        ("UPDATE agent_updates SET elapsed = 9e999", "elapsed is finite"),
+        ("UPDATE settings SET risk_healthy_max = 9e999", "risk_healthy_max <= risk_degraded_max"),
+        ("INSERT INTO settings (settings_id) VALUES (2)", "settings has one row"),
+        ("INSERT INTO agent_events (agent_id, event, occurred_at) VALUES ('tester', 'danced', 'now')", "event is"),
+        ("PRAGMA foreign_keys = ON; DELETE FROM agents", "FOREIGN KEY"),
+    ];
+    for (sql, rule) in careless {
+        let Some(output) = sqlite3(store.path(), sql) else { return Ok(()) };
+        let message = String::from_utf8_lossy(&output.stderr);
+        assert!(!output.status.success(), "{sql} was accepted");
+        assert!(message.contains(rule), "{sql}: {message}");
+    }
+    assert_eq!((store.agent("tester")?, store.history("tester", None)?), before);
+    Ok(())
+}
+
+#[test]
+fn the_schema_works_in_the_shell_and_explains_every_column() -> TestResult {
+    let folder = tempfile::tempdir()?;
+    let store = database(folder.path())?;
+    let Some(output) = sqlite3(store.path(), "PRAGMA integrity_check; PRAGMA foreign_key_check;") else {
+        return Ok(());
+    };
+    assert_eq!(String::from_utf8(output.stdout)?, "integrity_check\nok\n");
+    let Some(output) = sqlite3(store.path(), ".schema") else { return Ok(()) };
+    let schema = String::from_utf8(output.stdout)?;
+    let tables: Vec<&str> = schema.split("CREATE ").filter(|part| part.starts_with("TABLE")).collect();
+    assert!(tables.len() >= 4);
+    for table in tables {
+        assert!(table.contains("STRICT"), "{table}");
+        // A column's comment stands on its first line.
+        for line in table.lines().skip(1).filter(|line| line.starts_with("  ") && !line.starts_with("   ")) {
+            let word = line.trim_start().split(' ').next().unwrap_or_default();
+            let column = !word.starts_with(|c: char| c.is_uppercase()) && word != "--" && !word.is_empty();
+            assert!(!column || line.contains(" -- "), "no comment: {line}");
+        }
+    }
+    Ok(())
+}
