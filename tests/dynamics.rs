@@ -11,8 +11,7 @@ type TestResult = Result<(), Box<dyn Error>>;
 
 fn open() -> Result<(TempDir, Store), Box<dyn Error>> {
     let folder = tempfile::tempdir()?;
-    let store =
-        Store::options().durability(Durability::Normal).open(folder.path().join("governance.db"))?;
+    let store = Store::options().durability(Durability::Normal).open(folder.path().join("governance.db"))?;
     Ok((folder, store))
 }
 

@@ -113,7 +113,10 @@ fn view_and_classifier_agree_on_every_row_after_every_change_of_thresholds() -> 
             Connection::open(store.path())?.execute_batch(update)?;
         }
     }
-    assert!((store.settings()?.risk_degraded_max - 0.2).abs() < f64::EPSILON, "the shell's change is followed");
+    assert!(
+        (store.settings()?.risk_degraded_max - 0.2).abs() < f64::EPSILON,
+        "the shell's change is followed"
+    );
     generate_agents(&mut conn, &store.settings()?, 5)?;
     compare(&store, &conn)?;
     Ok(())

@@ -53,7 +53,12 @@ fn the_views_read_well_while_the_store_is_open() -> TestResult {
     ];
     for (sql, expected) in queries {
         let Some(output) = sqlite3(store.path(), sql) else { return Ok(()) };
-        assert_eq!(String::from_utf8(output.stdout)?, expected, "{}", String::from_utf8_lossy(&output.stderr));
+        assert_eq!(
+            String::from_utf8(output.stdout)?,
+            expected,
+            "{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
     }
     Ok(())
 }
@@ -90,7 +95,10 @@ fn a_careless_update_in_the_shell_is_refused_with_its_rule() -> TestResult {
         ("UPDATE agent_updates SET elapsed = 9e999", "elapsed is finite"),
         ("UPDATE settings SET risk_healthy_max = 9e999", "risk_healthy_max <= risk_degraded_max"),
         ("INSERT INTO settings (settings_id) VALUES (2)", "settings has one row"),
-        ("INSERT INTO agent_events (agent_id, event, occurred_at) VALUES ('tester', 'danced', 'now')", "event is"),
+        (
+            "INSERT INTO agent_events (agent_id, event, occurred_at) VALUES ('tester', 'danced', 'now')",
+            "event is",
+        ),
         ("PRAGMA foreign_keys = ON; DELETE FROM agents", "FOREIGN KEY"),
     ];
     for (sql, rule) in careless {

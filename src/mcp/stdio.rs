@@ -14,7 +14,7 @@ use std::thread;
 use rmcp::RoleServer;
 use rmcp::model::{ClientJsonRpcMessage, ErrorData, JsonRpcError, RequestId, ServerJsonRpcMessage};
 use rmcp::transport::Transport;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::sync::{Notify, mpsc, oneshot};
 
 /// The longest line that is read. The largest call that fits its limits has about 6 MB, with every character
@@ -156,7 +156,13 @@ fn parse(line: &[u8]) -> Result<ClientJsonRpcMessage, JsonRpcError> {
 /// Writes until there is nobody left who could send more.
 fn send(mut output: impl Write, mut to_client: mpsc::Receiver<ServerJsonRpcMessage>) -> io::Result<()> {
     while let Some(message) = to_client.blocking_recv() {
-        let mut line = serde_json::to_vec(&message)?;
+        let mut line = match &message {
+            // rmcp leaves the id out. JSON-RPC wants it: null says that it could not be read.
+            ServerJsonRpcMessage::Error(JsonRpcError { id: None, error, .. }) => {
+                serde_json::to_vec(&json!({ "jsonrpc": "2.0", "id": null, "error": error }))?
+            }
+            message => serde_json::to_vec(message)?,
+        };
         line.push(b'\n');
         output.write_all(&line)?;
         output.flush()?;
