@@ -78,10 +78,20 @@ pub enum Error {
         source: DatabaseError,
     },
     /// No room is left on the device.
-    #[error("no room left for {} and its -wal file; the change was not made. Free some space and try again", path.display())]
+    #[error("no room left for {} and its -wal file; nothing was changed. Free some space and try again", path.display())]
     DiskFull {
         /// The file.
         path: PathBuf,
+    },
+    /// The device or the file system failed at reading or writing.
+    #[error("reading or writing {} failed ({source}, SQLite code {code}); nothing was changed. Look for the device in the system's log", path.display())]
+    DeviceFailed {
+        /// The file.
+        path: PathBuf,
+        /// SQLite's extended result code, which names the operation.
+        code: i32,
+        /// SQLite's reason.
+        source: DatabaseError,
     },
     /// The file may be read and not written.
     #[error("{} cannot be written ({source}); check the permissions of the file and its folder", path.display())]
@@ -164,6 +174,14 @@ pub enum Error {
         /// The value.
         value: String,
         /// The rule it breaks.
+        reason: String,
+    },
+    /// The folder of a v1.0.3 server cannot be imported.
+    #[error("cannot import {}: {reason}; nothing was imported", path.display())]
+    ImportFolder {
+        /// The folder.
+        path: PathBuf,
+        /// What is wrong with it.
         reason: String,
     },
     /// A constraint of the schema refused a value.

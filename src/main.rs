@@ -1,16 +1,23 @@
-#![allow(missing_docs)]
-fn main() {
-    let mut args = std::env::args_os().skip(1);
-    let mut options = govstore::mcp::ServeOptions { database: "governance.db".into(), log_file: None };
-    while let Some(arg) = args.next() {
-        match arg.to_str() {
-            Some("--db") => options.database = args.next().unwrap().into(),
-            Some("--log-file") => options.log_file = Some(args.next().unwrap().into()),
-            _ => {}
+//! The `govstore` command. What it does is in [`cli`]; here its outcome becomes an exit code.
+
+mod cli;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let (arguments, json) = match cli::parse() {
+        Ok(arguments) => {
+            let json = arguments.json();
+            (arguments, json)
         }
-    }
-    if let Err(e) = govstore::mcp::serve(&options) {
-        eprintln!("error: {e}");
-        std::process::exit(1);
+        Err(exit) => return exit.into(),
+    };
+    match cli::run(arguments) {
+        Ok(exit) => exit.into(),
+        Err(failure) if failure.is_broken_pipe() => cli::Exit::DONE.into(), // `govstore agents | head`
+        Err(failure) => {
+            cli::report(&failure, json);
+            failure.exit().into()
+        }
     }
 }

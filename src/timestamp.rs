@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use chrono::{DateTime, NaiveDateTime, SubsecRound, Utc};
+use chrono::{DateTime, Datelike, NaiveDateTime, SecondsFormat, SubsecRound, Utc};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// A point in time: UTC, milliseconds, written with a fixed width so that it sorts as text.
@@ -33,9 +33,16 @@ impl Timestamp {
 
     /// Parses a time that names no zone, and takes it as UTC. The v1.0.3 files have such times.
     pub fn parse_without_zone(text: &str) -> Result<Self, ParseTimestampError> {
-        NaiveDateTime::parse_from_str(text, "%Y-%m-%dT%H:%M:%S%.f")
-            .map(|naive| Self::from(naive.and_utc()))
-            .map_err(|_| ParseTimestampError { text: text.to_owned() })
+        let naive = NaiveDateTime::parse_from_str(text, "%Y-%m-%dT%H:%M:%S%.f").ok();
+        Self::of_fixed_width(text, naive.map(|naive| naive.and_utc()))
+    }
+
+    /// What was parsed from `text`, unless its year has more or less than four digits: the text would not sort.
+    fn of_fixed_width(text: &str, parsed: Option<DateTime<Utc>>) -> Result<Self, ParseTimestampError> {
+        parsed
+            .filter(|at| (0..=9999).contains(&at.year()))
+            .map(Self::from)
+            .ok_or_else(|| ParseTimestampError { text: text.to_owned() })
     }
 
     /// The same point as chrono's type.
@@ -55,15 +62,14 @@ impl FromStr for Timestamp {
     type Err = ParseTimestampError;
 
     fn from_str(text: &str) -> Result<Self, ParseTimestampError> {
-        DateTime::parse_from_rfc3339(text)
-            .map(|at| Self::from(at.with_timezone(&Utc)))
-            .map_err(|_| ParseTimestampError { text: text.to_owned() })
+        let parsed = DateTime::parse_from_rfc3339(text).ok();
+        Self::of_fixed_width(text, parsed.map(|at| at.to_utc()))
     }
 }
 
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.0.format("%Y-%m-%dT%H:%M:%S%.3fZ"))
+        f.pad(&self.0.to_rfc3339_opts(SecondsFormat::Millis, true))
     }
 }
 
@@ -93,5 +99,13 @@ mod tests {
         assert_eq!(whole.to_string(), "2025-11-19T20:41:09.000Z");
         assert!("yesterday".parse::<Timestamp>().is_err());
         Ok(())
+    }
+
+    #[test]
+    fn a_year_that_does_not_fit_the_width_is_refused() {
+        assert!("9999-12-31T23:59:59.999Z".parse::<Timestamp>().is_ok());
+        assert!("9999-12-31T23:59:59.999-01:00".parse::<Timestamp>().is_err(), "it is the year 10000 in UTC");
+        assert!(Timestamp::parse_without_zone("+12025-11-19T20:41:09").is_err());
+        assert!(Timestamp::parse_without_zone("-0001-11-19T20:41:09").is_err());
     }
 }

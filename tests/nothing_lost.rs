@@ -164,7 +164,7 @@ fn apply(db: &Path, lines: &Path, stdout: Stdio) -> std::io::Result<Child> {
 
 #[cfg(feature = "cli")]
 fn wait_until(what: &str, mut done: impl FnMut() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(60);
+    let deadline = Instant::now() + Duration::from_mins(1);
     while !done() {
         assert!(Instant::now() < deadline, "waited 60 s for {what}");
         thread::sleep(Duration::from_millis(2));

@@ -72,7 +72,7 @@ pub(super) fn record(
     event: EventKind,
     reason: Option<&str>,
 ) -> TxResult<()> {
-    insert(tx, id, event, tx.at, reason, (None, None))
+    insert(tx, id, event, &tx.at_text, reason, (None, None))
 }
 
 /// Records a change of health. `from` is `None` at the first update.
@@ -83,15 +83,15 @@ pub(super) fn record_health(
     to: &Health,
 ) -> TxResult<()> {
     let change = (from, Some(to.status));
-    insert(tx, id, EventKind::HealthChanged, tx.at, Some(&to.message), change)
+    insert(tx, id, EventKind::HealthChanged, &tx.at_text, Some(&to.message), change)
 }
 
-/// Inserts an event that happened at `at`.
+/// Inserts an event that happened at `at`, a [`Timestamp`] as text.
 pub(crate) fn insert(
     tx: &WriteTx<'_>,
     id: AgentId<'_>,
     event: EventKind,
-    at: Timestamp,
+    at: &str,
     reason: Option<&str>,
     (health_from, health_to): (Option<HealthStatus>, Option<HealthStatus>),
 ) -> TxResult<()> {
@@ -102,7 +102,7 @@ pub(crate) fn insert(
     .execute(named_params! {
         ":agent_id": id.as_str(),
         ":event": event.as_str(),
-        ":occurred_at": at.to_string(),
+        ":occurred_at": at,
         ":reason": reason,
         ":health_from": health_from.map(HealthStatus::as_str),
         ":health_to": health_to.map(HealthStatus::as_str),

@@ -154,7 +154,7 @@ fn refusal(agent: &Agent, action: &'static str) -> Error {
 /// Sets the status and its date. Dates say since when, so those of a status that ended go; a deleted agent
 /// keeps the date it was archived at.
 fn set_status(tx: &WriteTx<'_>, id: AgentId<'_>, status: Lifecycle) -> TxResult<()> {
-    let when = |wanted| (status == wanted).then(|| tx.at.to_string());
+    let when = |wanted| (status == wanted).then_some(&tx.at_text);
     tx.prepare_cached(
         "UPDATE agents SET
            lifecycle_status = :lifecycle_status,

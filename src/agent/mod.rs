@@ -6,7 +6,7 @@
 //! [`Store`]: crate::Store
 
 mod edit;
-mod event;
+pub(crate) mod event;
 mod health;
 mod history;
 mod lifecycle;
@@ -20,3 +20,5 @@ pub use history::{HistoryRow, WindowStatistics};
 pub use lifecycle::Lifecycle;
 pub use record::{Agent, AgentFilter};
 pub use update::{Metrics, UpdateReport};
+
+pub(crate) use record::AgentId;

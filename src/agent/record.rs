@@ -108,6 +108,8 @@ pub struct Agent {
 pub struct AgentFilter {
     /// Only those with this lifecycle status.
     pub lifecycle_status: Option<Lifecycle>,
+    /// Only those with this health.
+    pub health_status: Option<HealthStatus>,
     /// Only those after this id: the last one of the page before.
     pub after: Option<String>,
     /// At most this many.
@@ -162,6 +164,7 @@ fn list(conn: &Connection, filter: &AgentFilter) -> TxResult<Vec<Agent>> {
          JOIN agent_health AS h ON h.agent_id = a.agent_id
          WHERE a.agent_id > :after
            AND a.lifecycle_status = coalesce(:lifecycle_status, a.lifecycle_status)
+           AND h.health_status = coalesce(:health_status, h.health_status)
          ORDER BY a.agent_id
          LIMIT :limit",
     )?;
@@ -169,6 +172,7 @@ fn list(conn: &Connection, filter: &AgentFilter) -> TxResult<Vec<Agent>> {
         named_params! {
             ":after": filter.after.as_deref().unwrap_or_default(),
             ":lifecycle_status": filter.lifecycle_status.map(Lifecycle::as_str),
+            ":health_status": filter.health_status.map(HealthStatus::as_str),
             ":limit": filter.limit.map_or(-1, i64::from), // SQLite: negative is no limit
         },
         from_row,

@@ -114,11 +114,16 @@ pub(super) fn advance(state: &mut State, parameters: &[f64]) -> bool {
     }
     state.recent_void.push(state.void_integral);
 
-    let threshold = void_threshold(&state.recent_void);
     if state.update_count % CONTROL_EVERY == 0 {
-        control_lambda1(state, threshold);
+        control_lambda1(state);
     }
-    state.void_integral.abs() > threshold
+    void_active(&state.recent_void)
+}
+
+/// Whether the newest V of a window (the last [`VOID_WINDOW`] values, oldest first) is over the threshold that
+/// this window sets.
+pub(crate) fn void_active(recent_void: &[f64]) -> bool {
+    recent_void.last().is_some_and(|v| v.abs() > void_threshold(recent_void))
 }
 
 /// Exactly [`PARAMETER_COUNT`] finite numbers.
@@ -149,6 +154,7 @@ fn drift(previous: Option<&[f64]>, parameters: &[f64]) -> Drift {
     }
 }
 
+#[expect(clippy::many_single_char_names, reason = "the symbols of the equations")]
 fn euler_step(state: &mut State, drift_squared: f64) {
     let (e, i, s, v) = (state.energy, state.integrity, state.entropy, state.void_integral);
     let c = C_MAX / 2.0 * (1.0 + v.tanh());
@@ -183,7 +189,8 @@ fn void_threshold(recent_void: &[f64]) -> f64 {
 }
 
 /// One step of the PI controller that holds void frequency and coherence at their targets.
-fn control_lambda1(state: &mut State, threshold: f64) {
+fn control_lambda1(state: &mut State) {
+    let threshold = void_threshold(&state.recent_void);
     let over = state.recent_void.iter().filter(|v| v.abs() > threshold).count();
     #[expect(clippy::cast_precision_loss, reason = "at most 100")]
     let frequency = if state.recent_void.len() < VOID_MIN_SAMPLES {

@@ -1,8 +1,8 @@
 //! The governance cycle: pure functions of an agent's state and one update.
 //!
-//! No clock, no SQL, no I/O. [`step`] advances a [`State`]: the dynamics in [`dynamics`], then the risk of
-//! the response in [`risk`], then the decision in [`decision`]. The formulas are those of UNITARES v1.0.3,
-//! which DESIGN.md §6 lists; `tests/golden.rs` holds them to its own figures.
+//! No clock, no SQL, no I/O. `step` advances a `State`: the dynamics in `dynamics.rs`, then the risk of the
+//! response in `risk.rs`, then the decision in `decision.rs`. The formulas are those of UNITARES v1.0.3;
+//! `tests/golden.rs` holds them to its own figures.
 
 mod decision;
 mod dynamics;
@@ -13,7 +13,7 @@ pub use decision::{Action, Decision, LegacyStatus, SamplingParams};
 pub use dynamics::{PARAMETER_COUNT, VOID_WINDOW};
 pub use update::Update;
 
-pub(crate) use dynamics::State;
+pub(crate) use dynamics::{State, void_active};
 
 /// What one step of the governance cycle says about an agent, beside its new [`State`].
 #[derive(Debug, Clone, PartialEq)]

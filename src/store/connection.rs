@@ -20,6 +20,9 @@ const FLAGS: OpenFlags = OpenFlags::SQLITE_OPEN_READ_WRITE.union(OpenFlags::SQLI
 
 const PREPARED_STATEMENTS: usize = 64;
 
+/// What SQLite says when it can't open a file.
+const CANNOT_OPEN: &str = "unable to open database file";
+
 /// The first connection of an open. It may look and not touch: nothing was said about the file yet.
 pub(super) fn open_to_look(path: &Path) -> rusqlite::Result<Connection> {
     // Closing the last connection checkpoints, which would write into somebody else's database.
@@ -56,6 +59,9 @@ pub(super) fn configure(conn: &Connection, durability: Durability) -> rusqlite::
     conn.set_prepared_statement_cache_capacity(PREPARED_STATEMENTS);
     conn.pragma_update(None, "synchronous", durability.synchronous())?;
     conn.pragma_update(None, "temp_store", "MEMORY")?;
+    // 4 MiB: room for the upper pages of the B-trees of a million updates. SQLite's 2 MiB are too few for
+    // them, and every update would read them again.
+    conn.pragma_update(None, "cache_size", -4096)?;
     // The WAL restarts after 1000 pages (SQLite's default) once no reader needs it. Should a long read have
     // let it grow, the next restart cuts it back to this size.
     conn.pragma_update(None, "journal_size_limit", 8 << 20)?;
@@ -76,8 +82,11 @@ pub(super) fn explain(error: rusqlite::Error, path: &Path, waited: Duration) -> 
     let (failure, message) = match &error {
         rusqlite::Error::SqliteFailure(failure, message) => (failure, message),
         rusqlite::Error::FromSqlConversionFailure(column, _, reason) => {
-            let what = format!("column {column} of a row in {}", path.display());
-            return Error::Unreadable { what, reason: reason.to_string() };
+            return unreadable(*column, &path, reason.to_string());
+        }
+        rusqlite::Error::Utf8Error(column, reason) => return unreadable(*column, &path, reason.to_string()),
+        rusqlite::Error::InvalidColumnType(column, name, found) => {
+            return unreadable(*column, &path, format!("{name} is of type {found}"));
         }
         _ => return Error::Database(DatabaseError(error)),
     };
@@ -89,7 +98,14 @@ pub(super) fn explain(error: rusqlite::Error, path: &Path, waited: Duration) -> 
             Error::DiskFull { path }
         }
         ErrorCode::ReadOnly => Error::ReadOnly { path, source: DatabaseError(error) },
-        ErrorCode::CannotOpen => Error::CannotOpen { path, source: Box::new(DatabaseError(error)) },
+        ErrorCode::CannotOpen => {
+            // The message of an open has the path in it, which ours has too.
+            let source = rusqlite::Error::SqliteFailure(*failure, Some(CANNOT_OPEN.to_owned()));
+            Error::CannotOpen { path, source: Box::new(DatabaseError(source)) }
+        }
+        ErrorCode::SystemIoFailure => {
+            Error::DeviceFailed { path, code: failure.extended_code, source: DatabaseError(error) }
+        }
         ErrorCode::DatabaseCorrupt => Error::Corrupt { path, source: DatabaseError(error) },
         ErrorCode::NotADatabase => Error::NotADatabase { path },
         ErrorCode::ConstraintViolation => {
@@ -99,4 +115,8 @@ pub(super) fn explain(error: rusqlite::Error, path: &Path, waited: Duration) -> 
         }
         _ => Error::Database(DatabaseError(error)),
     }
+}
+
+fn unreadable(column: usize, path: &Path, reason: String) -> Error {
+    Error::Unreadable { what: format!("column {column} of a row in {}", path.display()), reason }
 }

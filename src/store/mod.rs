@@ -68,7 +68,6 @@ impl Store {
     }
 
     /// How to open a database: durability, patience, number of connections.
-    #[must_use]
     pub fn options() -> StoreOptions {
         StoreOptions::default()
     }
@@ -99,7 +98,6 @@ impl Store {
     /// error or a panic in `body` rolls back.
     pub(crate) fn write<T>(&self, body: impl FnOnce(&WriteTx<'_>) -> TxResult<T>) -> Result<T> {
         let wait = wait::Deadline::within(self.lock_timeout());
-        self.refuse_after_fork()?;
         let _turn = self.shared.queue.enter(&wait)?;
         let mut conn = self.checkout(&wait)?;
         let _polling = wait.enter();
@@ -151,7 +149,8 @@ impl std::fmt::Debug for Store {
 /// The write door itself: `BEGIN IMMEDIATE`, `body`, `COMMIT`.
 fn immediate<T>(conn: &mut Connection, body: impl FnOnce(&WriteTx<'_>) -> TxResult<T>) -> TxResult<T> {
     let sql = conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    let tx = WriteTx { sql, at: Timestamp::now() };
+    let at = Timestamp::now();
+    let tx = WriteTx { sql, at, at_text: at.to_string() };
     let value = body(&tx)?; // an error drops `tx`, which rolls back
     tx.sql.commit()?;
     Ok(value)
@@ -162,6 +161,8 @@ pub(crate) struct WriteTx<'c> {
     sql: Transaction<'c>,
     /// When the transaction got the lock: the time of everything it writes.
     pub at: Timestamp,
+    /// The same, as columns hold it.
+    pub at_text: String,
 }
 
 impl std::ops::Deref for WriteTx<'_> {

@@ -108,11 +108,12 @@ impl StoreOptions {
         let explain = |e| connection::explain(e, &path, wait.waited());
 
         let mut first = connection::open_to_look(&path).map_err(explain)?;
-        migrate::identify(&first, &path)?;
+        // Before anything is read: that would leave a -wal and a -shm file behind which can't be written either.
         if first.is_readonly(rusqlite::MAIN_DB).map_err(explain)? {
             let source = io::Error::from(io::ErrorKind::PermissionDenied);
             return Err(Error::CannotOpen { path, source: Box::new(source) });
         }
+        migrate::identify(&first, &path)?;
         connection::enable_wal(&first, &path)?;
         connection::configure(&first, self.durability).map_err(explain)?;
         migrate::migrate(&mut first, &path)?;
@@ -138,9 +139,15 @@ fn locate(path: &Path, create: bool) -> Result<PathBuf> {
     // Absolute, since SQLite takes ":memory:" and "" for something else.
     let absolute = std::path::absolute(path)
         .map_err(|source| Error::CannotOpen { path: path.to_owned(), source: Box::new(source) })?;
-    let exists = absolute
-        .try_exists()
-        .map_err(|e| Error::CannotOpen { path: absolute.clone(), source: Box::new(e) })?;
+    let cannot_open = |source| Error::CannotOpen { path: absolute.clone(), source: Box::new(source) };
+    let exists = match absolute.metadata() {
+        Ok(found) if found.is_file() => true,
+        // SQLite would say "disk I/O error" of /dev/null, and worse of a pipe.
+        Ok(found) if found.is_dir() => return Err(cannot_open(io::ErrorKind::IsADirectory.into())),
+        Ok(_) => return Err(cannot_open(io::Error::other("not a regular file"))),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => false,
+        Err(e) => return Err(cannot_open(e)),
+    };
     if !exists && !create {
         return Err(Error::NoDatabase { path: absolute });
     }

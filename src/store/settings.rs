@@ -161,21 +161,22 @@ pub(crate) fn read(conn: &Connection) -> TxResult<Settings> {
                 terminate_grace_ms, lock_timeout_ms, history_limit
          FROM settings WHERE settings_id = 1",
     )?;
+    // In the order of the SELECT: every update reads this row, and finding columns by name takes time.
     let settings = statement
         .query_row([], |row| {
             Ok(Settings {
-                risk_healthy_max: row.get("risk_healthy_max")?,
-                risk_degraded_max: row.get("risk_degraded_max")?,
-                coherence_healthy_min: row.get("coherence_healthy_min")?,
-                coherence_degraded_min: row.get("coherence_degraded_min")?,
-                coherence_overrides_risk: row.get("coherence_overrides_risk")?,
-                heartbeat_interval_s: row.get("heartbeat_interval_s")?,
-                stale_after_s: row.get("stale_after_s")?,
-                max_processes: row.get("max_processes")?,
-                limit_policy: row.get::<_, Parsed<_>>("limit_policy")?.0,
-                terminate_grace_ms: row.get("terminate_grace_ms")?,
-                lock_timeout_ms: row.get("lock_timeout_ms")?,
-                history_limit: row.get("history_limit")?,
+                risk_healthy_max: row.get(0)?,
+                risk_degraded_max: row.get(1)?,
+                coherence_healthy_min: row.get(2)?,
+                coherence_degraded_min: row.get(3)?,
+                coherence_overrides_risk: row.get(4)?,
+                heartbeat_interval_s: row.get(5)?,
+                stale_after_s: row.get(6)?,
+                max_processes: row.get(7)?,
+                limit_policy: row.get::<_, Parsed<_>>(8)?.0,
+                terminate_grace_ms: row.get(9)?,
+                lock_timeout_ms: row.get(10)?,
+                history_limit: row.get(11)?,
             })
         })
         .optional()?;

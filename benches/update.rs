@@ -1,0 +1,230 @@
+//! What the library costs over SQLite itself, and what size costs: ratios of medians, each pair measured
+//! in turns within this one run. `cargo bench --bench update`
+
+use std::error::Error;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use govstore::{Durability, Store, Update};
+use rusqlite::{Connection, TransactionBehavior, params};
+
+const AT: &str = "2025-11-19T20:41:09.824Z";
+
+type BenchResult<T = ()> = Result<T, Box<dyn Error>>;
+
+fn main() -> BenchResult {
+    let folder = tempfile::tempdir()?;
+    println!("medians, microseconds");
+    for (name, durability, rounds) in
+        [("NORMAL", Durability::Normal, 6_000), ("FULL", Durability::Full, 2_000)]
+    {
+        against_bare_sqlite(folder.path(), name, durability, rounds)?;
+    }
+    let small = populated(&folder.path().join("small.db"), 100, 10)?;
+    let large = populated(&folder.path().join("large.db"), 100_000, 10)?;
+    for (name, durability, rounds) in
+        [("NORMAL", Durability::Normal, 6_000), ("FULL", Durability::Full, 2_000)]
+    {
+        by_size(&small, &large, name, durability, rounds)?;
+    }
+    fleet_health(&large)
+}
+
+/// `process_update` against the same statements typed by hand.
+fn against_bare_sqlite(folder: &Path, name: &str, durability: Durability, rounds: usize) -> BenchResult {
+    let store = Store::options().durability(durability).open(folder.join(format!("store-{name}.db")))?;
+    let bare_path = folder.join(format!("bare-{name}.db"));
+    Store::open(&bare_path)?; // the same schema
+    let mut bare = Connection::open(&bare_path)?;
+    bare.execute_batch(&format!("PRAGMA synchronous = {name}; PRAGMA foreign_keys = ON"))?;
+    bare.execute(
+        "INSERT INTO agents (agent_id, created_at) VALUES ('agent', '2025-11-19T20:41:09.824Z')",
+        [],
+    )?;
+    let update = update();
+    let (ours, theirs) = in_turns(
+        rounds,
+        |_| store.process_update("agent", &update).map(drop).map_err(Into::into),
+        |n| by_hand(&mut bare, i64::try_from(n)? + 1),
+    )?;
+    println!("update, {name}: govstore {ours:.1}, bare rusqlite {theirs:.1}, ratio {:.2}", ours / theirs);
+    Ok(())
+}
+
+/// The statements of one update, with figures that were worked out elsewhere.
+fn by_hand(conn: &mut Connection, n: i64) -> BenchResult {
+    let tx = conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let _settings: (f64, f64, f64, f64, bool, i64) = tx
+        .prepare_cached(
+            "SELECT risk_healthy_max, risk_degraded_max, coherence_healthy_min, coherence_degraded_min,
+                    coherence_overrides_risk, lock_timeout_ms
+             FROM settings WHERE settings_id = 1",
+        )?
+        .query_row([], |row| row.try_into())?;
+    let mut state = [None::<f64>; 10];
+    let (total, mut window): (i64, Vec<u8>) = tx
+        .prepare_cached(
+            "SELECT total_updates, recent_void, parameters, lifecycle_status, energy, integrity, entropy,
+                    void_integral, coherence, lambda1, pi_integral, elapsed, risk_score, void_active, update_count
+             FROM agents WHERE agent_id = ?1",
+        )?
+        .query_row(["agent"], |row| {
+            let (_parameters, _status): (Option<Vec<u8>>, String) = (row.get(2)?, row.get(3)?);
+            for (column, value) in (4..).zip(&mut state) {
+                *value = row.get(column)?;
+            }
+            Ok((row.get(0)?, row.get(1)?))
+        })?;
+    if window.len() < 800 {
+        window.extend([0; 8]);
+    }
+    tx.prepare_cached(
+        "UPDATE agents SET last_update_at = ?2, energy = ?3, integrity = ?4, entropy = ?5, void_integral = ?6,
+           coherence = ?7, lambda1 = ?8, pi_integral = ?9, elapsed = ?10, risk_score = ?11, void_active = ?12,
+           update_count = ?13, total_updates = ?14, last_decision = ?15, last_decision_reason = ?16,
+           parameters = ?17, recent_void = ?18
+         WHERE agent_id = ?1",
+    )?
+    .execute(params![
+        "agent", AT, 0.6, 0.8, 0.1, -0.1, 1.0, 0.2, 0.1, 1.0, 0.15, 0, n, total + 1, "approve", "Low risk (0.15)", [0_u8; 48], window,
+    ])?;
+    tx.prepare_cached(
+        "INSERT INTO agent_updates (agent_id, update_no, applied_at, energy, integrity, entropy, void_integral,
+           coherence, lambda1, risk_score, void_active, elapsed, decision, decision_reason, health_status)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)",
+    )?
+    .execute(params![
+        "agent", total + 1, AT, 0.6, 0.8, 0.1, -0.1, 1.0, 0.2, 0.15, 0, 1.0, "approve", "Low risk (0.15)", "degraded",
+    ])?;
+    tx.commit()?;
+    Ok(())
+}
+
+/// `process_update` among many agents against few.
+fn by_size(small: &Path, large: &Path, name: &str, durability: Durability, rounds: usize) -> BenchResult {
+    let open = |path: &Path| Store::options().durability(durability).open(path);
+    let (small, large) = (open(small)?, open(large)?);
+    let update = update();
+    let mut rng = fastrand::Rng::with_seed(1);
+    let mut rng2 = rng.fork();
+    let (few, many) = in_turns(
+        rounds,
+        |_| Ok(small.process_update(&format!("agent-{}", rng.u32(..100)), &update).map(drop)?),
+        |_| Ok(large.process_update(&format!("agent-{}", rng2.u32(..100_000)), &update).map(drop)?),
+    )?;
+    println!(
+        "update, {name}: 100 agents {few:.1}, 100,000 agents and 1,000,000 history rows {many:.1}, ratio {:.2}",
+        many / few
+    );
+    Ok(())
+}
+
+/// The view `fleet_health` against a query by hand, and against counting alone.
+fn fleet_health(large: &Path) -> BenchResult {
+    let store = Store::open(large)?;
+    let conn = Connection::open(large)?;
+    // Until here all were healthy and stayed so: no update had a change of health to record.
+    conn.execute_batch(
+        "UPDATE agents SET risk_score = abs(random()) % 1000 / 1000.0, void_active = abs(random()) % 50 = 0",
+    )?;
+    let count = |sql: &str| -> BenchResult {
+        let mut statement = conn.prepare_cached(sql)?;
+        let mut rows = statement.query([])?;
+        while rows.next()?.is_some() {}
+        Ok(())
+    };
+    let by_hand = "SELECT lifecycle_status,
+                          CASE WHEN void_active THEN 'critical' WHEN risk_score < 0.15 THEN 'healthy'
+                               WHEN risk_score < 0.3 THEN 'degraded' ELSE 'critical' END AS health,
+                          COUNT(*)
+                   FROM agents GROUP BY 1, 2";
+    let (view, grouped) = in_turns(15, |_| Ok(store.health().map(drop)?), |_| count(by_hand))?;
+    println!(
+        "fleet_health, 100,000 agents: view {view:.0}, COUNT … GROUP BY health {grouped:.0}, ratio {:.2}",
+        view / grouped
+    );
+    let by_column = "SELECT last_decision, COUNT(*) FROM agents GROUP BY 1";
+    let (view, scanned) = in_turns(15, |_| Ok(store.health().map(drop)?), |_| count(by_column))?;
+    println!(
+        "fleet_health, 100,000 agents: view {view:.0}, COUNT … GROUP BY last_decision {scanned:.0}, ratio {:.2}",
+        view / scanned
+    );
+    let by_status = "SELECT lifecycle_status, COUNT(*) FROM agents GROUP BY 1";
+    let (view, counted) = in_turns(15, |_| Ok(store.health().map(drop)?), |_| count(by_status))?;
+    println!(
+        "fleet_health, 100,000 agents: view {view:.0}, COUNT … GROUP BY lifecycle_status {counted:.0}, ratio {:.2}",
+        view / counted
+    );
+    Ok(())
+}
+
+/// A database with agents in the middle of their lives, and their history. It grows update by update over
+/// all agents, so that its pages are as full as traffic leaves them and not packed.
+fn populated(path: &Path, agents: u32, updates: u32) -> BenchResult<PathBuf> {
+    Store::open(path)?;
+    let mut conn = Connection::open(path)?;
+    conn.execute_batch("PRAGMA synchronous = OFF")?;
+    let parameters: Vec<u8> = update().parameters.iter().flat_map(|p| p.to_le_bytes()).collect();
+    for update_no in 1..=updates {
+        let tx = conn.transaction()?;
+        if update_no == 1 {
+            tx.execute(
+                "WITH RECURSIVE n (i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i + 1 < ?1)
+                 INSERT INTO agents (agent_id, created_at, coherence, risk_score)
+                 SELECT 'agent-' || i, ?2, 0.99, 0.101
+                 FROM n",
+                params![agents, AT],
+            )?;
+        }
+        tx.execute(
+            "UPDATE agents SET last_update_at = ?2, energy = 0.51, integrity = 0.91, entropy = 0.41,
+               void_integral = -0.012, lambda1 = 0.151, pi_integral = 0.0021, elapsed = ?1 * 0.1,
+               update_count = ?1, total_updates = ?1, last_decision = 'approve',
+               last_decision_reason = 'Low risk (0.20)', parameters = ?3, recent_void = zeroblob(8 * ?1)",
+            params![update_no, AT, parameters],
+        )?;
+        tx.execute(
+            "INSERT INTO agent_updates (agent_id, update_no, applied_at, energy, integrity, entropy, void_integral,
+               coherence, lambda1, risk_score, void_active, elapsed, decision, decision_reason, health_status)
+             SELECT agent_id, ?1, ?2, 0.51, 0.91, 0.41, -0.012, 0.99, 0.151, 0.201, 0, ?1 * 0.1, 'approve',
+                    'Low risk (0.20)', 'degraded'
+             FROM agents",
+            params![update_no, AT],
+        )?;
+        tx.commit()?;
+    }
+    conn.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)")?;
+    Ok(path.to_owned())
+}
+
+fn update() -> Update {
+    Update {
+        parameters: vec![0.5, 0.4, 0.7, 0.9, 0.1, 0.1],
+        response_text: "All tests pass; the change is ready for review.".into(),
+        complexity: 0.3,
+        ..Update::default()
+    }
+}
+
+/// The medians of two things, in microseconds, measured in turns so that both meet the same noise.
+fn in_turns(
+    rounds: usize,
+    mut first: impl FnMut(usize) -> BenchResult,
+    mut second: impl FnMut(usize) -> BenchResult,
+) -> BenchResult<(f64, f64)> {
+    let time = |work: &mut dyn FnMut(usize) -> BenchResult, n| -> BenchResult<Duration> {
+        let began = Instant::now();
+        work(n)?;
+        Ok(began.elapsed())
+    };
+    let (mut a, mut b) = (Vec::new(), Vec::new());
+    for n in 0..rounds {
+        a.push(time(&mut first, n)?);
+        b.push(time(&mut second, n)?);
+    }
+    let median = |mut times: Vec<Duration>| {
+        times.sort_unstable();
+        times[times.len() / 2].as_secs_f64() * 1e6
+    };
+    Ok((median(a), median(b)))
+}

@@ -1,0 +1,71 @@
+//! The commands, one file each: `Args` is what the command line says, `run` does it.
+
+mod agent;
+mod agents;
+mod apply;
+mod completions;
+mod config;
+mod health;
+mod history;
+mod import;
+mod lifecycle;
+mod note;
+#[cfg(feature = "mcp")]
+mod serve;
+mod tag;
+mod update;
+
+use clap::Subcommand;
+
+use super::{
+    Arguments, Exit, Failure, Outcome, Session, csv, facts, figures, lines, output, paint, sparkline, table,
+    text_argument, visible,
+};
+
+/// What to do. The order is that of `--help`.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    #[cfg(feature = "mcp")]
+    Serve(serve::Args),
+    Update(update::Args),
+    Apply(apply::Args),
+    Agents(agents::Args),
+    Agent(agent::Args),
+    History(history::Args),
+    Health(health::Args),
+    Pause(lifecycle::PauseArgs),
+    Resume(lifecycle::ResumeArgs),
+    Archive(lifecycle::ArchiveArgs),
+    Delete(lifecycle::DeleteArgs),
+    Reset(lifecycle::ResetArgs),
+    Tag(tag::Args),
+    Note(note::Args),
+    Config(config::Args),
+    Import(import::Args),
+    Completions(completions::Args),
+}
+
+impl Command {
+    pub fn run(self, session: &mut Session) -> Outcome {
+        match self {
+            #[cfg(feature = "mcp")]
+            Self::Serve(args) => serve::run(args, session),
+            Self::Update(args) => update::run(args, session),
+            Self::Apply(args) => apply::run(&args, session),
+            Self::Agents(args) => agents::run(args, session),
+            Self::Agent(args) => agent::run(&args, session),
+            Self::History(args) => history::run(&args, session),
+            Self::Health(args) => health::run(&args, session),
+            Self::Pause(args) => lifecycle::pause(&args, session),
+            Self::Resume(args) => lifecycle::resume(&args, session),
+            Self::Archive(args) => lifecycle::archive(&args, session),
+            Self::Delete(args) => lifecycle::delete(&args, session),
+            Self::Reset(args) => lifecycle::reset(&args, session),
+            Self::Tag(args) => tag::run(args, session),
+            Self::Note(args) => note::run(args, session),
+            Self::Config(args) => config::run(&args, session),
+            Self::Import(args) => import::run(&args, session),
+            Self::Completions(args) => completions::run(&args, session),
+        }
+    }
+}

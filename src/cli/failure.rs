@@ -1,0 +1,69 @@
+//! How a command ends: its exit code, and why it failed.
+
+use std::io;
+use std::process::ExitCode;
+
+/// An exit code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Exit(pub u8);
+
+impl Exit {
+    /// It did what it was asked to.
+    pub const DONE: Self = Self(0);
+    /// It did not, or not all of it.
+    pub const FAILED: Self = Self(1);
+    /// The command line is not right.
+    pub const USAGE: Self = Self(2);
+    /// The database was busy for too long.
+    pub const BUSY: Self = Self(4);
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit.0)
+    }
+}
+
+/// Why a command failed. Its message has that of its source in it, as those of the library have.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// The library refused.
+    #[error(transparent)]
+    Store(#[from] govstore::Error),
+    /// The MCP server could not start, or broke off.
+    #[cfg(feature = "mcp")]
+    #[error(transparent)]
+    Serve(#[from] govstore::mcp::ServeError),
+    /// The output could not be written.
+    #[error("cannot write to standard output: {0}")]
+    Stdout(#[from] io::Error),
+    /// A file, or standard input, could not be read.
+    #[error("cannot read {what}: {reason}")]
+    Input {
+        /// Which.
+        what: String,
+        /// Why.
+        reason: String,
+    },
+    /// The command line parses and makes no sense.
+    #[error("{0}")]
+    Usage(String),
+    /// There is no place for the database.
+    #[error("no data folder is known for this user; name the database with --db or GOVSTORE_DB")]
+    NoDataFolder,
+}
+
+impl Failure {
+    pub fn exit(&self) -> Exit {
+        match self {
+            Self::Store(govstore::Error::LockTimeout { .. }) => Exit::BUSY,
+            Self::Usage(_) => Exit::USAGE,
+            _ => Exit::FAILED,
+        }
+    }
+
+    /// Whether whoever reads stdout has stopped reading, which is no failure.
+    pub fn is_broken_pipe(&self) -> bool {
+        matches!(self, Self::Stdout(e) if e.kind() == io::ErrorKind::BrokenPipe)
+    }
+}

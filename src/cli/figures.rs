@@ -1,0 +1,64 @@
+//! Figures and times as people read them.
+
+use govstore::Timestamp;
+
+/// What stands for a figure that there isn't.
+pub const NONE: &str = "–";
+
+/// A share from 0 to 1 as a percentage: `12.34%`.
+pub fn percent(share: f64) -> String {
+    format!("{:.2}%", share * 100.0)
+}
+
+/// `2025-11-19 20:41:09`, in UTC.
+pub fn time(at: Timestamp) -> String {
+    at.to_utc().format("%Y-%m-%d %H:%M:%S").to_string()
+}
+
+/// How long ago something was, in its largest unit: `12 s`, `3 min`, `5 h`, `40 d`. A time that is still to
+/// come, by the clock of another machine, is `0 s`.
+pub fn age(at: Timestamp, now: Timestamp) -> String {
+    let seconds = now.to_utc().signed_duration_since(at.to_utc()).num_seconds().max(0);
+    match seconds {
+        0..60 => format!("{seconds} s"),
+        60..3_600 => format!("{} min", seconds / 60),
+        3_600..86_400 => format!("{} h", seconds / 3_600),
+        _ => format!("{} d", seconds / 86_400),
+    }
+}
+
+/// `1 update`, `2 updates`.
+pub fn count(number: impl TryInto<u64>, noun: &str) -> String {
+    let number = number.try_into().unwrap_or_default();
+    if number == 1 { format!("1 {noun}") } else { format!("{number} {noun}s") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_age_is_told_in_its_largest_unit() -> Result<(), govstore::ParseTimestampError> {
+        let now: Timestamp = "2025-11-19T20:41:09.824Z".parse()?;
+        #[rustfmt::skip]
+        let cases = [
+            ("2025-11-19T20:41:09.000Z", "0 s"),
+            ("2025-11-19T20:40:10.000Z", "59 s"),
+            ("2025-11-19T20:40:09.000Z", "1 min"),
+            ("2025-11-19T19:41:10.000Z", "59 min"),
+            ("2025-11-18T20:41:10.000Z", "23 h"),
+            ("2025-11-18T20:41:09.000Z", "1 d"),
+            ("2025-11-20T00:00:00.000Z", "0 s"),
+        ];
+        for (at, expected) in cases {
+            assert_eq!(age(at.parse()?, now), expected, "{at}");
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn one_is_not_plural() {
+        assert_eq!(count(1, "update"), "1 update");
+        assert_eq!(count(0, "update"), "0 updates");
+    }
+}

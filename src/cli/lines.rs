@@ -1,0 +1,95 @@
+//! Lines of untrusted input, none of which can take more memory than it is allowed.
+
+use std::io::{self, BufRead};
+
+/// One line of the input, without its end.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Line<'b> {
+    /// A whole one.
+    Whole(&'b [u8]),
+    /// One of more bytes than are allowed; they were passed over.
+    TooLong,
+}
+
+/// Reads lines of at most `max_bytes` each, the end of line not counted.
+pub struct Lines<R> {
+    input: R,
+    max_bytes: usize,
+    buffer: Vec<u8>,
+    /// Bytes read so far.
+    bytes_read: u64,
+}
+
+impl<R: BufRead> Lines<R> {
+    pub fn new(input: R, max_bytes: usize) -> Self {
+        Self { input, max_bytes, buffer: Vec::new(), bytes_read: 0 }
+    }
+
+    pub fn bytes_read(&self) -> u64 {
+        self.bytes_read
+    }
+
+    /// The next line; `None` at the end.
+    pub fn read_next(&mut self) -> io::Result<Option<Line<'_>>> {
+        self.buffer.clear();
+        let (mut begun, mut too_long) = (false, false);
+        loop {
+            let chunk = match self.input.fill_buf() {
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
+                chunk => chunk?,
+            };
+            if chunk.is_empty() {
+                break;
+            }
+            begun = true;
+            let end = chunk.iter().position(|byte| *byte == b'\n');
+            let text = &chunk[..end.unwrap_or(chunk.len())];
+            too_long |= self.buffer.len() + text.len() > self.max_bytes;
+            if !too_long {
+                self.buffer.extend_from_slice(text);
+            }
+            let consumed = text.len() + usize::from(end.is_some());
+            self.input.consume(consumed);
+            self.bytes_read += consumed as u64;
+            if end.is_some() {
+                break;
+            }
+        }
+        if too_long {
+            self.buffer = Vec::new(); // give the memory back
+            return Ok(Some(Line::TooLong));
+        }
+        Ok(begun.then_some(Line::Whole(&self.buffer)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::BufReader;
+
+    use super::*;
+
+    /// The lines of `input`, read through a buffer of `buffer` bytes; `!` for one that is too long.
+    fn split(input: &[u8], buffer: usize) -> Vec<String> {
+        let mut lines = Lines::new(BufReader::with_capacity(buffer, input), 5);
+        let mut seen = Vec::new();
+        while let Some(line) = lines.read_next().expect("a slice can be read") {
+            seen.push(match line {
+                Line::Whole(bytes) => String::from_utf8_lossy(bytes).into_owned(),
+                Line::TooLong => "!".to_owned(),
+            });
+        }
+        assert_eq!(lines.bytes_read(), input.len() as u64);
+        seen
+    }
+
+    #[test]
+    fn lines_are_the_same_whatever_the_buffer() {
+        for buffer in 1..20 {
+            assert_eq!(split(b"", buffer), Vec::<String>::new());
+            assert_eq!(split(b"\n\na", buffer), ["", "", "a"]);
+            assert_eq!(split(b"12345\n123456\n1234567890123\nend\n", buffer), ["12345", "!", "!", "end"]);
+            assert_eq!(split(b"123456", buffer), ["!"]);
+        }
+    }
+}

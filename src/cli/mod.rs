@@ -1,0 +1,121 @@
+//! The command line: commands over the library's public interface.
+//!
+//! [`parse`] reads the arguments, [`run`] resolves them into a [`Session`] (which database, which kind of
+//! output) and hands it to one command. Each command is a file in [`command`] with its `Args` and a `run`;
+//! a new one is such a file and a line in [`Command`]. Everything for stdout goes through
+//! [`output::Output`], everything for stderr through [`output::complain`]: they keep what the database holds
+//! from acting on a terminal.
+
+mod command;
+mod csv;
+mod facts;
+mod failure;
+mod figures;
+mod json;
+mod lines;
+mod output;
+mod paint;
+mod session;
+mod sparkline;
+mod table;
+mod text_argument;
+mod visible;
+
+use std::ffi::OsStr;
+use std::io;
+use std::path::PathBuf;
+
+use clap::{Parser, ValueHint};
+
+use command::Command;
+pub use failure::{Exit, Failure};
+use output::{Output, complain};
+use session::Session;
+
+/// What a command comes to.
+type Outcome = Result<Exit, Failure>;
+
+/// A SQLite governance store for fleets of MCP server processes
+///
+/// One file holds the state, history and health of every agent, and any number of processes may use it at
+/// once. These commands read and change that file.
+#[derive(Debug, Parser)]
+#[command(version, after_long_help = AFTER_HELP, max_term_width = 100)]
+pub struct Arguments {
+    /// The database file
+    ///
+    /// Without it, the file that the environment variable GOVSTORE_DB names; without that,
+    /// govstore/governance.db in your data folder. `serve`, `update`, `apply`, `import` and `config set` create
+    /// it; the other commands never do.
+    #[arg(long, global = true, value_name = "PATH", value_hint = ValueHint::FilePath)]
+    db: Option<PathBuf>,
+
+    /// Print JSON
+    ///
+    /// One document on standard output, whatever happens: `"success"` says whether the command did what it
+    /// was asked to, and `"error"` why not. (`apply` prints one a line.)
+    #[arg(long, global = true)]
+    json: bool,
+
+    #[command(subcommand)]
+    command: Command,
+}
+
+const AFTER_HELP: &str = "\
+Examples:
+  govstore update writer --text \"All tests pass.\" --complexity 0.2
+  govstore agents --status paused
+  govstore health --check
+  govstore --json agent writer | jq .agent.risk_score
+
+Exit codes:
+  0  done (also when whoever reads the output stops reading)
+  1  failed; the message on standard error says why
+  2  the command line is not right
+  4  the database was busy for too long, and nothing was changed
+  `health --check` has its own: 0 healthy, 1 degraded, 2 critical, 3 unknown";
+
+impl Arguments {
+    /// Whether the answer is to be JSON.
+    pub fn json(&self) -> bool {
+        self.json
+    }
+}
+
+/// Reads the arguments of this process. Where there is nothing to run (a mistake, `--help`) it says what is
+/// to be said, and returns how to exit.
+pub fn parse() -> Result<Arguments, Exit> {
+    Arguments::try_parse().map_err(|refusal| {
+        let _ = refusal.print(); // nobody listens: the exit code still tells
+        if refusal.exit_code() == 0 {
+            return Exit::DONE;
+        }
+        // Nothing was parsed, yet a script that asked for JSON waits for it.
+        if std::env::args_os().any(|argument| argument == OsStr::new("--json")) {
+            let text = refusal.render().to_string();
+            let sentence = text.split("\n\n").next().unwrap_or_default();
+            let words: Vec<&str> = sentence.split_whitespace().collect();
+            let _ = Output::new(true).failure(words.join(" ").trim_start_matches("error: "));
+        }
+        Exit::USAGE
+    })
+}
+
+/// Does what the arguments ask for.
+pub fn run(arguments: Arguments) -> Outcome {
+    let mut session = Session::new(arguments.db, Output::new(arguments.json));
+    let exit = arguments.command.run(&mut session)?;
+    match session.out.flush() {
+        Err(e) if e.kind() == io::ErrorKind::BrokenPipe => Ok(exit), // the command knows how it went
+        flushed => flushed.map(|()| exit).map_err(Failure::from),
+    }
+}
+
+/// Says why a command failed: on stderr, and with `json` as a document on stdout too.
+pub fn report(failure: &Failure, json: bool) {
+    let sentence = failure.to_string();
+    complain(&sentence);
+    if json {
+        let _ = Output::new(true).failure(&sentence); // stdout may be what failed
+    }
+}

@@ -1,0 +1,91 @@
+//! Standard output and standard error.
+
+use std::fmt::Display;
+use std::io::{self, BufWriter, IsTerminal, StdoutLock, Write};
+
+use anstream::adapter::strip_str;
+use anstream::{AutoStream, ColorChoice};
+use serde::Serialize;
+
+use super::json;
+use super::visible::visible;
+
+/// Standard output: locked and buffered. Errors are returned, a closed pipe among them.
+pub struct Output {
+    stdout: BufWriter<StdoutLock<'static>>,
+    colour: bool,
+    terminal: bool,
+    json: bool,
+}
+
+#[derive(Serialize)]
+struct Success<T> {
+    success: bool,
+    #[serde(flatten)]
+    result: T,
+}
+
+#[derive(Serialize)]
+struct Refusal<'a> {
+    success: bool,
+    error: &'a str,
+}
+
+impl Output {
+    pub fn new(json: bool) -> Self {
+        let stdout = io::stdout();
+        let colour = AutoStream::choice(&stdout) != ColorChoice::Never;
+        let terminal = stdout.is_terminal();
+        Self { stdout: BufWriter::new(stdout.lock()), colour, terminal, json }
+    }
+
+    /// Whether the caller asked for JSON.
+    pub fn json(&self) -> bool {
+        self.json
+    }
+
+    pub fn is_terminal(&self) -> bool {
+        self.terminal
+    }
+
+    /// A text for people, which may be painted, and an end of line. What comes from the database must have
+    /// gone through [`visible`] before.
+    pub fn say(&mut self, text: impl Display) -> io::Result<()> {
+        let text = text.to_string();
+        if self.colour {
+            writeln!(self.stdout, "{text}")
+        } else {
+            writeln!(self.stdout, "{}", strip_str(&text))
+        }
+    }
+
+    /// A result as one JSON document, with `"success": true` before its own fields.
+    pub fn success(&mut self, result: &impl Serialize) -> io::Result<()> {
+        self.document(&Success { success: true, result })
+    }
+
+    /// What went wrong as one JSON document, at once.
+    pub fn failure(&mut self, error: &str) -> io::Result<()> {
+        self.document(&Refusal { success: false, error })?;
+        self.flush()
+    }
+
+    /// One JSON document that says itself whether it is a success.
+    pub fn document(&mut self, document: &impl Serialize) -> io::Result<()> {
+        json::write(&mut self.stdout, document)
+    }
+
+    /// A text for other programs, byte for byte.
+    pub fn exactly(&mut self, text: &[u8]) -> io::Result<()> {
+        self.stdout.write_all(text)
+    }
+
+    pub fn flush(&mut self) -> io::Result<()> {
+        self.stdout.flush()
+    }
+}
+
+/// Says something on stderr. If nobody listens there, there is nobody left to tell.
+pub fn complain(sentence: &str) {
+    let _ = writeln!(io::stderr(), "govstore: {}", visible(sentence));
+}

@@ -1,0 +1,81 @@
+//! Importing v1.0.3 folders: made-up ones, and in [`reference`] one that real servers left.
+
+mod agents;
+mod history;
+mod reference;
+mod whole;
+
+use std::error::Error;
+use std::fs;
+use std::io;
+use std::path::PathBuf;
+
+use govstore::{ImportReport, Store};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+type TestResult = Result<(), Box<dyn Error>>;
+
+/// A store, and beside it an empty data folder.
+struct Setup {
+    dir: TempDir,
+    store: Store,
+}
+
+impl Setup {
+    fn new() -> Result<Self, Box<dyn Error>> {
+        let dir = tempfile::tempdir()?;
+        fs::create_dir(dir.path().join("data"))?;
+        let store = Store::open(dir.path().join("governance.db"))?;
+        Ok(Self { dir, store })
+    }
+
+    /// With these agents in `agent_metadata.json`.
+    fn with_agents(agents: &Value) -> Result<Self, Box<dyn Error>> {
+        let setup = Self::new()?;
+        setup.put("agent_metadata.json", agents)?;
+        Ok(setup)
+    }
+
+    fn data(&self) -> PathBuf {
+        self.dir.path().join("data")
+    }
+
+    fn put(&self, name: &str, contents: &Value) -> io::Result<()> {
+        fs::write(self.data().join(name), contents.to_string())
+    }
+
+    fn import(&self) -> govstore::Result<ImportReport> {
+        self.store.import_v1(self.data())
+    }
+}
+
+/// An entry with nothing but what has no default.
+fn entry() -> Value {
+    json!({ "status": "active", "created_at": "2025-11-19T20:41:09.824739" })
+}
+
+fn entry_with(field: &str, value: Value) -> Value {
+    let mut entry = entry();
+    entry[field] = value;
+    entry
+}
+
+/// An export of `agent_id` whose V has the values `void_integral`.
+fn export(agent_id: &str, void_integral: &[f64]) -> Value {
+    let updates = void_integral.len();
+    json!({
+        "agent_id": agent_id,
+        "E_history": [0.6], "I_history": [0.8], "S_history": [0.2],
+        "V_history": void_integral,
+        "coherence_history": vec![1.0; updates],
+        "risk_history": vec![0.1; updates],
+        "decision_history": vec!["approve"; updates],
+        "lambda1_final": 0.15, "total_updates": updates, "total_time": 0.5,
+    })
+}
+
+/// The reasons given for `subject`.
+fn reasons<'r>(report: &'r ImportReport, subject: &str) -> Vec<&'r str> {
+    report.remarks.iter().filter(|r| r.subject == subject).map(|r| r.reason.as_str()).collect()
+}
