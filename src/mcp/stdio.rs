@@ -7,6 +7,7 @@
 //!
 //! Nothing else writes to stdout. Logs go to stderr or to a file.
 
+use std::fs::File;
 use std::io::{self, BufRead, Write};
 use std::sync::Arc;
 use std::thread;
@@ -55,6 +56,7 @@ impl Drop for HangsUp {
 impl Stdio {
     /// Starts the two threads.
     pub fn open() -> io::Result<(Self, Hangup)> {
+        let stdout = stdout()?;
         let (to_server, incoming) = mpsc::channel(WAITING_MAX);
         let (outgoing, to_client) = mpsc::channel(WAITING_MAX);
         let (all_written, written) = oneshot::channel();
@@ -72,13 +74,22 @@ impl Stdio {
         let hangs_up = HangsUp(Arc::clone(&hangup));
         thread::Builder::new().name("stdout".to_owned()).spawn(move || {
             let _hangs_up = hangs_up;
-            if let Err(error) = send(io::stdout().lock(), to_client) {
+            if let Err(error) = send(stdout, to_client) {
                 tracing::info!(%error, "cannot write to stdout");
             }
             let _ = all_written.send(()); // nobody waits for it if the server is cut short
         })?;
         Ok((Self { incoming, outgoing: Some(outgoing), written }, Hangup(hangup)))
     }
+}
+
+/// A handle of our own on stdout: whoever called us may hold the lock of the usual one.
+fn stdout() -> io::Result<File> {
+    #[cfg(unix)]
+    let stdout = std::os::fd::AsFd::as_fd(&io::stdout()).try_clone_to_owned()?;
+    #[cfg(windows)]
+    let stdout = std::os::windows::io::AsHandle::as_handle(&io::stdout()).try_clone_to_owned()?;
+    Ok(stdout.into())
 }
 
 impl Transport<RoleServer> for Stdio {
@@ -165,7 +176,6 @@ fn send(mut output: impl Write, mut to_client: mpsc::Receiver<ServerJsonRpcMessa
         };
         line.push(b'\n');
         output.write_all(&line)?;
-        output.flush()?;
     }
     Ok(())
 }

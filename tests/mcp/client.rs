@@ -46,7 +46,7 @@ impl Home {
     pub fn serve(&self) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_govstore"));
         command.arg("--db").arg(self.database()).arg("serve");
-        command.env_remove("RUST_LOG");
+        command.env("RUST_LOG", "off");
         command
     }
 
@@ -54,7 +54,7 @@ impl Home {
     pub async fn connect(&self) -> Result<Client, Box<dyn Error>> {
         let server = TokioChildProcess::new(tokio::process::Command::from(self.serve()))?;
         let pid = server.id().ok_or("the server has no PID")?;
-        Ok(Client { pid, connection: ().serve(server).await? })
+        Ok(Client { pid, connection: patiently(().serve(server)).await?? })
     }
 
     /// Starts a server and talks to it in lines.
@@ -73,7 +73,7 @@ impl Client {
     pub async fn call(&self, tool: &'static str, arguments: Value) -> Result<CallToolResult, Box<dyn Error>> {
         let Value::Object(arguments) = arguments else { panic!("{arguments} is no object") };
         let call = CallToolRequestParams::new(tool).with_arguments(arguments);
-        Ok(self.connection.call_tool(call).await?)
+        Ok(patiently(self.connection.call_tool(call)).await??)
     }
 
     /// Makes a call that should do what it says, and gives its structured content.
@@ -95,7 +95,7 @@ impl Client {
 
     /// Closes the connection, which ends the server.
     pub async fn close(mut self) -> Result<(), Box<dyn Error>> {
-        self.connection.close().await?;
+        patiently(self.connection.close()).await??;
         Ok(())
     }
 }
@@ -190,6 +190,11 @@ impl Drop for Wire {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// Waits for what should come, until patience is over.
+async fn patiently<T>(future: impl Future<Output = T>) -> Result<T, tokio::time::error::Elapsed> {
+    tokio::time::timeout(PATIENCE, future).await
 }
 
 /// Looks again and again until there is something, or patience is over.
