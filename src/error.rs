@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::agent::Lifecycle;
+use crate::process::Process;
 
 /// `Result` with this crate's [`Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -128,6 +129,36 @@ pub enum Error {
         /// Who opened it.
         opened_by: u32,
     },
+    /// As many processes are alive as may be registered, and `limit_policy` is `refuse`.
+    #[error(
+        "{} processes are registered and max_processes is {limit}: {}; end one of them, raise max_processes, or set limit_policy to evict",
+        occupants.len(),
+        list(occupants)
+    )]
+    TooManyProcesses {
+        /// The setting `max_processes`.
+        limit: u32,
+        /// Those who hold the places, oldest first.
+        occupants: Vec<Process>,
+    },
+    /// This process has registered already, and the registration is still there.
+    #[error("this process is registered already, as number {process_id}; drop that registration first")]
+    AlreadyRegistered {
+        /// Its number in the registry.
+        process_id: i64,
+    },
+    /// The system doesn't say who this process is.
+    #[error("cannot identify this process: {source}; on Linux, check that /proc is mounted")]
+    CannotIdentify {
+        /// The system's reason.
+        source: std::io::Error,
+    },
+    /// The thread that beats could not be started.
+    #[error("cannot start the heartbeat thread: {source}; check the limit on threads")]
+    CannotStartHeartbeat {
+        /// The system's reason.
+        source: std::io::Error,
+    },
     /// The name cannot be an agent's.
     #[error("agent id {agent_id:?} {reason}")]
     InvalidAgentId {
@@ -207,6 +238,15 @@ pub enum Error {
 #[derive(Debug, thiserror::Error)]
 #[error(transparent)]
 pub struct DatabaseError(pub(crate) rusqlite::Error);
+
+/// Names processes for a person.
+fn list(processes: &[Process]) -> String {
+    let names: Vec<String> = processes
+        .iter()
+        .map(|process| format!("PID {} ({} {})", process.pid, process.name, process.version))
+        .collect();
+    names.join(", ")
+}
 
 /// What to do about a lifecycle status that is in the way.
 fn hint(status: Lifecycle, action: &str) -> &'static str {

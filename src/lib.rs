@@ -37,6 +37,7 @@ pub mod health;
 mod import;
 #[cfg(feature = "mcp")]
 pub mod mcp;
+mod process;
 mod store;
 mod text_enum;
 mod timestamp;
@@ -49,5 +50,14 @@ pub use error::{DatabaseError, Error, Result};
 pub use governance::{Action, Decision, LegacyStatus, SamplingParams, Update};
 pub use health::{Health, HealthStatus, HealthThresholds};
 pub use import::{ImportRemark, ImportReport, ImportedAgent};
+pub use process::{
+    Action as ReapAction, Beat, Judgement, Outcome, Process, ProcessInfo, ProcessState, ReapEvent, ReapPlan,
+    ReapReport, Registration, Usage, Verdict,
+};
 pub use store::{Durability, LimitPolicy, Settings, Store, StoreOptions};
 pub use timestamp::{ParseTimestampError, Timestamp};
+
+/// Compiles the README's example.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -96,8 +96,8 @@ pub(crate) fn insert(
     (health_from, health_to): (Option<HealthStatus>, Option<HealthStatus>),
 ) -> TxResult<()> {
     tx.prepare_cached(
-        "INSERT INTO agent_events (agent_id, event, occurred_at, reason, health_from, health_to)
-         VALUES (:agent_id, :event, :occurred_at, :reason, :health_from, :health_to)",
+        "INSERT INTO agent_events (agent_id, event, occurred_at, reason, health_from, health_to, process_id)
+         VALUES (:agent_id, :event, :occurred_at, :reason, :health_from, :health_to, :process_id)",
     )?
     .execute(named_params! {
         ":agent_id": id.as_str(),
@@ -106,6 +106,7 @@ pub(crate) fn insert(
         ":reason": reason,
         ":health_from": health_from.map(HealthStatus::as_str),
         ":health_to": health_to.map(HealthStatus::as_str),
+        ":process_id": tx.process_id(),
     })?;
     Ok(())
 }

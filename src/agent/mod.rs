@@ -10,6 +10,7 @@ pub(crate) mod event;
 mod health;
 mod history;
 mod lifecycle;
+mod lock;
 mod record;
 mod update;
 
@@ -18,6 +19,7 @@ pub use event::{AgentEvent, EventKind};
 pub use health::FleetHealth;
 pub use history::{HistoryRow, WindowStatistics};
 pub use lifecycle::Lifecycle;
+pub(crate) use lock::release_locks;
 pub use record::{Agent, AgentFilter};
 pub use update::{Metrics, UpdateReport};
 

@@ -14,7 +14,7 @@ use crate::error::{Error, Result};
 use crate::governance::{self, Decision, LegacyStatus, SamplingParams, State, Update, Verdict};
 use crate::health::{self, Health, HealthStatus};
 use crate::store::column::{Json, Numbers, Parsed, bytes};
-use crate::store::{Settings, Store, TxResult, WriteTx, settings};
+use crate::store::{Settings, Store, TxResult, WriteTx};
 use crate::timestamp::Timestamp;
 
 /// The agent of clients that name none. It gets the tag `pioneer`, so that it can't be deleted.
@@ -81,7 +81,7 @@ pub struct Metrics {
 
 impl Store {
     /// Applies one update to an agent, creating the agent if it is new. When this returns `Ok`, the update
-    /// is committed.
+    /// is committed, and with it a heartbeat and the activity of this process, if it is registered.
     ///
     /// # Errors
     ///
@@ -89,11 +89,8 @@ impl Store {
     /// [`Error::LockTimeout`], [`Error::DiskFull`]. Whatever the error, nothing was written.
     pub fn process_update(&self, agent_id: &str, update: &Update) -> Result<UpdateReport> {
         let id = AgentId::parse(agent_id)?;
-        self.write(|tx| {
-            let settings = settings::read(tx)?;
-            self.follow(&settings);
-            apply(tx, id, update, &settings)
-        })
+        self.scan_in_background();
+        self.write_as_member(|tx, settings| apply(tx, id, update, settings))
     }
 }
 
@@ -253,10 +250,11 @@ fn append_history(
     tx.prepare_cached(
         "INSERT INTO agent_updates (
            agent_id, update_no, applied_at, energy, integrity, entropy, void_integral, coherence, lambda1,
-           risk_score, void_active, elapsed, decision, decision_reason, health_status
+           risk_score, void_active, elapsed, decision, decision_reason, health_status, process_id
          ) VALUES (
            :agent_id, :update_no, :applied_at, :energy, :integrity, :entropy, :void_integral, :coherence,
-           :lambda1, :risk_score, :void_active, :elapsed, :decision, :decision_reason, :health_status
+           :lambda1, :risk_score, :void_active, :elapsed, :decision, :decision_reason, :health_status,
+           :process_id
          )",
     )?
     .execute(params![
@@ -275,6 +273,7 @@ fn append_history(
         verdict.decision.action.as_str(),
         verdict.decision.reason,
         health.status.as_str(),
+        tx.process_id(),
     ])?;
     Ok(())
 }

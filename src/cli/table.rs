@@ -13,13 +13,20 @@ pub enum Column {
     Text(&'static str),
     /// Figures, set to the right.
     Figure(&'static str),
+    /// Figures close to the next ones.
+    Dense(&'static str),
 }
 
 impl Column {
     fn title(self) -> &'static str {
         match self {
-            Self::Wrapped(title) | Self::Text(title) | Self::Figure(title) => title,
+            Self::Wrapped(title) | Self::Text(title) | Self::Figure(title) | Self::Dense(title) => title,
         }
+    }
+
+    /// Blanks before the next column.
+    fn gap(self) -> u16 {
+        if matches!(self, Self::Dense(_)) { 1 } else { 2 }
     }
 }
 
@@ -33,13 +40,13 @@ pub fn table<const N: usize>(columns: [Column; N], rows: impl Iterator<Item = [S
     table.set_header(columns.map(|column| paint::strong(column.title())));
     table.add_rows(rows);
     for (column, set) in columns.iter().zip(table.column_iter_mut()) {
-        set.set_padding((0, 2));
+        set.set_padding((0, column.gap()));
         match column {
             Column::Wrapped(_) => {}
             Column::Text(_) => {
                 set.set_constraint(ColumnConstraint::ContentWidth);
             }
-            Column::Figure(_) => {
+            Column::Figure(_) | Column::Dense(_) => {
                 set.set_constraint(ColumnConstraint::ContentWidth).set_cell_alignment(CellAlignment::Right);
             }
         }

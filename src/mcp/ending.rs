@@ -1,8 +1,9 @@
-//! What ends a server: its client hung up, its parent is gone, a signal.
+//! What ends a server: its client hung up, its parent is gone, a signal, a reaper's claim.
 
 use std::fmt;
 use std::io;
 
+use super::membership::Claimed;
 use super::parent::Parent;
 use super::stdio::Hangup;
 
@@ -15,6 +16,8 @@ pub enum Reason {
     ParentGone,
     /// SIGTERM, SIGINT or SIGHUP.
     Signal,
+    /// A reaper has claimed this process, and may be about to signal it.
+    Claimed,
 }
 
 impl fmt::Display for Reason {
@@ -23,12 +26,13 @@ impl fmt::Display for Reason {
             Self::ClientGone => "the client is gone",
             Self::ParentGone => "the parent process is gone",
             Self::Signal => "a signal says so",
+            Self::Claimed => "a reaper has claimed this server",
         })
     }
 }
 
 /// Resolves when the server should end. Signals are caught from the moment of the call on.
-pub fn ending(hangup: Hangup, parent: Parent) -> io::Result<impl Future<Output = Reason>> {
+pub fn ending(hangup: Hangup, parent: Parent, claimed: Claimed) -> io::Result<impl Future<Output = Reason>> {
     let parent_gone = parent.watch()?;
     let signal = signal()?;
     Ok(async move {
@@ -36,6 +40,7 @@ pub fn ending(hangup: Hangup, parent: Parent) -> io::Result<impl Future<Output =
             () = hangup.wait() => Reason::ClientGone,
             () = parent_gone => Reason::ParentGone,
             () = signal => Reason::Signal,
+            () = claimed.wait() => Reason::Claimed,
         }
     })
 }

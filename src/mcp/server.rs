@@ -88,7 +88,11 @@ impl ServerHandler for Server {
             _ => None,
         };
         let called = self.off_thread(move |session| (tool.run)(session, arguments)).await;
-        Ok(called.unwrap_or_else(|refusal| refuse(tool.name, &refusal)).into())
+        let result = called.unwrap_or_else(|refusal| refuse(tool.name, &refusal));
+        if !tool.records_activity || result.is_error == Some(true) {
+            self.session.used.notify_one(); // recorded after the answer, and once for many
+        }
+        Ok(result.into())
     }
 
     async fn list_resources(
@@ -116,6 +120,7 @@ impl ServerHandler for Server {
         let missing = |reason: String| ErrorData::resource_not_found(reason, Some(json!({ "uri": &uri })));
         let address = Address::parse(&uri).ok_or_else(|| missing(format!("there is no resource {uri:?}")))?;
         let read = self.off_thread(move |session| resource::read(session, &address)).await.flatten();
+        self.session.used.notify_one();
         let text = read.map_err(|refusal| match refusal {
             Refusal::AgentNotFound { .. } => missing(refusal.to_string()),
             other => ErrorData::internal_error(other.to_string(), None),

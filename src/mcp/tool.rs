@@ -47,6 +47,8 @@ pub trait Tool {
     /// For models: what it does and when to call it.
     const DESCRIPTION: &'static str;
     const EFFECT: Effect;
+    /// Whether a call that is done has recorded the client's activity in a transaction of its own.
+    const RECORDS_ACTIVITY: bool = false;
     type Arguments: DeserializeOwned + JsonSchema;
     /// The result, beside `success`: a struct, its fields documented.
     type Outcome: Serialize + JsonSchema;
@@ -59,6 +61,7 @@ pub trait Tool {
 pub struct Entry {
     pub name: &'static str,
     pub effect: Effect,
+    pub records_activity: bool,
     pub run: fn(&Session, JsonObject) -> CallToolResult,
     listing: fn() -> Listing,
 }
@@ -66,7 +69,13 @@ pub struct Entry {
 impl Entry {
     /// The row of `T`.
     pub const fn of<T: Tool>() -> Self {
-        Self { name: T::NAME, effect: T::EFFECT, run: run::<T>, listing: listing::<T> }
+        Self {
+            name: T::NAME,
+            effect: T::EFFECT,
+            records_activity: T::RECORDS_ACTIVITY,
+            run: run::<T>,
+            listing: listing::<T>,
+        }
     }
 
     /// What clients see in the list of tools.

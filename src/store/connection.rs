@@ -9,7 +9,7 @@ use rusqlite::ffi;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 use super::options::Durability;
-use super::wait;
+use super::wait::{self, Deadline};
 use crate::error::{DatabaseError, Error, Result};
 
 pub(super) type Pool = r2d2::Pool<SqliteConnectionManager>;
@@ -69,11 +69,20 @@ pub(super) fn configure(conn: &Connection, durability: Durability) -> rusqlite::
 }
 
 /// Turns write-ahead logging on and checks that it is on.
-pub(super) fn enable_wal(conn: &Connection, path: &Path) -> Result<()> {
-    let mode: String = conn
-        .pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get(0))
-        .map_err(|e| explain(e, path, Duration::ZERO))?;
+pub(super) fn enable_wal(conn: &Connection, path: &Path, wait: &Deadline) -> Result<()> {
+    let switch = || conn.pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get::<_, String>(0));
+    let mut mode = switch();
+    // Where the file is not in WAL mode yet, SQLite reads, then wants to write: it doesn't ask the busy
+    // handler then, but fails at once.
+    while mode.as_ref().is_err_and(is_busy) && wait.nap() {
+        mode = switch();
+    }
+    let mode = mode.map_err(|e| explain(e, path, wait.waited()))?;
     if mode == "wal" { Ok(()) } else { Err(Error::WalUnavailable { path: path.to_owned(), mode }) }
+}
+
+fn is_busy(error: &rusqlite::Error) -> bool {
+    error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy)
 }
 
 /// What a SQLite error means to a caller of ours.

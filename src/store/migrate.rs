@@ -4,10 +4,10 @@
 //! lock, and two openers then migrate both.
 
 use std::path::Path;
-use std::time::Duration;
 
 use rusqlite::Connection;
 
+use super::wait::Deadline;
 use super::{Fault, TxResult, connection, immediate};
 use crate::error::{Error, Result};
 
@@ -15,23 +15,24 @@ use crate::error::{Error, Result};
 const APPLICATION_ID: i32 = 0x676f_7673;
 
 /// Migration n takes the schema from version n to n + 1.
-const MIGRATIONS: [&str; 1] = [include_str!("../../migrations/0001_agents.sql")];
+const MIGRATIONS: [&str; 2] =
+    [include_str!("../../migrations/0001_agents.sql"), include_str!("../../migrations/0002_processes.sql")];
 
 /// The schema version of this build.
 #[expect(clippy::cast_possible_truncation, clippy::cast_possible_wrap, reason = "a handful of files")]
 pub(super) const SUPPORTED: i32 = MIGRATIONS.len() as i32;
 
 /// Refuses a file that is not ours, or too new. Changes nothing.
-pub(super) fn identify(conn: &Connection, path: &Path) -> Result<()> {
-    version(conn, path).map(drop).map_err(|fault| unwrap(fault, path))
+pub(super) fn identify(conn: &Connection, path: &Path, wait: &Deadline) -> Result<()> {
+    version(conn, path).map(drop).map_err(|fault| unwrap(fault, path, wait))
 }
 
 /// Brings the schema to [`SUPPORTED`].
-pub(super) fn migrate(conn: &mut Connection, path: &Path) -> Result<()> {
-    if version(conn, path).map_err(|fault| unwrap(fault, path))? == SUPPORTED {
+pub(super) fn migrate(conn: &mut Connection, path: &Path, wait: &Deadline) -> Result<()> {
+    if version(conn, path).map_err(|fault| unwrap(fault, path, wait))? == SUPPORTED {
         return Ok(()); // no lock for the usual case
     }
-    immediate(conn, |tx| {
+    immediate(conn, None, |tx| {
         let found = version(tx, path)?; // again, now that nobody else can migrate
         for migration in MIGRATIONS.iter().skip(usize::try_from(found).unwrap_or_default()) {
             tx.execute_batch(migration)?;
@@ -40,7 +41,7 @@ pub(super) fn migrate(conn: &mut Connection, path: &Path) -> Result<()> {
         tx.pragma_update(None, "user_version", SUPPORTED)?;
         Ok(())
     })
-    .map_err(|fault| unwrap(fault, path))
+    .map_err(|fault| unwrap(fault, path, wait))
 }
 
 /// The schema version of a file that is ours or empty.
@@ -64,9 +65,9 @@ fn version(conn: &Connection, path: &Path) -> TxResult<i32> {
     Ok(found)
 }
 
-fn unwrap(fault: Fault, path: &Path) -> Error {
+fn unwrap(fault: Fault, path: &Path, wait: &Deadline) -> Error {
     match fault {
         Fault::Refused(error) => error,
-        Fault::Sqlite(error) => connection::explain(error, path, Duration::ZERO),
+        Fault::Sqlite(error) => connection::explain(error, path, wait.waited()),
     }
 }

@@ -13,9 +13,10 @@ mod queue;
 pub(crate) mod settings;
 mod wait;
 
+use std::cell::Cell;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
 use rusqlite::{Connection, Transaction, TransactionBehavior};
@@ -24,6 +25,7 @@ pub use options::{Durability, StoreOptions};
 pub use settings::{LimitPolicy, Settings};
 
 use crate::error::{Error, Result};
+use crate::process::Member;
 use crate::timestamp::Timestamp;
 
 /// A governance database that this process has open.
@@ -54,6 +56,10 @@ struct Shared {
     lock_timeout: Option<Duration>,
     /// `lock_timeout_ms` as last read from the settings row.
     lock_timeout_ms: AtomicU64,
+    /// `heartbeat_interval_s` as last read, in milliseconds.
+    heartbeat_interval_ms: AtomicI64,
+    /// This process's place in the registry, if it has one: its writes say who made them.
+    member: Member,
     opened_by: u32,
 }
 
@@ -97,11 +103,21 @@ impl Store {
     /// Waits in the process's queue, then for SQLite's write lock, for [`Self::lock_timeout`] together. An
     /// error or a panic in `body` rolls back.
     pub(crate) fn write<T>(&self, body: impl FnOnce(&WriteTx<'_>) -> TxResult<T>) -> Result<T> {
-        let wait = wait::Deadline::within(self.lock_timeout());
+        self.write_within(self.lock_timeout(), body)
+    }
+
+    /// Writes as [`Self::write`], with a patience of its own.
+    pub(crate) fn write_within<T>(
+        &self,
+        limit: Duration,
+        body: impl FnOnce(&WriteTx<'_>) -> TxResult<T>,
+    ) -> Result<T> {
+        let wait = wait::Deadline::within(limit);
+        self.refuse_after_fork()?; // first: another thread may have held the queue at the fork
         let _turn = self.shared.queue.enter(&wait)?;
         let mut conn = self.checkout(&wait)?;
         let _polling = wait.enter();
-        immediate(&mut conn, body).map_err(|fault| self.explain(fault, &wait))
+        immediate(&mut conn, self.member().process_id(), body).map_err(|fault| self.explain(fault, &wait))
     }
 
     /// How long a call waits for a lock: as the opener asked, else as the settings row says.
@@ -114,6 +130,17 @@ impl Store {
     /// Takes note of settings that were just read, so that a changed timeout holds from the next call on.
     pub(crate) fn follow(&self, settings: &Settings) {
         self.shared.lock_timeout_ms.store(settings.lock_timeout_ms, Ordering::Relaxed);
+        self.shared.heartbeat_interval_ms.store(settings.heartbeat_interval_ms(), Ordering::Relaxed);
+    }
+
+    /// `heartbeat_interval_s` as last read, in milliseconds.
+    pub(crate) fn heartbeat_interval_ms(&self) -> u64 {
+        self.shared.heartbeat_interval_ms.load(Ordering::Relaxed).unsigned_abs()
+    }
+
+    /// This process's place in the registry.
+    pub(crate) fn member(&self) -> &Member {
+        &self.shared.member
     }
 
     fn checkout(&self, wait: &wait::Deadline) -> Result<connection::Pooled> {
@@ -126,7 +153,8 @@ impl Store {
             .map_err(|e| Error::PoolTimeout { waited: wait.waited(), reason: e.to_string() })
     }
 
-    fn refuse_after_fork(&self) -> Result<()> {
+    /// [`Error::Forked`] in a child that was forked after the store was opened.
+    pub(crate) fn refuse_after_fork(&self) -> Result<()> {
         let opened_by = self.shared.opened_by;
         if std::process::id() == opened_by { Ok(()) } else { Err(Error::Forked { opened_by }) }
     }
@@ -147,10 +175,14 @@ impl std::fmt::Debug for Store {
 }
 
 /// The write door itself: `BEGIN IMMEDIATE`, `body`, `COMMIT`.
-fn immediate<T>(conn: &mut Connection, body: impl FnOnce(&WriteTx<'_>) -> TxResult<T>) -> TxResult<T> {
+fn immediate<T>(
+    conn: &mut Connection,
+    process_id: Option<i64>,
+    body: impl FnOnce(&WriteTx<'_>) -> TxResult<T>,
+) -> TxResult<T> {
     let sql = conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let at = Timestamp::now();
-    let tx = WriteTx { sql, at, at_text: at.to_string() };
+    let tx = WriteTx { sql, at, at_text: at.to_string(), process_id: Cell::new(process_id) };
     let value = body(&tx)?; // an error drops `tx`, which rolls back
     tx.sql.commit()?;
     Ok(value)
@@ -163,6 +195,20 @@ pub(crate) struct WriteTx<'c> {
     pub at: Timestamp,
     /// The same, as columns hold it.
     pub at_text: String,
+    /// The registered process that writes. It gets another id if its row had vanished.
+    process_id: Cell<Option<i64>>,
+}
+
+impl WriteTx<'_> {
+    /// The registry id of the process that writes, if it is registered.
+    pub fn process_id(&self) -> Option<i64> {
+        self.process_id.get()
+    }
+
+    /// From here on the transaction belongs to another row of this process.
+    pub fn set_process_id(&self, process_id: i64) {
+        self.process_id.set(Some(process_id));
+    }
 }
 
 impl std::ops::Deref for WriteTx<'_> {

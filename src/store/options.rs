@@ -3,7 +3,7 @@
 use std::fs::{DirBuilder, OpenOptions};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicI64, AtomicU64};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -11,6 +11,7 @@ use super::queue::WriteQueue;
 use super::wait::Deadline;
 use super::{Shared, Store, connection, migrate, settings};
 use crate::error::{Error, Result};
+use crate::process::Member;
 
 /// What a commit survives. A killed process loses nothing under either.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -113,10 +114,10 @@ impl StoreOptions {
             let source = io::Error::from(io::ErrorKind::PermissionDenied);
             return Err(Error::CannotOpen { path, source: Box::new(source) });
         }
-        migrate::identify(&first, &path)?;
-        connection::enable_wal(&first, &path)?;
+        migrate::identify(&first, &path, &wait)?;
+        connection::enable_wal(&first, &path, &wait)?;
         connection::configure(&first, self.durability).map_err(explain)?;
-        migrate::migrate(&mut first, &path)?;
+        migrate::migrate(&mut first, &path, &wait)?;
 
         let store = Store {
             shared: Arc::new(Shared {
@@ -124,6 +125,8 @@ impl StoreOptions {
                 queue: WriteQueue::default(),
                 lock_timeout: self.lock_timeout,
                 lock_timeout_ms: AtomicU64::default(),
+                heartbeat_interval_ms: AtomicI64::default(),
+                member: Member::default(),
                 opened_by: std::process::id(),
                 path,
             }),

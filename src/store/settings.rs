@@ -75,6 +75,16 @@ impl Settings {
         "history_limit",
     ];
 
+    /// `heartbeat_interval_s` in milliseconds.
+    pub(crate) fn heartbeat_interval_ms(&self) -> i64 {
+        milliseconds(self.heartbeat_interval_s)
+    }
+
+    /// `stale_after_s` in milliseconds.
+    pub(crate) fn stale_after_ms(&self) -> i64 {
+        milliseconds(self.stale_after_s)
+    }
+
     /// The boundaries between the health statuses.
     #[must_use]
     pub const fn health_thresholds(&self) -> HealthThresholds {
@@ -151,6 +161,11 @@ impl Store {
         self.follow(&settings);
         Ok(settings)
     }
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "the schema allows a year at most")]
+fn milliseconds(seconds: f64) -> i64 {
+    (seconds * 1_000.0).round() as i64
 }
 
 /// Reads the settings row.

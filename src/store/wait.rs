@@ -29,14 +29,18 @@ pub(super) fn install(conn: &Connection) -> rusqlite::Result<()> {
 
 /// Called by SQLite while a lock is held elsewhere; `false` makes it give up with `SQLITE_BUSY`.
 fn poll(attempt: i32) -> bool {
-    let nap = Duration::from_micros(POLL_MIN_US + jitter() % POLL_SPREAD_US);
     let nap = match DEADLINE.get() {
-        Some(deadline) => nap.min(deadline.saturating_duration_since(Instant::now())),
-        None if attempt < POLLS_WITHOUT_DEADLINE => nap,
+        Some(deadline) => short().min(deadline.saturating_duration_since(Instant::now())),
+        None if attempt < POLLS_WITHOUT_DEADLINE => short(),
         None => Duration::ZERO,
     };
     thread::sleep(nap);
     !nap.is_zero()
+}
+
+/// How long to sleep between two polls.
+fn short() -> Duration {
+    Duration::from_micros(POLL_MIN_US + jitter() % POLL_SPREAD_US)
 }
 
 /// A pseudo-random number, different in every thread and process (xorshift64).
@@ -67,6 +71,13 @@ impl Deadline {
 
     pub fn remaining(&self) -> Duration {
         self.limit.saturating_sub(self.waited())
+    }
+
+    /// Sleeps as long as one poll; `false`, at once, when there is no time left.
+    pub fn nap(&self) -> bool {
+        let nap = short().min(self.remaining());
+        thread::sleep(nap);
+        !nap.is_zero()
     }
 
     /// Makes this the deadline of SQLite's waits on this thread, until the guard drops.

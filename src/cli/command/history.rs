@@ -73,16 +73,17 @@ pub fn run(args: &Args, session: &mut Session) -> Outcome {
 }
 
 fn listing(history: &[HistoryRow]) -> String {
+    // These fit 80 columns up to update 99999.
     let columns = [
         Column::Figure("NO"),
         Column::Text("TIME (UTC)"),
-        Column::Text("DECISION"),
+        Column::Text("DECIDED"),
         Column::Text("HEALTH"),
-        Column::Figure("RISK"),
-        Column::Figure("COH"),
-        Column::Figure("E"),
-        Column::Figure("I"),
-        Column::Figure("S"),
+        Column::Dense("RISK"),
+        Column::Dense("COH"),
+        Column::Dense("E"),
+        Column::Dense("I"),
+        Column::Dense("S"),
         Column::Figure("V"),
     ];
     let figure = |value: Option<f64>| value.map_or(NONE.into(), |value| format!("{value:.2}"));

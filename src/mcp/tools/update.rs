@@ -46,6 +46,7 @@ impl Tool for ProcessAgentUpdate {
         revise: improve the response first; reject: stop and ask a person), the agent's metrics and health, \
         and sampling parameters for its next response. The first call makes the agent.";
     const EFFECT: Effect = Effect::Adds;
+    const RECORDS_ACTIVITY: bool = true;
     type Arguments = Arguments;
     type Outcome = UpdateReport;
 

@@ -1,0 +1,182 @@
+//! Everything that is Linux's alone: procfs to look at processes, pidfd to signal them.
+
+use std::os::unix::fs::MetadataExt;
+use std::{fs, io};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fd::OwnedFd;
+use rustix::io::Errno;
+use rustix::process::{PidfdFlags, pidfd_open, pidfd_send_signal};
+
+use super::system::{Here, Hold, NoHold, Parent, Presence, Sighting, Signal, System};
+use super::system::{gone_or_hidden, signalable};
+
+/// Linux as this process sees it.
+pub(super) struct Linux {
+    here: Here,
+    /// Whether /proc counts PIDs as this process does. It need not: after `unshare --pid` it shows the
+    /// namespace that it was mounted in, and its PIDs mean other processes.
+    procfs_is_ours: bool,
+}
+
+impl Linux {
+    /// Looks who we are.
+    pub fn new() -> io::Result<Self> {
+        let stat = Stat::read("self")?.ok_or_else(|| io::Error::other("/proc/self/stat is unreadable"))?;
+        let here = Here {
+            boot_id: fs::read_to_string("/proc/sys/kernel/random/boot_id")?.trim().to_owned(),
+            pid_namespace: Some(fs::metadata("/proc/self/ns/pid")?.ino()),
+            pid: std::process::id(),
+            start_ticks: stat.start_ticks,
+            uid: Some(rustix::process::getuid().as_raw()),
+        };
+        Ok(Self { procfs_is_ours: stat.pid == here.pid, here })
+    }
+}
+
+impl System for Linux {
+    fn here(&self) -> &Here {
+        &self.here
+    }
+
+    fn parent(&self) -> Option<Parent> {
+        let pid = super::parent_pid()?;
+        match self.look_at(pid) {
+            // Still our parent, so it was alive, and the PID its own, when it was looked at.
+            Sighting::Present(seen) if super::parent_pid() == Some(pid) => {
+                Some(Parent { pid, start_ticks: seen.start_ticks })
+            }
+            _ => None,
+        }
+    }
+
+    fn look_at(&self, pid: u32) -> Sighting {
+        if !self.procfs_is_ours {
+            return Sighting::Hidden("/proc shows another PID namespace than ours".to_owned());
+        }
+        match Stat::read(&pid.to_string()) {
+            Ok(Some(stat)) => Sighting::Present(Presence {
+                start_ticks: stat.start_ticks,
+                uid: real_uid(pid),
+                // A main thread may have ended before the others: then the process goes on.
+                exited: matches!(stat.state, b'Z' | b'X' | b'x') && stat.threads <= 1,
+                stopped: matches!(stat.state, b'T' | b't'),
+            }),
+            Ok(None) => Sighting::Hidden(format!("/proc/{pid}/stat is unreadable")),
+            // procfs may be mounted so that it hides other users' processes (hidepid).
+            Err(e) if is_missing(&e) => gone_or_hidden(pid, "procfs hides it (hidepid)"),
+            Err(e) => Sighting::Hidden(format!("/proc/{pid}/stat: {e}")),
+        }
+    }
+
+    /// Opens a pidfd first and looks second. If the start still matches, the pidfd is of that very process:
+    /// had it been of an earlier owner of the PID, that one would have had to end, and could not match; and a
+    /// later owner started later.
+    fn hold(&self, pid: u32, start_ticks: u64) -> Result<Box<dyn Hold>, NoHold> {
+        let pidfd = pidfd_open(signalable(pid)?, PidfdFlags::empty()).map_err(no_hold)?;
+        match self.look_at(pid) {
+            seen if seen.rules_out(start_ticks) => return Err(NoHold::Gone),
+            Sighting::Hidden(reason) => return Err(NoHold::Denied(io::Error::other(reason))),
+            _ => {}
+        }
+        // Whoever may signal may nearly always read this link too; where not, the row has said it.
+        if let Ok(namespace) = fs::metadata(format!("/proc/{pid}/ns/pid"))
+            && Some(namespace.ino()) != self.here.pid_namespace
+        {
+            return Err(NoHold::Denied(io::Error::other("it is in another PID namespace")));
+        }
+        Ok(Box::new(Pidfd(pidfd)))
+    }
+}
+
+struct Pidfd(OwnedFd);
+
+impl Hold for Pidfd {
+    fn send(&self, signal: Signal) -> Result<(), NoHold> {
+        pidfd_send_signal(&self.0, signal.number()).map_err(no_hold)
+    }
+
+    fn has_exited(&self) -> bool {
+        let mut fds = [PollFd::new(&self.0, PollFlags::IN)]; // readable once the process has ended
+        let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
+        poll(&mut fds, Some(&at_once)).is_ok_and(|ready| ready > 0)
+    }
+}
+
+/// EINVAL: the PID is now that of a thread, so its owner is gone. ENOSYS: a kernel before 5.3.
+fn no_hold(errno: Errno) -> NoHold {
+    match errno {
+        Errno::SRCH | Errno::INVAL => NoHold::Gone,
+        other => NoHold::Denied(other.into()),
+    }
+}
+
+fn is_missing(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::NotFound || error.raw_os_error() == Some(Errno::SRCH.raw_os_error())
+}
+
+/// What we need of `/proc/PID/stat`.
+#[derive(Debug, PartialEq, Eq)]
+struct Stat {
+    pid: u32,
+    state: u8,
+    threads: u64,
+    start_ticks: u64,
+}
+
+impl Stat {
+    /// `None` if the file is there and says something else than we expect.
+    fn read(process: &str) -> io::Result<Option<Self>> {
+        Ok(Self::parse(&fs::read(format!("/proc/{process}/stat"))?))
+    }
+
+    /// The second field is the command's name in parentheses, and may itself hold spaces and parentheses, so
+    /// the fields are counted from the last one on. See proc_pid_stat(5).
+    fn parse(stat: &[u8]) -> Option<Self> {
+        let open = stat.iter().position(|byte| *byte == b'(')?;
+        let close = stat.iter().rposition(|byte| *byte == b')')?;
+        let after_name = str::from_utf8(stat.get(close + 1..)?).ok()?;
+        let field = |number: usize| after_name.split_ascii_whitespace().nth(number - 3);
+        Some(Self {
+            pid: str::from_utf8(&stat[..open]).ok()?.trim().parse().ok()?,
+            state: *field(3)?.as_bytes().first()?,
+            threads: field(20)?.parse().ok()?,
+            start_ticks: field(22)?.parse().ok()?,
+        })
+    }
+}
+
+/// The first number of the line `Uid:` in `/proc/PID/status`. The folder's owner won't do: it is root for
+/// processes that may not be dumped.
+fn real_uid(pid: u32) -> Option<u32> {
+    let status = fs::read(format!("/proc/{pid}/status")).ok()?;
+    let line = status.split(|byte| *byte == b'\n').find_map(|line| line.strip_prefix(b"Uid:"))?;
+    str::from_utf8(line).ok()?.split_ascii_whitespace().next()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_with_spaces_and_parentheses_does_not_shift_the_fields() {
+        let fields = "R 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 7 0 98765 21 22";
+        for name in ["server", "a (b) c", "x) Z 0 0", ") (", "\u{e9}"] {
+            let stat = Stat::parse(format!("42 ({name}) {fields}\n").as_bytes());
+            assert_eq!(stat, Some(Stat { pid: 42, state: b'R', threads: 7, start_ticks: 98765 }), "{name}");
+        }
+        assert_eq!(Stat::parse(b"42 (server"), None);
+        assert_eq!(Stat::parse(b""), None);
+        assert_eq!(Stat::parse(b"42 (server) R 1"), None);
+    }
+
+    #[test]
+    fn this_process_knows_itself() -> io::Result<()> {
+        let linux = Linux::new()?;
+        let Sighting::Present(me) = linux.look_at(std::process::id()) else { panic!("not seen") };
+        assert_eq!(me.start_ticks, linux.here().start_ticks);
+        assert_eq!(me.uid, linux.here().uid);
+        assert!(!me.exited && !me.stopped);
+        Ok(())
+    }
+}

@@ -1,0 +1,110 @@
+//! What a [`Store`] knows of its own process's registration: the row that its writes belong to.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::registration::ProcessInfo;
+use super::system::{Here, Parent};
+
+/// This process's membership in the registry; shared by all clones of a [`Store`](crate::Store).
+#[derive(Default)]
+pub(crate) struct Member {
+    enrolled: Mutex<Option<Enrolled>>,
+    /// Held while a registration is being made, so that there is never a second.
+    pub(super) registering: Mutex<()>,
+    must_exit: AtomicBool,
+    last_scan: Mutex<Option<Instant>>,
+    scanning: AtomicBool,
+    background_error: Mutex<Option<String>>,
+}
+
+/// Who this process is, and its row.
+#[derive(Clone)]
+pub(super) struct Enrolled {
+    pub process_id: i64,
+    pub who: Arc<Who>,
+}
+
+/// What a process writes into its row. It stays the same for as long as the process lives.
+pub(super) struct Who {
+    pub info: ProcessInfo,
+    pub here: Here,
+    pub parent: Option<Parent>,
+}
+
+impl Who {
+    /// Whether the client that started this process is gone. A child whose parent ends gets another.
+    pub fn is_parent_gone(&self) -> bool {
+        self.parent.is_some_and(|parent| super::parent_pid() != Some(parent.pid))
+    }
+}
+
+impl Member {
+    /// The registry id of this process, if it is registered.
+    pub(crate) fn process_id(&self) -> Option<i64> {
+        lock(&self.enrolled).as_ref().map(|enrolled| enrolled.process_id)
+    }
+
+    pub(super) fn enrolled(&self) -> Option<Enrolled> {
+        lock(&self.enrolled).clone()
+    }
+
+    /// This process has the row `process_id` from now on.
+    pub(super) fn enrol(&self, process_id: i64, who: Arc<Who>) {
+        *lock(&self.enrolled) = Some(Enrolled { process_id, who });
+        self.must_exit.store(false, Ordering::Relaxed);
+        self.begin_scan(Duration::ZERO); // a server reaps at its start; the next scan is an interval away
+        self.end_scan();
+    }
+
+    /// The row had vanished, and `process_id` took its place. Says nothing to a process that has left since.
+    pub(super) fn move_to(&self, process_id: i64) {
+        if let Some(enrolled) = lock(&self.enrolled).as_mut() {
+            enrolled.process_id = process_id;
+        }
+    }
+
+    /// This process is no longer registered; whatever beat is under way finds that out.
+    pub(super) fn leave(&self) -> Option<Enrolled> {
+        lock(&self.enrolled).take()
+    }
+
+    /// A reaper has claimed this process.
+    pub(super) fn tell_to_exit(&self) {
+        self.must_exit.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn must_exit(&self) -> bool {
+        self.must_exit.load(Ordering::Relaxed)
+    }
+
+    /// Whether a scan for dead processes is due, one every `interval` and never two at once. If so it begins,
+    /// until [`Member::end_scan`].
+    pub(super) fn begin_scan(&self, interval: Duration) -> bool {
+        let mut last = lock(&self.last_scan);
+        if last.is_some_and(|at| at.elapsed() < interval) || self.scanning.swap(true, Ordering::AcqRel) {
+            return false;
+        }
+        *last = Some(Instant::now());
+        true
+    }
+
+    pub(super) fn end_scan(&self) {
+        self.scanning.store(false, Ordering::Release);
+    }
+
+    /// How the last work in the background went: nobody waits for its result.
+    pub(super) fn note_background<T>(&self, outcome: &crate::Result<T>) {
+        *lock(&self.background_error) = outcome.as_ref().err().map(ToString::to_string);
+    }
+
+    pub(super) fn background_error(&self) -> Option<String> {
+        lock(&self.background_error).clone()
+    }
+}
+
+/// Nothing panics while it holds one of these, so what they guard is whole even if poisoned.
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

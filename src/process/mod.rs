@@ -1,0 +1,42 @@
+//! Processes: who is registered, who lives, and how the dead are cleared away without harming the living.
+//!
+//! A server [`registers`](registration): its row says who it is (boot, PID namespace, PID, kernel start; never
+//! a PID alone) and comes with its first [`heartbeat`] in the same transaction, so no live process is ever
+//! without one. From then on beats say that it lives, and activity says that its client uses it; an idle server
+//! is not a zombie. The [`reaper`] looks at the rows and at the operating system, and decides purely in
+//! `plan`; it takes what it decided in `claim`, one transaction that decides again on what it finds; it sends
+//! in `signal`, to held and identified processes only and with no transaction open; and it writes down in
+//! `ledger` what became of it. Everything that touches the operating system is behind the trait in [`system`].
+
+mod clock;
+mod heartbeat;
+mod member;
+mod portable;
+mod reaper;
+mod record;
+mod registration;
+mod system;
+mod usage;
+
+#[cfg(all(target_os = "linux", not(govstore_portable)))]
+mod linux;
+
+pub use heartbeat::Beat;
+pub use reaper::{Action, Judgement, Outcome, ReapEvent, ReapPlan, ReapReport, Verdict};
+pub use record::{Process, ProcessState};
+pub use registration::{ProcessInfo, Registration};
+pub use usage::Usage;
+
+pub(crate) use member::Member;
+
+/// The PID of this process's parent as it is now.
+#[cfg(unix)]
+fn parent_pid() -> Option<u32> {
+    rustix::process::getppid().map(|pid| pid.as_raw_nonzero().get().cast_unsigned())
+}
+
+/// Where a process outlives its parent without being told of it.
+#[cfg(not(unix))]
+fn parent_pid() -> Option<u32> {
+    None
+}

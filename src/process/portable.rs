@@ -1,0 +1,145 @@
+//! Processes on systems that are not Linux: sysinfo to look at them, `kill` to signal them.
+//!
+//! Identity is PID and start time in seconds since 1970, which the kernel notes when a process starts; it also
+//! tells boots apart. Without a pidfd a moment remains between the last look and the signal. A signal could go
+//! astray only if in that moment the victim ended and its PID came round to a process that started within the
+//! same second as the victim, which is one that the look itself could not have told apart.
+
+use std::io;
+
+use sysinfo::{Pid, ProcessRefreshKind, ProcessStatus, ProcessesToUpdate, UpdateKind};
+
+use super::system::{Here, Hold, NoHold, Parent, Presence, Sighting, Signal, System};
+
+/// `boot_id` where the system tells none: start times tell boots apart.
+const NO_BOOT_ID: &str = "unknown";
+
+/// Any system, as this process sees it.
+pub(super) struct Portable {
+    here: Here,
+}
+
+impl Portable {
+    /// Looks who we are.
+    #[cfg_attr(
+        all(target_os = "linux", not(govstore_portable), not(test)),
+        expect(dead_code, reason = "on Linux the tests alone use it")
+    )]
+    pub fn new() -> io::Result<Self> {
+        let pid = std::process::id();
+        match look_at(pid) {
+            Sighting::Present(seen) => Ok(Self {
+                here: Here {
+                    boot_id: NO_BOOT_ID.to_owned(),
+                    pid_namespace: None,
+                    pid,
+                    start_ticks: seen.start_ticks,
+                    uid: seen.uid,
+                },
+            }),
+            _ => Err(io::Error::other("the system does not show this process to itself")),
+        }
+    }
+}
+
+impl System for Portable {
+    fn here(&self) -> &Here {
+        &self.here
+    }
+
+    fn parent(&self) -> Option<Parent> {
+        let pid = super::parent_pid()?;
+        match look_at(pid) {
+            Sighting::Present(seen) if super::parent_pid() == Some(pid) => {
+                Some(Parent { pid, start_ticks: seen.start_ticks })
+            }
+            _ => None,
+        }
+    }
+
+    fn look_at(&self, pid: u32) -> Sighting {
+        look_at(pid)
+    }
+
+    fn hold(&self, pid: u32, start_ticks: u64) -> Result<Box<dyn Hold>, NoHold> {
+        let held = Identified { pid, start_ticks };
+        held.still_there()?;
+        Ok(Box::new(held))
+    }
+}
+
+/// A process that is looked at again before each signal.
+struct Identified {
+    pid: u32,
+    start_ticks: u64,
+}
+
+impl Identified {
+    fn still_there(&self) -> Result<(), NoHold> {
+        match look_at(self.pid) {
+            Sighting::Hidden(reason) => Err(NoHold::Denied(io::Error::other(reason))),
+            seen if seen.rules_out(self.start_ticks) => Err(NoHold::Gone),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Hold for Identified {
+    #[cfg(unix)]
+    fn send(&self, signal: Signal) -> Result<(), NoHold> {
+        let pid = super::system::signalable(self.pid)?;
+        self.still_there()?;
+        rustix::process::kill_process(pid, signal.number()).map_err(|errno| match errno {
+            rustix::io::Errno::SRCH => NoHold::Gone,
+            other => NoHold::Denied(other.into()),
+        })
+    }
+
+    /// Without signals there is no asking to end: only `KILL` does something.
+    #[cfg(not(unix))]
+    fn send(&self, signal: Signal) -> Result<(), NoHold> {
+        self.still_there()?;
+        if signal == Signal::Kill && !with_process(self.pid, |process| process.kill()).unwrap_or(true) {
+            return Err(NoHold::Denied(io::Error::other("the system refuses to end it")));
+        }
+        Ok(())
+    }
+
+    fn has_exited(&self) -> bool {
+        matches!(self.still_there(), Err(NoHold::Gone))
+    }
+}
+
+fn look_at(pid: u32) -> Sighting {
+    let seen = with_process(pid, |process| Presence {
+        start_ticks: process.start_time(),
+        uid: uid(process),
+        exited: matches!(process.status(), ProcessStatus::Zombie | ProcessStatus::Dead),
+        stopped: matches!(process.status(), ProcessStatus::Stop | ProcessStatus::Tracing),
+    });
+    match seen {
+        Some(presence) => Sighting::Present(presence),
+        #[cfg(unix)]
+        None => super::system::gone_or_hidden(pid, "the system does not show it to us"),
+        #[cfg(not(unix))]
+        None => Sighting::Gone,
+    }
+}
+
+fn with_process<T>(pid: u32, look: impl FnOnce(&sysinfo::Process) -> T) -> Option<T> {
+    let pid = Pid::from_u32(pid);
+    let mut system = sysinfo::System::new().ok()?;
+    let what = ProcessRefreshKind::nothing().with_user(UpdateKind::Always);
+    system.refresh_processes_specifics(ProcessesToUpdate::Some(&[pid]), true, what);
+    system.process(pid).map(look)
+}
+
+#[cfg(unix)]
+fn uid(process: &sysinfo::Process) -> Option<u32> {
+    process.user_id().map(|uid| **uid)
+}
+
+#[cfg(not(unix))]
+fn uid(_process: &sysinfo::Process) -> Option<u32> {
+    None // users have no numbers there; the system itself refuses to end what is not ours
+}

@@ -1,0 +1,144 @@
+//! The operating system, as far as the registry and the reaper need it: a trait with two sides.
+//!
+//! [`Native`] is `linux` on Linux (procfs, pidfd) and `portable` elsewhere (sysinfo, `kill`). The portable side
+//! is compiled on Linux too: unit tests use it beside the other, and `--cfg govstore_portable` builds the crate
+//! on it alone.
+
+use std::io;
+
+#[cfg(any(not(target_os = "linux"), govstore_portable))]
+pub(super) use super::portable::Portable as Native;
+
+#[cfg(all(target_os = "linux", not(govstore_portable)))]
+pub(super) use super::linux::Linux as Native;
+
+/// This process, and what it shares with those that it can judge.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Here {
+    pub boot_id: String,
+    pub pid_namespace: Option<u64>,
+    pub pid: u32,
+    pub start_ticks: u64,
+    pub uid: Option<u32>,
+}
+
+/// A process that was alive when it was looked at: PID and start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Parent {
+    pub pid: u32,
+    pub start_ticks: u64,
+}
+
+/// What a look at one PID showed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Sighting {
+    /// No process has that PID.
+    Gone,
+    /// There may be one, but it cannot be looked at: EPERM is not dead.
+    Hidden(String),
+    /// A process has it.
+    Present(Presence),
+}
+
+/// A process that was seen.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Presence {
+    pub start_ticks: u64,
+    pub uid: Option<u32>,
+    /// It has ended, and its parent did not ask for its exit status yet: a zombie.
+    pub exited: bool,
+    /// It was stopped, as with SIGSTOP.
+    pub stopped: bool,
+}
+
+impl Sighting {
+    /// Whether whoever started at `start_ticks` is certainly gone.
+    pub fn rules_out(&self, start_ticks: u64) -> bool {
+        match self {
+            Self::Gone => true,
+            Self::Hidden(_) => false,
+            Self::Present(presence) => presence.exited || presence.start_ticks != start_ticks,
+        }
+    }
+}
+
+/// What the registry and the reaper ask of the operating system.
+pub(super) trait System {
+    /// This process.
+    fn here(&self) -> &Here;
+
+    /// The parent of this process; `None` where it cannot be seen.
+    fn parent(&self) -> Option<Parent>;
+
+    /// Looks at a PID.
+    fn look_at(&self, pid: u32) -> Sighting;
+
+    /// Takes hold of the process that has this PID and started then, so that a signal reaches it or nobody.
+    fn hold(&self, pid: u32, start_ticks: u64) -> Result<Box<dyn Hold>, NoHold>;
+}
+
+/// A hold on one identified process.
+pub(super) trait Hold {
+    /// Sends it a signal; nobody else gets it, even if it has ended since.
+    fn send(&self, signal: Signal) -> Result<(), NoHold>;
+
+    /// Whether it has ended, a zombie included.
+    fn has_exited(&self) -> bool;
+}
+
+/// Why a process cannot be signalled.
+#[derive(Debug)]
+pub(super) enum NoHold {
+    /// It has ended.
+    Gone,
+    /// The system refuses.
+    Denied(io::Error),
+}
+
+/// The signals that the reaper sends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Signal {
+    Term,
+    Cont,
+    Kill,
+}
+
+impl Signal {
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Term => "TERM",
+            Self::Cont => "CONT",
+            Self::Kill => "KILL",
+        }
+    }
+
+    #[cfg(unix)]
+    pub const fn number(self) -> rustix::process::Signal {
+        match self {
+            Self::Term => rustix::process::Signal::TERM,
+            Self::Cont => rustix::process::Signal::CONT,
+            Self::Kill => rustix::process::Signal::KILL,
+        }
+    }
+}
+
+/// A PID that may be signalled. 0 and negative numbers would reach whole process groups, and 1 is init.
+#[cfg(unix)]
+pub(super) fn signalable(pid: u32) -> Result<rustix::process::Pid, NoHold> {
+    let refused = || NoHold::Denied(io::Error::other(format!("PID {pid} is never signalled")));
+    if pid <= 1 || pid == std::process::id() {
+        return Err(refused());
+    }
+    let raw = i32::try_from(pid).map_err(|_| refused())?;
+    rustix::process::Pid::from_raw(raw).ok_or_else(refused)
+}
+
+/// Whether a PID that could not be looked at is free, or belongs to somebody who is hidden from us.
+#[cfg(unix)]
+pub(super) fn gone_or_hidden(pid: u32, reason: &str) -> Sighting {
+    let raw = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw);
+    match raw.map(rustix::process::test_kill_process) {
+        None | Some(Err(rustix::io::Errno::SRCH)) => Sighting::Gone,
+        Some(_) => Sighting::Hidden(reason.to_owned()),
+    }
+}

@@ -1,0 +1,56 @@
+//! Databases of every released schema are brought up to date, with all that is in them.
+
+use std::error::Error;
+use std::path::Path;
+
+use govstore::{ProcessInfo, Store, Update};
+use rusqlite::Connection;
+
+type TestResult = Result<(), Box<dyn Error>>;
+
+/// A frozen dump for each schema version before the present one.
+const FROZEN: [(i32, &str); 1] = [(1, include_str!("schemas/version_1.sql"))];
+
+/// Type, name, table and text of one thing in a schema.
+type SchemaRow = (String, String, String, Option<String>);
+
+/// Everything in the schema, as it was written.
+fn schema(path: &Path) -> rusqlite::Result<Vec<SchemaRow>> {
+    Connection::open(path)?
+        .prepare("SELECT type, name, tbl_name, sql FROM sqlite_schema ORDER BY type, name")?
+        .query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))?
+        .collect()
+}
+
+#[test]
+fn an_old_database_becomes_a_new_one_and_keeps_what_is_in_it() -> TestResult {
+    let folder = tempfile::tempdir()?;
+    let fresh = folder.path().join("fresh.db");
+    let version = Store::open(&fresh)?.schema_version();
+    assert_eq!(FROZEN.len(), usize::try_from(version - 1)?, "one dump for each earlier version");
+    for (old_version, dump) in FROZEN {
+        let path = folder.path().join(format!("version_{old_version}.db"));
+        Connection::open(&path)?.execute_batch(dump)?;
+
+        let store = Store::open(&path)?;
+        let conn = Connection::open(&path)?;
+        let migrated: i32 = conn.query_row("PRAGMA user_version", [], |row| row.get(0))?;
+        assert_eq!(migrated, version);
+        assert_eq!(schema(&path)?, schema(&fresh)?);
+        let integrity: String = conn.query_row("PRAGMA integrity_check", [], |row| row.get(0))?;
+        assert_eq!(integrity, "ok");
+
+        let settings = store.settings()?;
+        assert_eq!((settings.heartbeat_interval_s, settings.max_processes), (12.5, 4));
+        assert_eq!(settings.history_limit, Some(1000));
+        let writer = store.agent("writer")?;
+        assert_eq!((writer.total_updates, writer.risk_score), (2, Some(0.154)));
+        assert_eq!(writer.tags, ["pioneer"]);
+        assert_eq!(store.history("writer", None)?.len(), 2);
+        assert_eq!(store.events("idle")?.len(), 1);
+
+        let _registration = store.register(ProcessInfo::new("test", "1"))?;
+        assert_eq!(store.process_update("writer", &Update::default())?.metrics.total_updates, 3);
+    }
+    Ok(())
+}

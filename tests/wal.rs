@@ -1,0 +1,44 @@
+//! The write-ahead log stays small.
+
+use std::error::Error;
+use std::fs;
+
+use govstore::{Durability, Store, Update};
+use rusqlite::Connection;
+
+type TestResult = Result<(), Box<dyn Error>>;
+
+/// What the log is cut back to, and room for the transaction that cuts it.
+const BOUND: u64 = (8 << 20) + (1 << 20);
+
+#[test]
+fn the_log_stays_small_and_shrinks_again_after_a_long_read() -> TestResult {
+    let folder = tempfile::tempdir()?;
+    let path = folder.path().join("governance.db");
+    let store = Store::options().durability(Durability::Normal).open(&path)?;
+    let wal = folder.path().join("governance.db-wal");
+    let size = || fs::metadata(&wal).map(|metadata| metadata.len());
+    let update = |count| -> govstore::Result<()> {
+        for _ in 0..count {
+            store.process_update("a", &Update { parameters: vec![0.5; 128], ..Update::default() })?;
+        }
+        Ok(())
+    };
+
+    update(2_000)?;
+    assert!(size()? < BOUND, "{} bytes", size()?);
+
+    // A reader that keeps its snapshot keeps the log from starting over.
+    let reader = Connection::open(&path)?;
+    reader.execute_batch("BEGIN")?;
+    let rows: i64 = reader.query_row("SELECT count(*) FROM agent_updates", [], |row| row.get(0))?;
+    assert_eq!(rows, 2_000);
+    while size()? <= 2 * BOUND {
+        update(200)?;
+    }
+    reader.execute_batch("COMMIT")?;
+
+    update(2_000)?;
+    assert!(size()? < BOUND, "{} bytes after the reader was done", size()?);
+    Ok(())
+}
