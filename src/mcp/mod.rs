@@ -50,7 +50,7 @@ use stdio::Stdio;
 const CALLS_AT_ONCE: u32 = 8;
 
 /// How long answers may take that are still under way when the server ends. A second is all there is.
-const ANSWER_WITHIN: Duration = Duration::from_millis(400);
+const ANSWER_WITHIN: Duration = Duration::from_millis(300);
 
 /// How long leaving the registry may take.
 const LEAVE_WITHIN: Duration = Duration::from_millis(500);

@@ -20,6 +20,9 @@ pub(super) enum Refusal {
     /// The library refused.
     #[error(transparent)]
     Store(Error),
+    /// The call was still waiting when it was cancelled, or when the server ended.
+    #[error("the call was not made: it was cancelled, or the server is ending")]
+    NotMade,
     /// The tool panicked.
     #[error("the tool failed in a way that it should not; the server's log says how")]
     Panicked,

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use rmcp::model::{
-    CallToolRequestParams, CallToolResponse, CallToolResult, CustomRequest, CustomResult, ErrorCode,
-    ErrorData, Implementation, ListResourceTemplatesResult, ListResourcesResult, ListToolsResult,
+    CallToolRequestParams, CallToolResponse, CustomRequest, CustomResult, ErrorCode, ErrorData,
+    Implementation, ListResourceTemplatesResult, ListResourcesResult, ListToolsResult,
     PaginatedRequestParams, ReadResourceRequestParams, ReadResourceResponse, ReadResourceResult,
     ResourceContents, ServerCapabilities, ServerConfig, Tool as Listing,
 };
@@ -37,13 +37,14 @@ impl Server {
         Self { session, turns: Turns::default() }
     }
 
-    /// Does `work` where blocking is allowed. A panic in it is an error like any other.
+    /// Does `work` where blocking is allowed. A panic in it is a refusal like any other, and is logged.
     async fn off_thread<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Session) -> T + Send + 'static,
     ) -> Result<T, Refusal> {
         let session = Arc::clone(&self.session);
-        spawn_blocking(move || work(&session)).await.map_err(|_| Refusal::Panicked)
+        let worked = spawn_blocking(move || work(&session)).await;
+        worked.map_err(|error| if error.is_panic() { Refusal::Panicked } else { Refusal::NotMade })
     }
 }
 
@@ -81,8 +82,8 @@ impl ServerHandler for Server {
             Some(agent_id) if tool.effect != Effect::Reads => {
                 tokio::select! {
                     turn = self.turns.wait(agent_id) => Some(turn),
-                    // Its client won't see the answer, so it needs none.
-                    () = context.ct.cancelled() => return Ok(CallToolResult::default().into()),
+                    // By the client, which then sees no answer, or because the server ends.
+                    () = context.ct.cancelled() => return Ok(refuse(tool.name, &Refusal::NotMade).into()),
                 }
             }
             _ => None,
@@ -146,6 +147,27 @@ impl ServerHandler for Server {
                 let message = format!("there is no method {method:?}");
                 ErrorData::new(ErrorCode::METHOD_NOT_FOUND, message, None)
             }
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::Store;
+
+    #[test]
+    fn a_tool_that_panics_is_refused_and_the_next_one_works() -> Result<(), Box<dyn std::error::Error>> {
+        let folder = tempfile::tempdir()?;
+        let store = Store::open(folder.path().join("governance.db"))?;
+        let server = Server::new(Arc::new(Session::new(store)));
+        let runtime = tokio::runtime::Builder::new_current_thread().build()?;
+        runtime.block_on(async {
+            let panicked = server.off_thread(|_| -> () { panic!("as a tool never should") }).await;
+            assert!(matches!(panicked, Err(Refusal::Panicked)), "{panicked:?}");
+            let version = server.off_thread(|session| session.store.schema_version()).await?;
+            assert!(version > 0);
+            Ok(())
         })
     }
 }
