@@ -1,10 +1,10 @@
 //! The MCP server: the thirteen tools of v1.0.3 and three resources, over the library, on stdio.
 //!
-//! [`serve`] is a server's life. It opens the database, registers, starts the two threads of [`stdio`] and answers from
-//! one thread, in [`server`]: a call is looked up in the table of [`tools`], waits for its agent's turn in
-//! [`turns`], and runs on a blocking thread, so that `ping` is answered whatever a call waits for. A tool is
-//! a type that says what it takes and gives ([`tool`]); [`argument`] has the limits. Meanwhile [`membership`]
-//! beats. [`ending`] knows when the client is gone, and then the server ends by itself.
+//! [`serve`] is a server's life. It opens the database, registers, starts the two threads of `stdio` and
+//! answers from one thread, in `server`: a call is looked up in the table of `tools`, waits for its agent's
+//! turn in `turns`, and runs on a blocking thread, so that `ping` is answered whatever a call waits for. A
+//! tool is a type that says what it takes and gives (`tool`); `argument` has the limits. Meanwhile
+//! `membership` beats. `ending` knows when the client is gone, and then the server ends by itself.
 
 #![warn(clippy::print_stdout)] // it belongs to the protocol
 
