@@ -97,8 +97,9 @@ fn run<T: Tool>(session: &Session, arguments: JsonObject) -> CallToolResult {
 
 /// The result of a refused call.
 pub fn refuse(tool: &str, refusal: &Refusal) -> CallToolResult {
-    tracing::info!(tool, %refusal, "refused");
-    CallToolResult::structured_error(json!({ "success": false, "error": refusal.to_string() }))
+    let reason = refusal.to_string();
+    tracing::info!(tool, reason, "refused"); // a text is logged with its control characters escaped
+    CallToolResult::structured_error(json!({ "success": false, "error": reason }))
 }
 
 fn listing<T: Tool>() -> Listing {
