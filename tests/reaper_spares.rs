@@ -173,8 +173,18 @@ fn survive_a_freeze(count: usize, options: &[&str]) -> TestResult {
     let database = Database::new(&[("heartbeat_interval_s", "1"), ("stale_after_s", "3")])?;
     let store = database.store()?;
     let servers: Vec<_> = (0..count).map(|_| Server::start(&database, options)).collect();
-    for server in &servers {
-        server.stop();
+    let impatient = Store::options().lock_timeout(Duration::from_millis(50)).open(database.path())?;
+    loop {
+        for server in &servers {
+            server.stop();
+        }
+        // One that was stopped inside a transaction would hold the write lock for as long.
+        if impatient.set_setting("stale_after_s", "3").is_ok() {
+            break;
+        }
+        for server in &servers {
+            server.signal(rustix::process::Signal::CONT);
+        }
     }
     wait_until("all heartbeats to be stale", || store.stale_processes().unwrap().len() == count);
     if count >= 3 {
@@ -258,14 +268,24 @@ fn can(what: &str, command: &[&str]) -> bool {
 
 const PID_NAMESPACE: [&str; 3] = ["unshare", "--pid", "--fork"];
 
-/// A shell script in a PID namespace of its own, where `$SERVER $DB` is a server with the test's stdin (3).
+/// A shell script in a PID namespace of its own, where `$SERVER $DB` is a server with the test's stdin (3), and
+/// `await_go` waits for [`go`].
 fn in_pid_namespace(database: &Database, mount_proc: bool, script: &str) -> Command {
     let mut command = Command::new(PID_NAMESPACE[0]);
     command.args(&PID_NAMESPACE[1..]);
     command.args(mount_proc.then_some("--mount-proc"));
-    command.args(["sh", "-c", &format!("exec 3<&0\n{script}")]);
+    command.args([
+        "sh",
+        "-c",
+        &format!("exec 3<&0\nawait_go() {{ until [ -e $DB.go ]; do sleep 0.02; done; }}\n{script}"),
+    ]);
     command.env("SERVER", server::program()).env("DB", database.path());
     command
+}
+
+/// Lets the script go on.
+fn go(database: &Database) -> std::io::Result<()> {
+    fs::write(format!("{}.go", database.path().display()), "")
 }
 
 #[test]
@@ -309,12 +329,12 @@ fn where_proc_shows_another_pid_namespace_nobody_is_signalled() -> TestResult {
     let database = Database::new(&[])?;
     // Without --mount-proc, /proc goes on to show our PIDs, which are wrong over there.
     let script = "$SERVER $DB --no-heartbeat --deaf <&3 &
-                  read line <&3
+                  await_go
                   $SERVER $DB --name reaper <&3 & wait";
     let mut both = Server::launch_command(in_pid_namespace(&database, false, script)).registered();
     database.age_heartbeat(both.process_id, 400)?;
     let stale = both.process_id;
-    both.ask_to_reap(); // a line for the script, which then starts the reaper
+    go(&database)?; // the script starts the reaper
     both.expect_line("registered");
     both.expect_line("ready");
     assert_eq!(database.count("SELECT count(*) FROM reap_events")?, 0);
@@ -338,7 +358,7 @@ fn the_heir_of_a_pid_in_a_fresh_namespace_is_spared() -> TestResult {
     let script = r#"
         echo 499 > /proc/sys/kernel/ns_last_pid
         $SERVER $DB --no-heartbeat <&3 &
-        read line <&3
+        await_go
         kill -9 500; wait 500
         echo 499 > /proc/sys/kernel/ns_last_pid
         sleep 600 &
@@ -350,7 +370,7 @@ fn the_heir_of_a_pid_in_a_fresh_namespace_is_spared() -> TestResult {
     let mut shell = Server::launch_command(in_pid_namespace(&database, true, script)).registered();
     let dead = shell.process_id;
     assert_eq!(database.store()?.processes()?[0].pid, 500);
-    shell.ask_to_reap(); // a line for the script
+    go(&database)?;
     assert_eq!(shell.expect_line("heir"), "500");
     shell.expect_line("registered");
     let reaped = shell.expect_line("reaped");

@@ -18,7 +18,16 @@ pub fn time(at: Timestamp) -> String {
 /// How long ago something was, in its largest unit: `12 s`, `3 min`, `5 h`, `40 d`. A time that is still to
 /// come, by the clock of another machine, is `0 s`.
 pub fn age(at: Timestamp, now: Timestamp) -> String {
-    let seconds = now.to_utc().signed_duration_since(at.to_utc()).num_seconds().max(0);
+    in_largest_unit(now.to_utc().signed_duration_since(at.to_utc()).num_seconds().max(0))
+}
+
+/// A number of seconds, likewise.
+#[expect(clippy::cast_possible_truncation, reason = "an age of a process")]
+pub fn span(seconds: f64) -> String {
+    in_largest_unit(seconds as i64)
+}
+
+fn in_largest_unit(seconds: i64) -> String {
     match seconds {
         0..60 => format!("{seconds} s"),
         60..3_600 => format!("{} min", seconds / 60),
@@ -27,10 +36,17 @@ pub fn age(at: Timestamp, now: Timestamp) -> String {
     }
 }
 
-/// `1 update`, `2 updates`.
+/// Bytes in megabytes: `14.2 MB`.
+#[expect(clippy::cast_precision_loss, reason = "one decimal is shown")]
+pub fn megabytes(bytes: u64) -> String {
+    format!("{:.1} MB", bytes as f64 / 1e6)
+}
+
+/// `1 update`, `2 updates`, `2 processes`.
 pub fn count(number: impl TryInto<u64>, noun: &str) -> String {
     let number = number.try_into().unwrap_or_default();
-    if number == 1 { format!("1 {noun}") } else { format!("{number} {noun}s") }
+    let ending = if noun.ends_with('s') { "es" } else { "s" };
+    if number == 1 { format!("1 {noun}") } else { format!("{number} {noun}{ending}") }
 }
 
 #[cfg(test)]
@@ -60,5 +76,6 @@ mod tests {
     fn one_is_not_plural() {
         assert_eq!(count(1, "update"), "1 update");
         assert_eq!(count(0, "update"), "0 updates");
+        assert_eq!(count(2, "process"), "2 processes");
     }
 }

@@ -1,7 +1,7 @@
 //! Colours. They mean the same everywhere, and no text needs them to be understood.
 
 use anstyle::{AnsiColor, Style};
-use govstore::{Action, HealthStatus, Lifecycle};
+use govstore::{Action, HealthStatus, Lifecycle, Verdict};
 
 const GOOD: Style = AnsiColor::Green.on_default();
 const DOUBTFUL: Style = AnsiColor::Yellow.on_default();
@@ -34,6 +34,16 @@ pub fn action(action: Action) -> String {
         Action::Reject => BAD,
     };
     paint(style, action.as_str())
+}
+
+pub fn verdict(verdict: Verdict) -> String {
+    let style = match verdict {
+        Verdict::Alive => GOOD,
+        Verdict::Exited | Verdict::Surplus => PALE,
+        Verdict::Foreign | Verdict::Unverifiable => DOUBTFUL,
+        Verdict::Stale | Verdict::Orphaned => BAD,
+    };
+    paint(style, verdict.as_str())
 }
 
 /// A heading, or a name that the eye should find.

@@ -131,7 +131,7 @@ impl Stat {
     }
 
     /// The second field is the command's name in parentheses, and may itself hold spaces and parentheses, so
-    /// the fields are counted from the last one on. See proc_pid_stat(5).
+    /// the fields are counted from the last one on. See `proc_pid_stat(5)`.
     fn parse(stat: &[u8]) -> Option<Self> {
         let open = stat.iter().position(|byte| *byte == b'(')?;
         let close = stat.iter().rposition(|byte| *byte == b')')?;

@@ -6,7 +6,7 @@ use super::support::Folder;
 fn every_answer_is_one_document_that_says_whether_it_worked() {
     let folder = Folder::with_writer();
     folder.write("folder-is-a-file", "");
-    let good: [&[&str]; 18] = [
+    let good: [&[&str]; 21] = [
         &["update", "writer", "--complexity", "0.1"],
         &["agents"],
         &["agent", "writer"],
@@ -22,6 +22,9 @@ fn every_answer_is_one_document_that_says_whether_it_worked() {
         &["tag", "writer", "--add", "x"],
         &["note", "writer"],
         &["note", "writer", "x"],
+        &["ps"],
+        &["reap"],
+        &["reap", "--dry-run"],
         &["config", "get"],
         &["config", "set", "history_limit", "5"],
         &["delete", "writer", "--yes"],

@@ -1,4 +1,5 @@
 //! The command line: the real binary, on files of its own.
+#![cfg(unix)]
 
 mod apply;
 mod bad_input;
@@ -7,5 +8,10 @@ mod full_disk;
 mod json;
 mod lifecycle;
 mod output;
+#[cfg(unix)]
+mod processes;
+#[cfg(unix)]
+#[path = "../server/mod.rs"]
+mod server;
 mod support;
 mod terminal;

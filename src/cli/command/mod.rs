@@ -10,6 +10,8 @@ mod history;
 mod import;
 mod lifecycle;
 mod note;
+mod ps;
+mod reap;
 #[cfg(feature = "mcp")]
 mod serve;
 mod tag;
@@ -18,8 +20,8 @@ mod update;
 use clap::Subcommand;
 
 use super::{
-    Arguments, Exit, Failure, Outcome, Session, csv, facts, figures, lines, output, paint, sparkline, table,
-    text_argument, visible,
+    Arguments, Exit, Failure, Outcome, Session, csv, facts, failure, figures, lines, output, paint,
+    sparkline, table, text_argument, visible,
 };
 
 /// What to do. The order is that of `--help`.
@@ -40,6 +42,8 @@ pub enum Command {
     Reset(lifecycle::ResetArgs),
     Tag(tag::Args),
     Note(note::Args),
+    Ps(ps::Args),
+    Reap(reap::Args),
     Config(config::Args),
     Import(import::Args),
     Completions(completions::Args),
@@ -63,6 +67,8 @@ impl Command {
             Self::Reset(args) => lifecycle::reset(&args, session),
             Self::Tag(args) => tag::run(args, session),
             Self::Note(args) => note::run(args, session),
+            Self::Ps(args) => ps::run(&args, session),
+            Self::Reap(args) => reap::run(&args, session),
             Self::Config(args) => config::run(&args, session),
             Self::Import(args) => import::run(&args, session),
             Self::Completions(args) => completions::run(&args, session),

@@ -1,0 +1,128 @@
+//! `reap`: clears away processes that are dead, and never a living one.
+
+use govstore::{Judgement, Outcome as What, ReapAction, ReapEvent, Verdict};
+use serde::Serialize;
+
+use super::figures::count;
+use super::output::complain;
+use super::visible::visible;
+use super::{Exit, Outcome, Session, paint, ps};
+
+/// Clear away dead processes
+///
+/// Forgets registered processes that are gone, and ends those that are stale, orphaned or over `max_processes`:
+/// SIGTERM first, SIGKILL to those who have not gone after `terminate_grace_ms`. Only a process that was
+/// identified beyond doubt is signalled (boot, PID namespace, PID and start time all match). What was done is
+/// kept in the table `reap_events`.
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = "\
+When most processes turn stale at once, as after a long sleep or freeze, the first `reap` only notes it; they
+are ended if they are still stale one heartbeat_interval_s later.
+
+Examples:
+  govstore reap --dry-run
+  sqlite3 FILE 'SELECT recorded_at, pid, name, verdict, signals, outcome FROM reap_events'
+
+Exit codes:
+  0  done; nobody needed to go, or all went who had to
+  1  a process could not be ended; it is tried again later")]
+pub struct Args {
+    /// Say what would be done, and do nothing
+    #[arg(long)]
+    dry_run: bool,
+}
+
+#[derive(Serialize)]
+struct Report<'a> {
+    success: bool,
+    /// Who could not be ended, and why.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<String>,
+    dry_run: bool,
+    events: &'a [ReapEvent],
+    judgements: &'a [Judgement],
+}
+
+pub fn run(args: &Args, session: &mut Session) -> Outcome {
+    let store = session.open()?;
+    let (events, plan) = if args.dry_run {
+        (Vec::new(), store.reap_plan()?)
+    } else {
+        let report = store.reap()?;
+        (report.events, report.plan)
+    };
+    let error = not_ended(&events);
+    let success = error.is_none();
+    if let Some(sentence) = &error {
+        complain(sentence);
+    }
+
+    if session.out.json() {
+        session.out.document(&Report {
+            success,
+            error,
+            dry_run: args.dry_run,
+            events: &events,
+            judgements: &plan.judgements,
+        })?;
+    } else if args.dry_run {
+        let idle = say_plan(&plan.judgements, session)?;
+        if idle {
+            session.out.say(nothing_to_do(&plan.judgements))?;
+        }
+    } else if events.is_empty() {
+        session.out.say(nothing_to_do(&plan.judgements))?;
+    } else {
+        for event in &events {
+            session.out.say(told(event))?;
+        }
+    }
+    Ok(if success { Exit::DONE } else { Exit::FAILED })
+}
+
+/// Who could not be ended, and why.
+fn not_ended(events: &[ReapEvent]) -> Option<String> {
+    let remained = events.iter().filter(|event| matches!(event.outcome, What::Survived | What::Denied));
+    let sentences: Vec<String> = remained
+        .map(|event| format!("PID {} ({}) could not be ended: {}", event.pid, event.name, event.evidence))
+        .collect();
+    (!sentences.is_empty()).then(|| sentences.join("; "))
+}
+
+/// Says what would be done; whether that is nothing.
+fn say_plan(judgements: &[Judgement], session: &mut Session) -> std::io::Result<bool> {
+    let mut idle = true;
+    for judgement in judgements {
+        let would = match judgement.action {
+            ReapAction::Leave => continue,
+            ReapAction::Forget => "would be forgotten",
+            ReapAction::Postpone => "would be judged again later",
+            ReapAction::End => "would be ended",
+        };
+        idle = false;
+        session.out.say(format!("{}; it {would}", ps::explained(judgement)))?;
+    }
+    Ok(idle)
+}
+
+fn nothing_to_do(judgements: &[Judgement]) -> String {
+    let alive = judgements.iter().filter(|judgement| judgement.verdict == Verdict::Alive).count();
+    format!("nothing to do; {} alive", count(alive as u64, "process"))
+}
+
+/// One thing that was done, in a line.
+fn told(event: &ReapEvent) -> String {
+    let did = match event.outcome {
+        What::Terminated => "ended at SIGTERM",
+        What::Killed => "killed",
+        What::Gone => "ended by itself",
+        What::Forgotten => "forgotten",
+        What::Postponed => "left for now",
+        What::Survived => "still there after SIGKILL",
+        What::Denied => "not signalled",
+    };
+    let took = event.took_ms.map(|ms| format!(" within {ms} ms")).unwrap_or_default();
+    let verdict = paint::verdict(event.verdict);
+    let name = visible(&event.name);
+    format!("PID {} ({name}) was {verdict}: {}; {did}{took}", event.pid, visible(&event.evidence))
+}
