@@ -21,6 +21,7 @@ mod server;
 mod session;
 mod shape;
 mod stdio;
+mod surrogates;
 mod tool;
 mod tools;
 mod turns;
@@ -139,19 +140,24 @@ async fn converse(
     ending: impl Future<Output = Reason>,
 ) -> Result<(), ServeError> {
     let mut ending = pin!(ending);
-    let begun = tokio::select! {
-        begun = server.serve(stdio) => Some(begun),
-        reason = &mut ending => {
-            tracing::info!(%reason, "ending");
-            None
-        }
+    let mut beginning = pin!(server.serve(stdio));
+    let (begun, early) = tokio::select! {
+        begun = &mut beginning => (Some(begun), None),
+        // What a client has sent is answered, even if it was gone a moment later.
+        reason = &mut ending => match reason {
+            Reason::ClientGone => (timeout(ANSWER_WITHIN, beginning).await.ok(), Some(reason)),
+            _ => (None, Some(reason)),
+        },
     };
     let conversation = match begun {
         Some(Ok(conversation)) => conversation,
         None | Some(Err(ServerInitializeError::ConnectionClosed(_))) => return Ok(()),
         Some(Err(other)) => return Err(ServeError::Protocol(Box::new(other))),
     };
-    let reason = ending.await;
+    let reason = match early {
+        Some(reason) => reason,
+        None => ending.await,
+    };
     tracing::info!(%reason, "ending");
     if reason != Reason::ClientGone {
         conversation.cancellation_token().cancel(); // else it ends by itself

@@ -18,8 +18,10 @@ use rmcp::transport::Transport;
 use serde_json::{Value, json};
 use tokio::sync::{Notify, mpsc, oneshot};
 
-/// The longest line that is read. The largest call that fits its limits has about 6 MB, with every character
-/// of it escaped; a call that is over them should still hear which argument it is.
+use super::surrogates;
+
+/// The longest line that is read. The largest call that fits its limits has about 13 MB, with every character
+/// of it escaped; one that is over them should still hear which argument it is.
 const LINE_MAX_BYTES: usize = 16 << 20;
 
 /// A line's buffer that is kept for the next one. A longer one is given back.
@@ -33,6 +35,8 @@ pub struct Stdio {
     incoming: mpsc::Receiver<ClientJsonRpcMessage>,
     outgoing: Option<mpsc::Sender<ServerJsonRpcMessage>>,
     written: oneshot::Receiver<()>,
+    /// The client has made a request.
+    begun: bool,
 }
 
 /// Resolves when the client is gone: its end of stdin or stdout is closed.
@@ -79,7 +83,7 @@ impl Stdio {
             }
             let _ = all_written.send(()); // nobody waits for it if the server is cut short
         })?;
-        Ok((Self { incoming, outgoing: Some(outgoing), written }, Hangup(hangup)))
+        Ok((Self { incoming, outgoing: Some(outgoing), written, begun: false }, Hangup(hangup)))
     }
 }
 
@@ -106,8 +110,15 @@ impl Transport<RoleServer> for Stdio {
         }
     }
 
+    /// What comes before the first request is nothing to take note of, and rmcp would give up at it.
     async fn receive(&mut self) -> Option<ClientJsonRpcMessage> {
-        self.incoming.recv().await
+        loop {
+            let message = self.incoming.recv().await?;
+            self.begun |= matches!(message, ClientJsonRpcMessage::Request(_));
+            if self.begun {
+                return Some(message);
+            }
+        }
     }
 
     /// Returns when everything that was sent is written.
@@ -154,6 +165,10 @@ fn parse(line: &[u8]) -> Result<ClientJsonRpcMessage, JsonRpcError> {
         Ok(message) => return Ok(message),
         Err(unfit) => unfit,
     };
+    let mut mended = line.to_vec();
+    if surrogates::replace_halves(&mut mended) {
+        return parse(&mended);
+    }
     let (error, id) = match serde_json::from_slice::<Value>(line) {
         Err(malformed) => (ErrorData::parse_error(format!("this is not JSON: {malformed}"), None), None),
         Ok(value) => {

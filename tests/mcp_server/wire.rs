@@ -114,6 +114,48 @@ fn a_call_before_initialize_is_refused_and_a_ping_is_not() -> TestResult {
 }
 
 #[test]
+fn what_comes_before_the_first_request_is_ignored() -> TestResult {
+    let home = Home::new()?;
+    let mut wire = home.wire()?;
+    wire.line(r#"{"jsonrpc": "2.0", "method": "notifications/initialized"}"#)?;
+    wire.line(r#"{"jsonrpc": "2.0", "id": 3, "result": {}}"#)?;
+    wire.initialize()?;
+    Ok(())
+}
+
+#[test]
+fn a_script_that_pipes_its_requests_gets_its_answers() -> TestResult {
+    let home = Home::new()?;
+    let mut wire = home.wire()?;
+    let client = json!({ "name": "sh", "version": "1" });
+    let begin = json!({ "protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": client });
+    wire.request(0, "initialize", &begin)?;
+    for id in 1..=3 {
+        wire.call(id, "process_agent_update", &json!({ "agent_id": "a" }))?;
+    }
+    wire.bytes(br#"{"jsonrpc": "2.0", "id": 4, "method": "ping"}"#)?; // no line end, and that is the end
+    wire.close_stdin();
+    let mut ids: Vec<_> = wire.remaining()?.iter().filter_map(|answer| answer["id"].as_u64()).collect();
+    ids.sort_unstable();
+    assert_eq!(ids, [0, 1, 2, 3, 4]);
+    assert!(wire.ended()?.success());
+    Ok(())
+}
+
+#[test]
+fn a_text_that_was_cut_in_the_middle_of_an_emoji_is_taken() -> TestResult {
+    let home = Home::new()?;
+    let mut wire = home.wire()?;
+    wire.initialize()?;
+    let arguments = json!({ "agent_id": "a", "response_text": "done 🚀 HALF" });
+    let call = json!({ "name": "process_agent_update", "arguments": arguments });
+    let request = json!({ "jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": call });
+    wire.line(&request.to_string().replace("HALF", r"\ud83d"))?;
+    assert_eq!(wire.answer()?["result"]["structuredContent"]["success"], true);
+    Ok(())
+}
+
+#[test]
 fn a_thousand_pipelined_calls_are_answered_and_one_agents_keep_their_order() -> TestResult {
     const CALLS: u64 = 1_000;
     let home = Home::new()?;
