@@ -25,6 +25,7 @@ mod surrogates;
 mod tool;
 mod tools;
 mod turns;
+mod under_way;
 
 use std::io;
 use std::path::PathBuf;

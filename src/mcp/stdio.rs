@@ -19,25 +19,37 @@ use serde_json::{Value, json};
 use tokio::sync::{Notify, mpsc, oneshot};
 
 use super::surrogates;
+use super::under_way::UnderWay;
 
 /// The longest line that is read. The largest call that fits its limits has about 13 MB, with every character
 /// of it escaped; one that is over them should still hear which argument it is.
 const LINE_MAX_BYTES: usize = 16 << 20;
 
 /// A line's buffer that is kept for the next one. A longer one is given back.
-const LINE_KEPT_BYTES: usize = 64 << 10;
+const LINE_KEPT_BYTES: usize = LINE_LONG_BYTES;
 
-/// Messages that wait on either side before whoever produces them waits, too.
-const WAITING_MAX: usize = 64;
+/// A line that is parsed by the thread that reads it; a shorter one takes no time worth mentioning.
+const LINE_LONG_BYTES: usize = 64 << 10;
 
 /// The transport on this process's stdin and stdout.
 pub struct Stdio {
-    incoming: mpsc::Receiver<ClientJsonRpcMessage>,
-    outgoing: Option<mpsc::Sender<ServerJsonRpcMessage>>,
+    incoming: mpsc::UnboundedReceiver<Incoming>,
+    outgoing: Option<mpsc::UnboundedSender<ServerJsonRpcMessage>>,
+    under_way: UnderWay,
     written: oneshot::Receiver<()>,
     /// The client has made a request.
     begun: bool,
 }
+
+/// What the thread that reads hands over.
+enum Incoming {
+    /// A line that nobody has looked at yet. Until there is room for its request it stays that small.
+    Line(Vec<u8>),
+    /// What a long line means, or what is wrong with one.
+    Parsed(Box<Parsed>),
+}
+
+type Parsed = Result<ClientJsonRpcMessage, JsonRpcError>;
 
 /// Resolves when the client is gone: its end of stdin or stdout is closed.
 pub struct Hangup(Arc<Notify>);
@@ -61,17 +73,16 @@ impl Stdio {
     /// Starts the two threads.
     pub fn open() -> io::Result<(Self, Hangup)> {
         let stdout = stdout()?;
-        let (to_server, incoming) = mpsc::channel(WAITING_MAX);
-        let (outgoing, to_client) = mpsc::channel(WAITING_MAX);
+        let (to_server, incoming) = mpsc::unbounded_channel();
+        let (outgoing, to_client) = mpsc::unbounded_channel();
         let (all_written, written) = oneshot::channel();
         let hangup = Arc::new(Notify::new());
 
         let hangs_up = HangsUp(Arc::clone(&hangup));
-        let complaints = outgoing.downgrade();
         thread::Builder::new().name("stdin".to_owned()).spawn(move || {
             let _hangs_up = hangs_up;
             let mut lines = Lines::new(io::stdin().lock());
-            if let Err(error) = receive(&mut lines, &to_server, &complaints) {
+            if let Err(error) = receive(&mut lines, &to_server) {
                 tracing::warn!(%error, "cannot read stdin");
             }
         })?;
@@ -83,7 +94,8 @@ impl Stdio {
             }
             let _ = all_written.send(()); // nobody waits for it if the server is cut short
         })?;
-        Ok((Self { incoming, outgoing: Some(outgoing), written, begun: false }, Hangup(hangup)))
+        let under_way = UnderWay::default();
+        Ok((Self { incoming, outgoing: Some(outgoing), under_way, written, begun: false }, Hangup(hangup)))
     }
 }
 
@@ -96,6 +108,14 @@ fn stdout() -> io::Result<File> {
     Ok(stdout.into())
 }
 
+impl Stdio {
+    fn write(&self, message: ServerJsonRpcMessage) -> io::Result<()> {
+        let closed = || io::Error::from(io::ErrorKind::BrokenPipe);
+        self.under_way.sent(&message);
+        self.outgoing.as_ref().ok_or_else(closed)?.send(message).map_err(|_| closed())
+    }
+}
+
 impl Transport<RoleServer> for Stdio {
     type Error = io::Error;
 
@@ -103,20 +123,31 @@ impl Transport<RoleServer> for Stdio {
         &mut self,
         message: ServerJsonRpcMessage,
     ) -> impl Future<Output = io::Result<()>> + Send + 'static {
-        let outgoing = self.outgoing.clone();
-        async move {
-            let closed = || io::Error::from(io::ErrorKind::BrokenPipe);
-            outgoing.ok_or_else(closed)?.send(message).await.map_err(|_| closed())
-        }
+        std::future::ready(self.write(message))
     }
 
     /// What comes before the first request is nothing to take note of, and rmcp would give up at it.
+    ///
+    /// rmcp drops this future whenever it has something else to do, so nothing is awaited with a line in hand.
     async fn receive(&mut self) -> Option<ClientJsonRpcMessage> {
         loop {
-            let message = self.incoming.recv().await?;
-            self.begun |= matches!(message, ClientJsonRpcMessage::Request(_));
-            if self.begun {
-                return Some(message);
+            self.under_way.room().await;
+            let parsed = match self.incoming.recv().await? {
+                Incoming::Line(line) => parse(&line),
+                Incoming::Parsed(parsed) => *parsed,
+            };
+            match parsed {
+                Ok(message) => {
+                    self.under_way.received(&message);
+                    self.begun |= matches!(message, ClientJsonRpcMessage::Request(_));
+                    if self.begun {
+                        return Some(message);
+                    }
+                }
+                Err(complaint) => {
+                    tracing::info!(?complaint, "cannot read a message");
+                    let _ = self.write(ServerJsonRpcMessage::Error(complaint)); // a client that is gone hears nothing
+                }
             }
         }
     }
@@ -131,36 +162,26 @@ impl Transport<RoleServer> for Stdio {
 }
 
 /// Reads until the end of the stream, or until the server wants no more.
-fn receive(
-    lines: &mut Lines<impl BufRead>,
-    to_server: &mpsc::Sender<ClientJsonRpcMessage>,
-    complaints: &mpsc::WeakSender<ServerJsonRpcMessage>,
-) -> io::Result<()> {
+fn receive(lines: &mut Lines<impl BufRead>, to_server: &mpsc::UnboundedSender<Incoming>) -> io::Result<()> {
     loop {
-        let message = match lines.next()? {
+        let incoming = match lines.next()? {
             Line::End => return Ok(()),
-            Line::Whole(line) => parse(line),
+            Line::Whole(line) if line.len() < LINE_LONG_BYTES => Incoming::Line(line.to_vec()),
+            Line::Whole(line) => Incoming::Parsed(Box::new(parse(line))),
             Line::TooLong => {
                 let reason = format!("a message may have {LINE_MAX_BYTES} bytes; this one has more");
-                Err(JsonRpcError::new(None, ErrorData::invalid_request(reason, None)))
+                let complaint = JsonRpcError::new(None, ErrorData::invalid_request(reason, None));
+                Incoming::Parsed(Box::new(Err(complaint)))
             }
         };
-        let gone = match message {
-            Ok(message) => to_server.blocking_send(message).is_err(),
-            Err(complaint) => {
-                tracing::info!(?complaint, "cannot read a message");
-                let complaint = ServerJsonRpcMessage::Error(complaint);
-                complaints.upgrade().is_none_or(|client| client.blocking_send(complaint).is_err())
-            }
-        };
-        if gone {
+        if to_server.send(incoming).is_err() {
             return Ok(());
         }
     }
 }
 
 /// Reads one message, or says what is wrong with it, with the id of the request where it can be found.
-fn parse(line: &[u8]) -> Result<ClientJsonRpcMessage, JsonRpcError> {
+fn parse(line: &[u8]) -> Parsed {
     let unfit = match serde_json::from_slice(line) {
         Ok(message) => return Ok(message),
         Err(unfit) => unfit,
@@ -180,7 +201,10 @@ fn parse(line: &[u8]) -> Result<ClientJsonRpcMessage, JsonRpcError> {
 }
 
 /// Writes until there is nobody left who could send more.
-fn send(mut output: impl Write, mut to_client: mpsc::Receiver<ServerJsonRpcMessage>) -> io::Result<()> {
+fn send(
+    mut output: impl Write,
+    mut to_client: mpsc::UnboundedReceiver<ServerJsonRpcMessage>,
+) -> io::Result<()> {
     while let Some(message) = to_client.blocking_recv() {
         let mut line = match &message {
             // rmcp leaves the id out. JSON-RPC wants it: null says that it could not be read.
