@@ -1,4 +1,4 @@
-//! Opening a file that others are just setting up.
+//! Opening a file that others are just setting up, and closing it.
 
 use std::error::Error;
 use std::time::Duration;
@@ -31,5 +31,21 @@ fn opening_waits_for_whoever_sets_the_file_up() -> TestResult {
 
     let store = Store::open(&path)?;
     assert_eq!(store.process_update("writer", &Update::default())?.metrics.updates, 1);
+    Ok(())
+}
+
+#[test]
+fn closing_leaves_one_file_with_everything_in_it() -> TestResult {
+    let folder = tempfile::tempdir()?;
+    let path = folder.path().join("governance.db");
+    Store::open(&path)?.process_update("writer", &Update::default())?;
+    for n in 1..=300 {
+        Store::open(&path)?; // closed at once, while the pool's threads may still be at work
+        let files: Vec<_> = std::fs::read_dir(folder.path())?.collect::<Result<_, _>>()?;
+        let names: Vec<_> = files.iter().map(std::fs::DirEntry::file_name).collect();
+        assert_eq!(names, ["governance.db"], "round {n}");
+    }
+    let conn = Connection::open(&path)?;
+    assert_eq!(conn.query_row("SELECT total_updates FROM agents", [], |row| row.get::<_, i64>(0))?, 1);
     Ok(())
 }

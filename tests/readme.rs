@@ -24,9 +24,9 @@ fn commands(readme: &str, section: &str) -> Vec<Shown> {
         for line in block.split("```").next().unwrap_or_default().lines() {
             match (line.strip_prefix("$ "), shown.last_mut()) {
                 (Some(command), _) => {
-                    shown.push(Shown { command: command.to_owned(), output: String::new() })
+                    shown.push(Shown { command: command.to_owned(), output: String::new() });
                 }
-                (None, Some(last)) => last.output += &format!("{line}\n"),
+                (None, Some(last)) => last.output.extend([line, "\n"]),
                 (None, None) => {}
             }
         }

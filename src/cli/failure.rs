@@ -52,7 +52,7 @@ pub enum Failure {
 impl Failure {
     pub fn exit(&self) -> Exit {
         match self {
-            Self::Store(govstore::Error::LockTimeout { .. }) => Exit::BUSY,
+            Self::Store(error) if is_busy(error) => Exit::BUSY,
             Self::Usage(_) => Exit::USAGE,
             _ => Exit::FAILED,
         }
@@ -62,4 +62,9 @@ impl Failure {
     pub fn is_broken_pipe(&self) -> bool {
         matches!(self, Self::Stdout(e) if e.kind() == io::ErrorKind::BrokenPipe)
     }
+}
+
+/// Whether the same call may well succeed a moment later.
+pub fn is_busy(error: &govstore::Error) -> bool {
+    matches!(error, govstore::Error::LockTimeout { .. })
 }

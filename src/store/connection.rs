@@ -51,6 +51,13 @@ pub(super) fn pool(path: &Path, durability: Durability, max: u32) -> Pool {
         .build_unchecked(manager)
 }
 
+/// Closes a connection that the pool keeps. The pool is left with an empty one, which it drops in its time.
+pub(super) fn close(pooled: &mut Pooled) {
+    if let Ok(nothing) = Connection::open_in_memory() {
+        drop(std::mem::replace(&mut **pooled, nothing));
+    }
+}
+
 /// What every connection has, beside the file's own settings.
 pub(super) fn configure(conn: &Connection, durability: Durability) -> rusqlite::Result<()> {
     conn.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?; // no PRAGMA can corrupt the file

@@ -168,6 +168,15 @@ impl Store {
     }
 }
 
+impl Drop for Shared {
+    /// Closes the connections here and now. The last one to close folds the `-wal` file into the database;
+    /// left to the pool's threads, that would come after a short program has ended, or never.
+    fn drop(&mut self) {
+        let mut idle: Vec<_> = std::iter::from_fn(|| self.pool.try_get()).collect();
+        idle.iter_mut().for_each(connection::close);
+    }
+}
+
 impl std::fmt::Debug for Store {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Store").field("path", &self.shared.path).finish_non_exhaustive()

@@ -1,5 +1,6 @@
 //! Files that are no database, are damaged, or belong to others: a clear refusal, and not a byte touched.
 
+use std::fmt::Write;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -212,8 +213,10 @@ fn a_folder_that_may_not_be_written_is_told() {
 /// A database with enough rows to fill some pages, in one file.
 fn database() -> Folder {
     let folder = Folder::with_writer();
-    let lines: String =
-        (0..60).map(|n| format!("{{\"agent_id\":\"agent-{n}\",\"parameters\":[1,2,3]}}\n")).collect();
+    let mut lines = String::new();
+    for n in 0..60 {
+        let _ = writeln!(lines, "{{\"agent_id\":\"agent-{n}\",\"parameters\":[1,2,3]}}"); // into a String
+    }
     let file = folder.write("updates.jsonl", lines);
     folder.run(&["--json", "apply", &file]).done();
     fs::remove_file(file).expect("it was written");

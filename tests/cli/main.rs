@@ -1,4 +1,5 @@
 //! The command line: the real binary, on files of its own.
+#![cfg(unix)]
 
 mod apply;
 mod bad_input;

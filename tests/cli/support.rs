@@ -82,7 +82,7 @@ impl Folder {
         ran
     }
 
-    /// Every file in the folder that holds data: no `-shm` file, and no `-wal` file that is empty.
+    /// Every file in the folder, but for `-shm` files, which hold no data.
     pub fn snapshot(&self) -> Snapshot {
         let files = fs::read_dir(self.path())
             .expect("the folder")

@@ -82,8 +82,8 @@ impl Portrait {
         facts.add("status", format!("{}{status_since}", paint::lifecycle(agent.lifecycle_status)));
         facts.add("health", format!("{}: {}", paint::health(agent.health_status), self.health_message));
         if let Some(action) = agent.last_decision {
-            let reason = agent.last_decision_reason.as_deref().unwrap_or_default();
-            facts.add("decision", format!("{}: {}", paint::action(action), visible(reason)));
+            let reason = agent.last_decision_reason.as_deref().map(|reason| format!(": {}", visible(reason)));
+            facts.add("decision", format!("{}{}", paint::action(action), reason.unwrap_or_default()));
         }
         if let Some(risk) = agent.risk_score {
             let line = sparkline(self.recent.iter().map(|row| row.risk_score));

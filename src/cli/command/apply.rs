@@ -11,6 +11,7 @@ use serde::de::value::MapDeserializer;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use super::failure::is_busy;
 use super::figures::count;
 use super::lines::{Line, Lines};
 use super::output::{Output, complain};
@@ -101,7 +102,7 @@ fn parse(line: &Line<'_>) -> Result<Option<(String, Update)>, String> {
     }
 }
 
-/// The first field that can't be part of an update, and why: serde_json's own message names none.
+/// The first field that can't be part of an update, and why: `serde_json` itself names none.
 fn culprit(fields: &Map<String, Value>) -> Option<String> {
     fields.iter().find_map(|(name, value)| {
         let alone = MapDeserializer::new(std::iter::once((name.as_str(), value)));
@@ -111,7 +112,7 @@ fn culprit(fields: &Map<String, Value>) -> Option<String> {
     })
 }
 
-/// What serde_json says, without its line number: that of the file is another.
+/// What `serde_json` says, without its line number: that of the file is another.
 fn not_json(error: &serde_json::Error) -> String {
     let text = error.to_string();
     let reason = text.split(" at line ").next().unwrap_or_default();
@@ -144,7 +145,7 @@ impl Tally {
             Ok(_) => self.applied += 1,
             Err(refused) => {
                 self.refused += 1;
-                self.busy += u64::from(matches!(refused, Refused::Store(Error::LockTimeout { .. })));
+                self.busy += u64::from(matches!(refused, Refused::Store(error) if is_busy(error)));
             }
         }
     }

@@ -16,7 +16,7 @@ use super::{Exit, Failure, Outcome, Session, paint};
 /// harmless. Times without a zone are taken as UTC.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// The folder, which has agent_metadata.json in it
+    /// The folder, which has `agent_metadata.json` in it
     #[arg(value_name = "DIR", value_hint = ValueHint::DirPath)]
     folder: PathBuf,
 }
