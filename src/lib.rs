@@ -20,6 +20,9 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
+//! A server that lives for longer registers, beats, and clears away those that died: see [`Store::register`].
+//! What it writes then carries its heartbeat, and says who wrote it.
+//!
 //! Calls block. In async code, put them where blocking is allowed:
 //!
 //! ```ignore

@@ -1,5 +1,5 @@
 //! Many processes at once: storms of newcomers, two reapers, a reaper that dies, updates meanwhile.
-#![cfg(unix)]
+#![cfg(target_os = "linux")]
 
 mod server;
 

@@ -8,7 +8,7 @@ use super::reaper::Verdict;
 use super::system::{Native, System};
 use crate::error::{Error, Result};
 use crate::store::column::Parsed;
-use crate::store::{Settings, Store, TxResult, settings};
+use crate::store::{LimitPolicy, Settings, Store, TxResult, settings};
 use crate::text_enum::text_enum;
 use crate::timestamp::Timestamp;
 
@@ -197,12 +197,15 @@ pub(super) fn is_reaping_due(conn: &Connection, settings: &Settings, now: &Now<'
              OR EXISTS (SELECT 1 FROM processes
                         WHERE parent_gone = 1 AND state = 'running'
                           AND last_activity_monotonic_ms < :now_ms - :stale_after_ms)
-             OR (SELECT count(*) FROM (SELECT 1 FROM processes WHERE state = 'running' LIMIT :max_processes + 1))
-                > :max_processes",
+             OR (:evict
+                 AND (SELECT count(*)
+                      FROM (SELECT 1 FROM processes WHERE state = 'running' LIMIT :max_processes + 1))
+                     > :max_processes)",
     )?;
     let parameters = named_params! {
         ":now_ms": now.monotonic_ms,
         ":stale_after_ms": settings.stale_after_ms(),
+        ":evict": settings.limit_policy == LimitPolicy::Evict,
         ":max_processes": settings.max_processes,
     };
     Ok(statement.query_row(parameters, |row| row.get(0))?)

@@ -151,7 +151,13 @@ impl Court<'_> {
     fn verdict(&self, record: &Record, seen: Option<&Observation>, fresh: bool) -> (Verdict, Action, String) {
         let process = &record.process;
         let foreign = |evidence| (Verdict::Foreign, self.forget_in_time(record), evidence);
-        let exited = |evidence| (Verdict::Exited, Action::Forget, evidence);
+        let exited = |evidence: String| match &record.claim {
+            None => (Verdict::Exited, Action::Forget, evidence),
+            Some(claim) => {
+                let claimed = format!("{evidence}; a reaper had claimed it as {}", claim.verdict);
+                (Verdict::Exited, Action::Forget, claimed)
+            }
+        };
 
         if process.boot_id != self.here.boot_id {
             return exited("it belongs to an earlier boot".to_owned());
