@@ -34,6 +34,7 @@ pub fn parse<A: DeserializeOwned>(arguments: JsonObject) -> Result<A, Refusal> {
     serde_path_to_error::deserialize(Value::Object(arguments)).map_err(|error| {
         let path = error.path().to_string();
         let reason = error.into_inner().to_string();
+        let reason = reason.replace("expected f64", "expected a number").replace("a sequence", "a list"); // as JSON's readers say
         // A missing argument has no place; its reason names it.
         Refusal::Argument(if path == "." { reason } else { format!("{path}: {reason}") })
     })
@@ -160,7 +161,7 @@ mod tests {
         assert_eq!(error(json!({"text": 7})), "text: invalid type: integer `7`, expected a string");
         assert_eq!(error(json!({"text": "12345"})), "text: has 5 characters; at most 4 are allowed");
         let numbers = error(json!({"text": "", "numbers": [1, "x"]}));
-        assert_eq!(numbers, "numbers[1]: invalid type: string \"x\", expected f64");
+        assert_eq!(numbers, "numbers[1]: invalid type: string \"x\", expected a number");
         let many = error(json!({"text": "", "numbers": [1, 2, 3]}));
         assert_eq!(many, "numbers: has 3 numbers; at most 2 are allowed");
     }
