@@ -38,6 +38,9 @@ mod error;
 pub mod governance;
 pub mod health;
 mod import;
+#[cfg(any(feature = "cli", feature = "mcp"))]
+#[doc(hidden)] // what the command line and the MCP server read with; no part of the interface
+pub mod lines;
 #[cfg(feature = "mcp")]
 pub mod mcp;
 mod process;

@@ -12,7 +12,6 @@ mod facts;
 mod failure;
 mod figures;
 mod json;
-mod lines;
 mod output;
 mod paint;
 mod session;

@@ -20,13 +20,11 @@ use tokio::sync::{Notify, mpsc, oneshot};
 
 use super::surrogates;
 use super::under_way::UnderWay;
+use crate::lines::{Line, Lines};
 
 /// The longest line that is read. The largest call that fits its limits has about 13 MB, with every character
 /// of it escaped; one that is over them should still hear which argument it is.
 const LINE_MAX_BYTES: usize = 16 << 20;
-
-/// A line's buffer that is kept for the next one. A longer one is given back.
-const LINE_KEPT_BYTES: usize = LINE_LONG_BYTES;
 
 /// A line that is parsed by the thread that reads it; a shorter one takes no time worth mentioning.
 const LINE_LONG_BYTES: usize = 64 << 10;
@@ -81,7 +79,7 @@ impl Stdio {
         let hangs_up = HangsUp(Arc::clone(&hangup));
         thread::Builder::new().name("stdin".to_owned()).spawn(move || {
             let _hangs_up = hangs_up;
-            let mut lines = Lines::new(io::stdin().lock());
+            let mut lines = Lines::new(io::stdin().lock(), LINE_MAX_BYTES);
             if let Err(error) = receive(&mut lines, &to_server) {
                 tracing::warn!(%error, "cannot read stdin");
             }
@@ -163,9 +161,9 @@ impl Transport<RoleServer> for Stdio {
 
 /// Reads until the end of the stream, or until the server wants no more.
 fn receive(lines: &mut Lines<impl BufRead>, to_server: &mpsc::UnboundedSender<Incoming>) -> io::Result<()> {
-    loop {
-        let incoming = match lines.next()? {
-            Line::End => return Ok(()),
+    while let Some(line) = lines.read_next()? {
+        let incoming = match line {
+            Line::Whole(line) if line.trim_ascii().is_empty() => continue,
             Line::Whole(line) if line.len() < LINE_LONG_BYTES => Incoming::Line(line.to_vec()),
             Line::Whole(line) => Incoming::Parsed(Box::new(parse(line))),
             Line::TooLong => {
@@ -175,13 +173,15 @@ fn receive(lines: &mut Lines<impl BufRead>, to_server: &mpsc::UnboundedSender<In
             }
         };
         if to_server.send(incoming).is_err() {
-            return Ok(());
+            break;
         }
     }
+    Ok(())
 }
 
 /// Reads one message, or says what is wrong with it, with the id of the request where it can be found.
 fn parse(line: &[u8]) -> Parsed {
+    let line = line.strip_prefix(b"\xef\xbb\xbf").unwrap_or(line); // some shells begin a pipe with it
     let unfit = match serde_json::from_slice(line) {
         Ok(message) => return Ok(message),
         Err(unfit) => unfit,
@@ -219,74 +219,9 @@ fn send(
     Ok(())
 }
 
-/// Lines of a bounded length.
-struct Lines<R> {
-    input: R,
-    line: Vec<u8>,
-}
-
-#[derive(Debug, PartialEq, Eq)]
-enum Line<'a> {
-    /// Without its end.
-    Whole(&'a [u8]),
-    /// It was skipped.
-    TooLong,
-    /// There are no more.
-    End,
-}
-
-impl<R: BufRead> Lines<R> {
-    const fn new(input: R) -> Self {
-        Self { input, line: Vec::new() }
-    }
-
-    /// The next line that is not blank. The last one needs no end.
-    fn next(&mut self) -> io::Result<Line<'_>> {
-        loop {
-            self.line.clear();
-            self.line.shrink_to(LINE_KEPT_BYTES);
-            let mut limited = io::Read::take(&mut self.input, LINE_MAX_BYTES as u64 + 1);
-            if limited.read_until(b'\n', &mut self.line)? == 0 {
-                return Ok(Line::End);
-            }
-            if self.line.len() > LINE_MAX_BYTES && !self.line.ends_with(b"\n") {
-                self.line = Vec::new();
-                self.input.skip_until(b'\n')?;
-                return Ok(Line::TooLong);
-            }
-            if !self.line.trim_ascii().is_empty() {
-                return Ok(Line::Whole(self.line.trim_ascii()));
-            }
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use std::io::{BufReader, Read};
-
     use super::*;
-
-    #[test]
-    fn lines_are_cut_at_any_line_end_and_blank_ones_are_skipped() -> io::Result<()> {
-        let mut lines = Lines::new(&b"{}\r\n\n  \n[]\nlast"[..]);
-        assert_eq!(lines.next()?, Line::Whole(b"{}"));
-        assert_eq!(lines.next()?, Line::Whole(b"[]"));
-        assert_eq!(lines.next()?, Line::Whole(b"last"));
-        assert_eq!(lines.next()?, Line::End);
-        Ok(())
-    }
-
-    #[test]
-    fn a_line_that_is_too_long_is_skipped_without_being_kept() -> io::Result<()> {
-        let endless = io::repeat(b'x').take(10 * LINE_MAX_BYTES as u64);
-        let mut lines = Lines::new(BufReader::new(endless.chain(&b"\n{}\n"[..])));
-        assert_eq!(lines.next()?, Line::TooLong);
-        assert_eq!(lines.line.capacity(), 0);
-        assert_eq!(lines.next()?, Line::Whole(b"{}"));
-        assert_eq!(lines.next()?, Line::End);
-        Ok(())
-    }
 
     #[test]
     fn what_is_wrong_with_a_message_is_said_with_its_id_if_it_has_one() {
@@ -294,6 +229,7 @@ mod tests {
             let complaint = parse(line.as_bytes()).expect_err(line);
             (complaint.error.code.0, complaint.id.map(|id| id.to_string()))
         };
+        assert!(parse(b"\xef\xbb\xbf{\"jsonrpc\": \"2.0\", \"id\": 1, \"method\": \"ping\"}\r").is_ok());
         assert_eq!(complaint("{"), (-32700, None));
         assert_eq!(complaint("NaN"), (-32700, None));
         assert_eq!(complaint("[]"), (-32600, None));

@@ -5,6 +5,7 @@ use std::io::{self, BufRead, BufReader, IsTerminal};
 use std::path::{Path, PathBuf};
 
 use clap::ValueHint;
+use govstore::lines::{Line, Lines};
 use govstore::{Error, Store, Update, UpdateReport};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::de::value::MapDeserializer;
@@ -13,7 +14,6 @@ use serde_json::{Map, Value};
 
 use super::failure::is_busy;
 use super::figures::count;
-use super::lines::{Line, Lines};
 use super::output::{Output, complain};
 use super::visible::visible;
 use super::{Exit, Failure, Outcome, Session, paint};

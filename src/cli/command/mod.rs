@@ -20,8 +20,8 @@ mod update;
 use clap::Subcommand;
 
 use super::{
-    Arguments, Exit, Failure, Outcome, Session, csv, facts, failure, figures, lines, output, paint,
-    sparkline, table, text_argument, visible,
+    Arguments, Exit, Failure, Outcome, Session, csv, facts, failure, figures, output, paint, sparkline,
+    table, text_argument, visible,
 };
 
 /// What to do. The order is that of `--help`.
