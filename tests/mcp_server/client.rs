@@ -61,6 +61,15 @@ impl Home {
     pub fn wire(&self) -> Result<Wire, Box<dyn Error>> {
         Wire::spawn(self.serve())
     }
+
+    /// A server that has answered `initialize` and made one update.
+    pub fn serving(&self) -> Result<Wire, Box<dyn Error>> {
+        let mut wire = self.wire()?;
+        wire.initialize()?;
+        wire.call(1, "process_agent_update", &json!({ "agent_id": "a" }))?;
+        assert_eq!(wire.answer()?["id"], 1);
+        Ok(wire)
+    }
 }
 
 /// A server with rmcp's own client.
@@ -190,6 +199,11 @@ impl Drop for Wire {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// Who is registered.
+pub fn registered(store: &Store) -> Result<Vec<u32>, Box<dyn Error>> {
+    Ok(store.processes()?.iter().map(|process| process.pid).collect())
 }
 
 /// Waits for what should come, until patience is over.

@@ -1,12 +1,13 @@
 //! The MCP server as its clients meet it: the real binary, over its stdin and stdout.
 //!
-//! `tools` drives every tool through rmcp's own client, `wire` sends what no client should, `life` ends
-//! servers in every way, `fleet` runs several on one database, and `python` lets the official Python client
-//! talk to one.
+//! `tools`, `lifecycle`, `exports` and `resources` make every call through rmcp's own client, `wire` sends what
+//! no client should, `life` starts servers and `ends` ends them in every way, `fleet` runs several on one
+//! database, and `python` lets the official Python client talk to one.
 
 #![cfg(all(feature = "cli", feature = "mcp"))]
 
 mod client;
+mod ends;
 mod exports;
 mod fleet;
 mod life;
