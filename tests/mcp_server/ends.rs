@@ -219,8 +219,12 @@ mod unix {
         let mut stdin = child.stdin.take().ok_or("no stdin")?;
         let pid = Pid::from_raw(i32::try_from(child.id())?).ok_or("no PID")?;
         let client = json!({ "name": "deaf", "version": "1" });
-        let begin = json!({ "protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": client });
-        writeln!(stdin, "{}", json!({ "jsonrpc": "2.0", "id": 0, "method": "initialize", "params": begin }))?;
+        let params = json!({ "protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": client });
+        writeln!(
+            stdin,
+            "{}",
+            json!({ "jsonrpc": "2.0", "id": 0, "method": "initialize", "params": params })
+        )?;
         for id in 1..=100 {
             // Its answer is half of what a pipe holds.
             writeln!(stdin, "{}", json!({ "jsonrpc": "2.0", "id": id, "method": "tools/list" }))?;
