@@ -177,9 +177,12 @@ fn survive_a_freeze(count: usize, options: &[&str]) -> TestResult {
         server.stop();
     }
     wait_until("all heartbeats to be stale", || store.stale_processes().unwrap().len() == count);
-    let report = store.reap()?;
-    assert!(report.events.iter().all(|event| event.outcome == Outcome::Postponed), "{report:?}");
-    assert_eq!(report.events.len(), count);
+    if !options.contains(&"--agent") {
+        // (One that updates may have been stopped inside a transaction, and then nobody can write.)
+        let report = store.reap()?;
+        assert!(report.events.iter().all(|event| event.outcome == Outcome::Postponed), "{report:?}");
+        assert_eq!(report.events.len(), count);
+    }
     for server in &servers {
         server.signal(rustix::process::Signal::CONT);
     }
@@ -280,6 +283,11 @@ fn can(what: &str, command: &[&str]) -> bool {
 
 const PID_NAMESPACE: [&str; 3] = ["unshare", "--pid", "--fork"];
 
+/// Lets a script go on that waits for it.
+fn go(database: &Database) -> std::io::Result<()> {
+    fs::write(format!("{}.go", database.path().display()), "")
+}
+
 /// A shell script in a PID namespace of its own, where `$SERVER $DB` is a server with the test's stdin (3).
 fn in_pid_namespace(database: &Database, mount_proc: bool, script: &str) -> Command {
     let mut command = Command::new(PID_NAMESPACE[0]);
@@ -328,12 +336,12 @@ fn where_proc_shows_another_pid_namespace_nobody_is_signalled() -> TestResult {
     let database = Database::new(&[])?;
     // Without --mount-proc, /proc goes on to show our PIDs, which are wrong over there.
     let script = "$SERVER $DB --no-heartbeat --deaf <&3 &
-                  read line <&3
+                  until [ -e $DB.go ]; do sleep 0.02; done
                   $SERVER $DB --name reaper <&3 & wait";
     let mut both = Server::launch_command(in_pid_namespace(&database, false, script)).registered();
     database.age_heartbeat(both.process_id, 400)?;
     let stale = both.process_id;
-    both.ask_to_reap(); // a line for the script, which then starts the reaper
+    go(&database)?;
     both.expect_line("registered");
     both.expect_line("ready");
     assert_eq!(database.count("SELECT count(*) FROM reap_events")?, 0);
@@ -357,7 +365,7 @@ fn the_heir_of_a_pid_in_a_fresh_namespace_is_spared() -> TestResult {
     let script = r#"
         echo 499 > /proc/sys/kernel/ns_last_pid
         $SERVER $DB --no-heartbeat <&3 &
-        read line <&3
+        until [ -e $DB.go ]; do sleep 0.02; done
         kill -9 500; wait 500
         echo 499 > /proc/sys/kernel/ns_last_pid
         sleep 600 &
@@ -369,7 +377,7 @@ fn the_heir_of_a_pid_in_a_fresh_namespace_is_spared() -> TestResult {
     let mut shell = Server::launch_command(in_pid_namespace(&database, true, script)).registered();
     let dead = shell.process_id;
     assert_eq!(database.store()?.processes()?[0].pid, 500);
-    shell.ask_to_reap(); // a line for the script
+    go(&database)?;
     assert_eq!(shell.expect_line("heir"), "500");
     shell.expect_line("registered");
     let reaped = shell.expect_line("reaped");
