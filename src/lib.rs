@@ -31,13 +31,15 @@
 //!
 //! # Features
 //!
-//! `cli` (default) is the command line. A server that links the library says `default-features = false`.
+//! `mcp` (default) is the MCP server, and `cli` (default) the command line. A server that links the library says `default-features = false`.
 
 mod agent;
 mod error;
 pub mod governance;
 pub mod health;
 mod import;
+#[cfg(feature = "mcp")]
+pub mod mcp;
 mod process;
 mod store;
 mod text_enum;

@@ -68,10 +68,7 @@ impl Store {
     /// [`Error::AgentNotFound`].
     pub fn delete(&self, agent_id: &str) -> Result<Agent> {
         self.change_lifecycle(agent_id, Lifecycle::Deleted, "deleted", None, |agent| {
-            if agent.tags.iter().any(|tag| tag == PIONEER_TAG) {
-                return Err(Error::Protected { agent_id: agent.agent_id.clone() });
-            }
-            Ok(agent.lifecycle_status != Lifecycle::Deleted)
+            agent.check_deletable().map(|()| true)
         })
     }
 
@@ -115,6 +112,23 @@ impl Store {
             event::record(tx, id, kind, reason)?;
             again(tx, &agent)
         })
+    }
+}
+
+impl Agent {
+    /// Says whether [`Store::delete`] would take it, without deleting it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Protected`] if it is tagged `pioneer`; [`Error::WrongLifecycle`] if it is deleted already.
+    pub fn check_deletable(&self) -> Result<()> {
+        if self.tags.iter().any(|tag| tag == PIONEER_TAG) {
+            Err(Error::Protected { agent_id: self.agent_id.clone() })
+        } else if self.lifecycle_status == Lifecycle::Deleted {
+            Err(refusal(self, "deleted"))
+        } else {
+            Ok(())
+        }
     }
 }
 

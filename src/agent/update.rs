@@ -24,6 +24,7 @@ const DEFAULT_AGENT_WARNING: &str =
 
 /// What one update did. In JSON it has the fields of v1.0.3's `process_agent_update`.
 #[derive(Debug, Clone, PartialEq, Serialize)]
+#[cfg_attr(feature = "mcp", derive(rmcp::schemars::JsonSchema), schemars(crate = "rmcp::schemars"))]
 pub struct UpdateReport {
     /// The agent.
     pub agent_id: String,
@@ -44,6 +45,7 @@ pub struct UpdateReport {
 
 /// An agent's figures after an update.
 #[derive(Debug, Clone, PartialEq, Serialize)]
+#[cfg_attr(feature = "mcp", derive(rmcp::schemars::JsonSchema), schemars(crate = "rmcp::schemars"))]
 pub struct Metrics {
     /// E, 0 to 1.
     #[serde(rename = "E")]

@@ -30,6 +30,10 @@ pub enum Failure {
     /// The library refused.
     #[error(transparent)]
     Store(#[from] govstore::Error),
+    /// The MCP server could not start, or broke off.
+    #[cfg(feature = "mcp")]
+    #[error(transparent)]
+    Serve(#[from] govstore::mcp::ServeError),
     /// The output could not be written.
     #[error("cannot write to standard output: {0}")]
     Stdout(#[from] io::Error),

@@ -45,8 +45,8 @@ pub struct Arguments {
     /// The database file
     ///
     /// Without it, the file that the environment variable `GOVSTORE_DB` names; without that,
-    /// govstore/governance.db in your data folder. `update`, `apply`, `import` and `config set` create it;
-    /// the other commands never do.
+    /// govstore/governance.db in your data folder. `serve`, `update`, `apply`, `import` and `config set` create
+    /// it; the other commands never do.
     #[arg(long, global = true, value_name = "PATH", value_hint = ValueHint::FilePath)]
     db: Option<PathBuf>,
 

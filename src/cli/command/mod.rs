@@ -12,6 +12,8 @@ mod lifecycle;
 mod note;
 mod ps;
 mod reap;
+#[cfg(feature = "mcp")]
+mod serve;
 mod tag;
 mod update;
 
@@ -25,6 +27,8 @@ use super::{
 /// What to do. The order is that of `--help`.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    #[cfg(feature = "mcp")]
+    Serve(serve::Args),
     Update(update::Args),
     Apply(apply::Args),
     Agents(agents::Args),
@@ -48,6 +52,8 @@ pub enum Command {
 impl Command {
     pub fn run(self, session: &mut Session) -> Outcome {
         match self {
+            #[cfg(feature = "mcp")]
+            Self::Serve(args) => serve::run(args, session),
             Self::Update(args) => update::run(args, session),
             Self::Apply(args) => apply::run(&args, session),
             Self::Agents(args) => agents::run(args, session),
