@@ -121,7 +121,7 @@ impl Store {
     }
 
     /// How long a call waits for a lock: as the opener asked, else as the settings row says.
-    fn lock_timeout(&self) -> Duration {
+    pub(crate) fn lock_timeout(&self) -> Duration {
         self.shared
             .lock_timeout
             .unwrap_or_else(|| Duration::from_millis(self.shared.lock_timeout_ms.load(Ordering::Relaxed)))
