@@ -413,7 +413,7 @@ fn a_release_that_finds_no_write_lock_is_made_with_the_next_beat() -> TestResult
     let lock = store.lock_agent("writer", None)?;
     writer.tell("write-slowly tester");
     writer.expect_line("inside");
-    assert!(matches!(lock.release(), Err(Error::LockTimeout { .. })));
+    drop(lock);
     assert_eq!(store.locks()?.len(), 1);
     writer.tell("");
     writer.expect_line("written");

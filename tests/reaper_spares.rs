@@ -167,25 +167,29 @@ fn a_server_that_follows_longer_settings_until_its_next_beat_is_spared() -> Test
     assert_spared(&database, server)
 }
 
+/// Stops all these servers, none of them inside a transaction: it would hold the write lock for as long.
+fn freeze(database: &Database, servers: &[Server]) -> TestResult {
+    let impatient = Store::options().lock_timeout(Duration::from_millis(50)).open(database.path())?;
+    loop {
+        for server in servers {
+            server.stop();
+        }
+        if impatient.set_setting("limit_policy", "evict").is_ok() {
+            return Ok(());
+        }
+        for server in servers {
+            server.signal(rustix::process::Signal::CONT);
+        }
+    }
+}
+
 /// Freezes every server for so long that all heartbeats are stale, thaws them, and sees that all survive,
 /// whoever wakes first and scans for the dead.
 fn survive_a_freeze(count: usize, options: &[&str]) -> TestResult {
     let database = Database::new(&[("heartbeat_interval_s", "1"), ("stale_after_s", "3")])?;
     let store = database.store()?;
     let servers: Vec<_> = (0..count).map(|_| Server::start(&database, options)).collect();
-    let impatient = Store::options().lock_timeout(Duration::from_millis(50)).open(database.path())?;
-    loop {
-        for server in &servers {
-            server.stop();
-        }
-        // One that was stopped inside a transaction would hold the write lock for as long.
-        if impatient.set_setting("stale_after_s", "3").is_ok() {
-            break;
-        }
-        for server in &servers {
-            server.signal(rustix::process::Signal::CONT);
-        }
-    }
+    freeze(&database, &servers)?;
     wait_until("all heartbeats to be stale", || store.stale_processes().unwrap().len() == count);
     let report = store.reap()?;
     assert!(report.events.iter().all(|event| event.outcome == Outcome::Postponed), "{report:?}");
@@ -220,10 +224,11 @@ fn nobody_dies_of_a_long_freeze_when_all_scan_for_the_dead_as_they_wake() -> Tes
 fn the_first_of_two_to_wake_spares_the_other() -> TestResult {
     // Two are too few to speak of "all at once", but the first one notices that its own heartbeat was late.
     let database = Database::new(&[("heartbeat_interval_s", "4")])?;
-    let first = Server::start(&database, &["--deaf", "--agent", "writer"]);
-    let second = Server::start(&database, &["--deaf"]);
+    let servers =
+        [Server::start(&database, &["--deaf", "--agent", "writer"]), Server::start(&database, &["--deaf"])];
+    freeze(&database, &servers)?;
+    let [first, second] = servers;
     for server in [&first, &second] {
-        server.stop();
         database.age_heartbeat(server.process_id, 400)?;
     }
     thread::sleep(Duration::from_secs(4)); // until the first one's next update is to scan for the dead

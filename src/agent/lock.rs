@@ -40,7 +40,7 @@ pub use holders::AgentLockInfo;
 
 /// How long the drop of a lock waits for the write lock. If it gets none, the lock is released with the next
 /// heartbeat or update of this process.
-const RELEASE_PATIENCE: Duration = Duration::from_millis(500);
+const DROP_PATIENCE: Duration = Duration::from_millis(500);
 
 /// An exclusive lock of this process on one agent, until it is dropped. Made by [`Store::lock_agent`].
 #[must_use = "dropping it releases the lock"]
@@ -141,21 +141,22 @@ impl AgentLock {
         self.held.token
     }
 
-    /// Releases the lock, and says whether that worked; dropping does the same and can't say.
+    /// Releases the lock, and says whether that worked. Dropping does the same, can't say, and waits for the
+    /// write lock for half a second at most.
     ///
     /// # Errors
     ///
     /// [`Error::LockTimeout`], [`Error::DiskFull`]: then it is released with the next heartbeat or update.
     pub fn release(self) -> Result<()> {
-        self.let_go()
+        self.let_go(self.store.lock_timeout())
     }
 
-    fn let_go(&self) -> Result<()> {
+    fn let_go(&self, patience: Duration) -> Result<()> {
         self.store.refuse_after_fork()?; // a forked child's copy is not the lock
         if !self.store.held_locks().strike(&self.held) {
             return Ok(()); // let go before
         }
-        let released = self.store.write_within(RELEASE_PATIENCE, |tx| release(tx, &self.held));
+        let released = self.store.write_within(patience, |tx| release(tx, &self.held));
         if released.is_err() {
             self.store.held_locks().release_later(self.held.clone());
         }
@@ -165,7 +166,7 @@ impl AgentLock {
 
 impl Drop for AgentLock {
     fn drop(&mut self) {
-        let _ = self.let_go(); // if it can't be done now, the next heartbeat does it
+        let _ = self.let_go(DROP_PATIENCE); // if it can't be done now, the next heartbeat does it
     }
 }
 

@@ -128,7 +128,7 @@ impl Store {
 
     /// Writes with `body` inside one `BEGIN IMMEDIATE` transaction, the only one there is.
     ///
-    /// Waits in the process's queue, then for SQLite's write lock, for as long as [`Self::patience`] allows. An
+    /// Waits in the process's queue, then for SQLite's write lock, for [`Self::lock_timeout`] together. An
     /// error or a panic in `body` rolls back.
     pub(crate) fn write<T>(&self, body: impl FnOnce(&WriteTx<'_>) -> TxResult<T>) -> Result<T> {
         self.write_by(&self.patience(), body)
@@ -163,13 +163,15 @@ impl Store {
         written.map_err(|fault| self.explain(fault, &conn, wait))
     }
 
-    /// How long a call that begins now waits for a lock: as this handle says, else as the settings row does.
+    /// How long a call waits for a lock: as this handle says, else as the settings row does.
+    pub(crate) fn lock_timeout(&self) -> Duration {
+        self.lock_timeout
+            .unwrap_or_else(|| Duration::from_millis(self.shared.lock_timeout_ms.load(Ordering::Relaxed)))
+    }
+
+    /// The deadline of a call that begins now.
     pub(crate) fn patience(&self) -> Deadline {
-        Deadline::within(
-            self.lock_timeout.unwrap_or_else(|| {
-                Duration::from_millis(self.shared.lock_timeout_ms.load(Ordering::Relaxed))
-            }),
-        )
+        Deadline::within(self.lock_timeout())
     }
 
     /// Takes note of settings that were just read, so that a changed timeout holds from the next call on.
