@@ -49,16 +49,16 @@ mod text_enum;
 mod timestamp;
 
 pub use agent::{
-    Agent, AgentEdit, AgentEvent, AgentFilter, EventKind, FleetHealth, HistoryRow, Lifecycle, Metrics,
-    UpdateReport, WindowStatistics,
+    Agent, AgentEdit, AgentEvent, AgentFilter, AgentLock, AgentLockInfo, EventKind, FleetHealth, HistoryRow,
+    Lifecycle, Metrics, UpdateReport, WindowStatistics,
 };
 pub use error::{DatabaseError, Error, Result};
 pub use governance::{Action, Decision, LegacyStatus, SamplingParams, Update};
 pub use health::{Health, HealthStatus, HealthThresholds};
 pub use import::{ImportRemark, ImportReport, ImportedAgent};
 pub use process::{
-    Action as ReapAction, Beat, Judgement, Outcome, Process, ProcessInfo, ProcessState, ReapEvent, ReapPlan,
-    ReapReport, Registration, Usage, Verdict,
+    Action as ReapAction, Beat, HolderState, Judgement, LockHolder, Outcome, Process, ProcessInfo,
+    ProcessState, ReapEvent, ReapPlan, ReapReport, Registration, Usage, Verdict,
 };
 pub use store::{Durability, LimitPolicy, Settings, Store, StoreOptions};
 pub use timestamp::{ParseTimestampError, Timestamp};

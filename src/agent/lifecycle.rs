@@ -1,4 +1,6 @@
 //! The lifecycle: pause, resume, archive, delete, reset.
+//!
+//! All but the reset go ahead whoever has the agent locked: an operator can always take an agent out of service.
 
 use rusqlite::named_params;
 
@@ -77,10 +79,11 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// [`Error::WrongLifecycle`] if it is deleted; [`Error::AgentNotFound`].
+    /// [`Error::WrongLifecycle`] if it is deleted; [`Error::AgentNotFound`]; [`Error::AgentLocked`] and
+    /// [`Error::Fenced`], as for an update.
     pub fn reset(&self, agent_id: &str) -> Result<Agent> {
         let id = AgentId::parse(agent_id)?;
-        self.write(|tx| {
+        self.write_once_unlocked(id, |tx| {
             let agent = editable(tx, id, "reset")?;
             reset_state(tx, id)?;
             event::record(tx, id, EventKind::Reset, None)?;

@@ -1,6 +1,6 @@
 //! One process's row with its heartbeat, and the queries that read it.
 
-use rusqlite::{Connection, Row, named_params};
+use rusqlite::{Connection, OptionalExtension, Row, named_params};
 use serde::Serialize;
 
 use super::clock;
@@ -89,6 +89,17 @@ pub(super) struct LastBeat {
     pub suspected_monotonic_ms: Option<i64>,
 }
 
+impl LastBeat {
+    /// The age at which this beat is stale. A process may follow an older, longer interval until its next beat.
+    pub fn stale_after_ms(&self, settings: &Settings) -> i64 {
+        settings.stale_after_ms().max(2 * self.interval_ms)
+    }
+
+    pub fn is_stale(&self, now_ms: i64, settings: &Settings) -> bool {
+        now_ms - self.monotonic_ms > self.stale_after_ms(settings)
+    }
+}
+
 /// A reaper's claim on a process that it is about to end.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Claim {
@@ -155,6 +166,19 @@ pub(super) fn registered(conn: &Connection, now: &Now<'_>) -> TxResult<Vec<Recor
     )?;
     let rows = statement.query_map([], |row| from_row(row, now))?;
     Ok(rows.collect::<rusqlite::Result<_>>()?)
+}
+
+/// One of those, by its number.
+pub(super) fn find(conn: &Connection, process_id: i64, now: &Now<'_>) -> TxResult<Option<Record>> {
+    let mut statement = conn.prepare_cached(
+        "SELECT p.*, h.monotonic_ms, h.beat_at, h.interval_ms, h.recovered_monotonic_ms,
+                h.suspected_monotonic_ms
+         FROM processes AS p
+         LEFT JOIN heartbeats AS h ON h.process_id = p.process_id
+         WHERE p.process_id = :process_id AND p.state IN ('running', 'terminating')",
+    )?;
+    let parameters = named_params! { ":process_id": process_id };
+    Ok(statement.query_row(parameters, |row| from_row(row, now)).optional()?)
 }
 
 /// Running processes whose heartbeat is stale by the clock alone. A beat of another boot is.

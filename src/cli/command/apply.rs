@@ -12,7 +12,6 @@ use serde::de::value::MapDeserializer;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::failure::is_busy;
 use super::figures::count;
 use super::output::{Output, complain};
 use super::visible::visible;
@@ -145,7 +144,7 @@ impl Tally {
             Ok(_) => self.applied += 1,
             Err(refused) => {
                 self.refused += 1;
-                self.busy += u64::from(matches!(refused, Refused::Store(error) if is_busy(error)));
+                self.busy += u64::from(matches!(refused, Refused::Store(error) if error.is_busy()));
             }
         }
     }

@@ -9,6 +9,7 @@ mod health;
 mod history;
 mod import;
 mod lifecycle;
+mod locks;
 mod note;
 mod ps;
 mod reap;
@@ -20,8 +21,8 @@ mod update;
 use clap::Subcommand;
 
 use super::{
-    Arguments, Exit, Failure, Outcome, Session, csv, facts, failure, figures, output, paint, sparkline,
-    table, text_argument, visible,
+    Arguments, Exit, Failure, Outcome, Session, csv, facts, figures, output, paint, sparkline, table,
+    text_argument, visible,
 };
 
 /// What to do. The order is that of `--help`.
@@ -42,6 +43,8 @@ pub enum Command {
     Reset(lifecycle::ResetArgs),
     Tag(tag::Args),
     Note(note::Args),
+    Locks(locks::Args),
+    Unlock(locks::UnlockArgs),
     Ps(ps::Args),
     Reap(reap::Args),
     Config(config::Args),
@@ -67,6 +70,8 @@ impl Command {
             Self::Reset(args) => lifecycle::reset(&args, session),
             Self::Tag(args) => tag::run(args, session),
             Self::Note(args) => note::run(args, session),
+            Self::Locks(_) => locks::run(session),
+            Self::Unlock(args) => locks::unlock(&args, session),
             Self::Ps(args) => ps::run(&args, session),
             Self::Reap(args) => reap::run(&args, session),
             Self::Config(args) => config::run(&args, session),

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::process::record::Claimant;
+use crate::process::record::LastBeat;
 use crate::process::system::Presence;
 use crate::timestamp::Timestamp;
 
