@@ -21,6 +21,7 @@ const ROUNDS: usize = 2_000;
 
 fn main() -> BenchResult {
     staleness()?;
+    heartbeat_of_an_update()?;
     #[cfg(unix)]
     updates_meanwhile()?;
     Ok(())
@@ -76,6 +77,32 @@ fn timed(store: &Store) -> BenchResult<f64> {
     let took = began.elapsed();
     assert!(stale.is_empty());
     Ok(microseconds(took))
+}
+
+/// An update with heartbeat and activity in its transaction, against one of a process that is not registered.
+fn heartbeat_of_an_update() -> BenchResult {
+    let folder = tempfile::tempdir()?;
+    let options = || Store::options().durability(govstore::Durability::Normal);
+    let plain = options().open(folder.path().join("plain.db"))?;
+    let beating = options().open(folder.path().join("beating.db"))?;
+    let _registration = beating.register(govstore::ProcessInfo::new("bench", "1"))?;
+    let update = govstore::Update::default();
+    let timed_update = |store: &Store| -> BenchResult<f64> {
+        let began = Instant::now();
+        store.process_update("writer", &update)?;
+        Ok(microseconds(began.elapsed()))
+    };
+    let (mut without, mut with) = (Vec::new(), Vec::new());
+    for _ in 0..ROUNDS {
+        without.push(timed_update(&plain)?);
+        with.push(timed_update(&beating)?);
+    }
+    let (without, with) = (median(without), median(with));
+    println!(
+        "an update (NORMAL), microseconds: {without:.1} unregistered, {with:.1} with its heartbeat, ratio {:.2}",
+        with / without
+    );
+    Ok(())
 }
 
 /// The updates of one process while another reaps three that are deaf to SIGTERM.

@@ -73,8 +73,11 @@ fn run() -> Result<(), Box<dyn Error>> {
             Ok(Event::Sigint) => break "SIGINT",
             Err(RecvTimeoutError::Timeout) => {
                 if let Some(agent) = &options.agent {
-                    let report = store.process_update(agent, &Update::default())?;
-                    println!("updated {}", report.metrics.total_updates);
+                    match store.process_update(agent, &Update::default()) {
+                        Ok(report) => println!("updated {}", report.metrics.total_updates),
+                        Err(busy @ govstore::Error::LockTimeout { .. }) => println!("busy: {busy}"),
+                        Err(other) => return Err(other.into()),
+                    }
                 }
             }
         }

@@ -190,7 +190,9 @@ SELECT
   round((julianday('now') - julianday(l.acquired_at)) * 86400, 1) AS held_for_s,
   round((julianday('now') - julianday(h.beat_at)) * 86400, 1) AS heartbeat_age_s,
   l.token,
-  l.reason
+  l.reason,
+  l.acquired_at,
+  l.renewed_at
 FROM agent_locks AS l
 LEFT JOIN processes AS p ON p.process_id = l.process_id AND p.ended_at IS NULL
 LEFT JOIN heartbeats AS h ON h.process_id = l.process_id

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::agent::Lifecycle;
-use crate::process::Process;
+use crate::process::{HolderState, LockHolder, Process};
 
 /// `Result` with this crate's [`Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -103,11 +103,54 @@ pub enum Error {
         source: DatabaseError,
     },
     /// Somebody else held the write lock for too long.
-    #[error("the database was locked for {:.1} s by another process; try again, or raise lock_timeout_ms", waited.as_secs_f64())]
+    #[error("the database stayed locked for {:.1} s: {}", waited.as_secs_f64(), write_lock(holder.as_ref()))]
     LockTimeout {
         /// How long this call waited.
         waited: Duration,
+        /// Who held the lock at the end; `None` where that can't be known.
+        holder: Option<LockHolder>,
     },
+    /// Somebody else held the lock of the agent for too long.
+    #[error("agent {agent_id:?} stayed locked for {:.1} s: {}", waited.as_secs_f64(), agent_lock(holder.as_ref()))]
+    AgentLocked {
+        /// The agent.
+        agent_id: String,
+        /// How long this call waited.
+        waited: Duration,
+        /// Who held the lock at the end; `None` if it went from hand to hand.
+        holder: Option<LockHolder>,
+    },
+    /// This thread holds the lock of the agent already.
+    #[error(
+        "this thread has agent {agent_id:?} locked already (token {token}); use that lock, or drop it first"
+    )]
+    AlreadyLocked {
+        /// The agent.
+        agent_id: String,
+        /// The token of the lock that it holds.
+        token: i64,
+    },
+    /// The lock of this process on the agent was lost, and with it the right to write.
+    #[error(
+        "this process has lost its lock on agent {agent_id:?} (token {token}), so nothing was written: it was taken for dead, or somebody took the lock away. Drop the lock, lock the agent again, and start from what is there then"
+    )]
+    Fenced {
+        /// The agent.
+        agent_id: String,
+        /// The token of the lock that was lost.
+        token: i64,
+    },
+    /// Nobody holds the lock of the agent.
+    #[error("agent {agent_id:?} is not locked; `govstore locks` lists those that are")]
+    NotLocked {
+        /// The agent.
+        agent_id: String,
+    },
+    /// A lock on an agent belongs to a registered process, and this one is not registered.
+    #[error(
+        "this process is not registered; register it before it locks an agent, so that others can tell whether it lives"
+    )]
+    NotRegistered,
     /// Every connection of this process's pool was in use for too long.
     #[error("no database connection came free within {:.1} s: {reason}", waited.as_secs_f64())]
     PoolTimeout {
@@ -234,6 +277,23 @@ pub enum Error {
     Database(#[from] DatabaseError),
 }
 
+impl Error {
+    /// Whether somebody was in the way for too long: the same call may succeed later.
+    #[must_use]
+    pub const fn is_busy(&self) -> bool {
+        matches!(self, Self::LockTimeout { .. } | Self::AgentLocked { .. })
+    }
+
+    /// Who was in the way, if somebody was and that is known.
+    #[must_use]
+    pub const fn holder(&self) -> Option<&LockHolder> {
+        match self {
+            Self::LockTimeout { holder, .. } | Self::AgentLocked { holder, .. } => holder.as_ref(),
+            _ => None,
+        }
+    }
+}
+
 /// What SQLite said. Opaque, so that this crate can change how it talks to SQLite.
 #[derive(Debug, thiserror::Error)]
 #[error(transparent)]
@@ -246,6 +306,46 @@ fn list(processes: &[Process]) -> String {
         .map(|process| format!("PID {} ({} {})", process.pid, process.name, process.version))
         .collect();
     names.join(", ")
+}
+
+/// Who holds the write lock, and what to do about it.
+fn write_lock(holder: Option<&LockHolder>) -> String {
+    let Some(holder) = holder else {
+        return "another process holds its write lock; try again, or raise lock_timeout_ms".to_owned();
+    };
+    let held_s = holder.held_for.as_secs_f64();
+    let holds = if held_s < 0.1 {
+        format!("{holder} holds its write lock")
+    } else {
+        format!("{holder} has held its write lock for at least {held_s:.1} s")
+    };
+    match holder.state {
+        HolderState::Gone => format!("{holder} held its write lock and has ended by now; try again"),
+        HolderState::Stopped => format!("{holds} and is stopped; {}", wake(holder)),
+        HolderState::Running | HolderState::Unknown => {
+            format!("{holds}; try again, or raise lock_timeout_ms")
+        }
+    }
+}
+
+/// Who holds an agent's lock, and what to do about it.
+fn agent_lock(holder: Option<&LockHolder>) -> String {
+    let Some(holder) = holder else {
+        return "others locked it in turns; try again, or raise lock_timeout_ms".to_owned();
+    };
+    let held_s = holder.held_for.as_secs_f64();
+    let what_to_do = match holder.state {
+        HolderState::Stopped => format!("and is stopped; {}", wake(holder)),
+        HolderState::Gone => "and has ended by now; try again".to_owned(),
+        HolderState::Running | HolderState::Unknown => "and lives; try again".to_owned(),
+    };
+    format!(
+        "{holder} has had it locked for {held_s:.1} s {what_to_do}, or take the lock away with `govstore unlock --force`"
+    )
+}
+
+fn wake(holder: &LockHolder) -> String {
+    format!("wake it with `kill -CONT {}`", holder.pid)
 }
 
 /// What to do about a lifecycle status that is in the way.

@@ -20,6 +20,9 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
+//! A server that lives for longer registers, beats, and clears away those that died: see [`Store::register`].
+//! What it writes then carries its heartbeat, and says who wrote it.
+//!
 //! Calls block. In async code, put them where blocking is allowed:
 //!
 //! ```ignore
@@ -28,29 +31,34 @@
 //!
 //! # Features
 //!
-//! `cli` (default) is the command line. A server that links the library says `default-features = false`.
+//! `mcp` (default) is the MCP server, and `cli` (default) the command line. A server that links the library says `default-features = false`.
 
 mod agent;
 mod error;
 pub mod governance;
 pub mod health;
 mod import;
+#[cfg(any(feature = "cli", feature = "mcp"))]
+#[doc(hidden)] // what the command line and the MCP server read with; no part of the interface
+pub mod lines;
+#[cfg(feature = "mcp")]
+pub mod mcp;
 mod process;
 mod store;
 mod text_enum;
 mod timestamp;
 
 pub use agent::{
-    Agent, AgentEdit, AgentEvent, AgentFilter, EventKind, FleetHealth, HistoryRow, Lifecycle, Metrics,
-    UpdateReport, WindowStatistics,
+    Agent, AgentEdit, AgentEvent, AgentFilter, AgentLock, AgentLockInfo, EventKind, FleetHealth, HistoryRow,
+    Lifecycle, Metrics, UpdateReport, WindowStatistics,
 };
 pub use error::{DatabaseError, Error, Result};
 pub use governance::{Action, Decision, LegacyStatus, SamplingParams, Update};
 pub use health::{Health, HealthStatus, HealthThresholds};
 pub use import::{ImportRemark, ImportReport, ImportedAgent};
 pub use process::{
-    Action as ReapAction, Beat, Judgement, Outcome, Process, ProcessInfo, ProcessState, ReapEvent, ReapPlan,
-    ReapReport, Registration, Usage, Verdict,
+    Action as ReapAction, Beat, HolderState, Judgement, LockHolder, Outcome, Process, ProcessInfo,
+    ProcessState, ReapEvent, ReapPlan, ReapReport, Registration, Usage, Verdict,
 };
 pub use store::{Durability, LimitPolicy, Settings, Store, StoreOptions};
 pub use timestamp::{ParseTimestampError, Timestamp};

@@ -264,6 +264,12 @@ fn a_process_whose_client_is_gone_says_so_and_ends() -> TestResult {
 }
 
 #[test]
+fn a_registration_may_be_shared_between_threads() {
+    fn shared<T: Send + Sync + 'static>() {}
+    shared::<govstore::Registration>();
+}
+
+#[test]
 fn a_forked_child_is_told_that_it_has_no_part_in_the_registration() -> TestResult {
     let database = Database::new(&[("heartbeat_interval_s", "0.05")])?;
     let mut server = Server::start(&database, &["--fork"]);

@@ -1,5 +1,5 @@
 //! The reaper ends those that must go: the right ones, and in good order.
-#![cfg(unix)]
+#![cfg(target_os = "linux")]
 
 mod server;
 

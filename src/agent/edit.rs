@@ -51,14 +51,15 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// [`Error::AgentNotFound`], [`Error::WrongLifecycle`] for a deleted agent, and whatever `edit` returns.
+    /// [`Error::AgentNotFound`], [`Error::WrongLifecycle`] for a deleted agent, [`Error::AgentLocked`],
+    /// [`Error::Fenced`], [`Error::LockTimeout`], and whatever `edit` returns.
     pub fn update_agent<T, E: From<Error>>(
         &self,
         agent_id: &str,
         edit: impl FnOnce(&mut AgentEdit<'_>) -> Result<T, E>,
     ) -> Result<T, E> {
         let id = AgentId::parse(agent_id)?;
-        self.write(|tx| {
+        self.write_once_unlocked(id, |tx| {
             let agent = lifecycle::editable(tx, id, "edited")?;
             let mut draft = AgentEdit {
                 agent: &agent,

@@ -26,6 +26,8 @@ text_enum! {
         Deleted => "deleted",
         /// Its state went back to that of a new agent.
         Reset => "reset",
+        /// Its lock was taken away from whoever held it.
+        Unlocked => "unlocked",
         /// An update changed its health.
         HealthChanged => "health_changed",
     }

@@ -1,4 +1,6 @@
 //! The lifecycle: pause, resume, archive, delete, reset.
+//!
+//! All but the reset go ahead whoever has the agent locked: an operator can always take an agent out of service.
 
 use rusqlite::named_params;
 
@@ -68,10 +70,7 @@ impl Store {
     /// [`Error::AgentNotFound`].
     pub fn delete(&self, agent_id: &str) -> Result<Agent> {
         self.change_lifecycle(agent_id, Lifecycle::Deleted, "deleted", None, |agent| {
-            if agent.tags.iter().any(|tag| tag == PIONEER_TAG) {
-                return Err(Error::Protected { agent_id: agent.agent_id.clone() });
-            }
-            Ok(agent.lifecycle_status != Lifecycle::Deleted)
+            agent.check_deletable().map(|()| true)
         })
     }
 
@@ -80,10 +79,11 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// [`Error::WrongLifecycle`] if it is deleted; [`Error::AgentNotFound`].
+    /// [`Error::WrongLifecycle`] if it is deleted; [`Error::AgentNotFound`]; [`Error::AgentLocked`] and
+    /// [`Error::Fenced`], as for an update.
     pub fn reset(&self, agent_id: &str) -> Result<Agent> {
         let id = AgentId::parse(agent_id)?;
-        self.write(|tx| {
+        self.write_once_unlocked(id, |tx| {
             let agent = editable(tx, id, "reset")?;
             reset_state(tx, id)?;
             event::record(tx, id, EventKind::Reset, None)?;
@@ -115,6 +115,23 @@ impl Store {
             event::record(tx, id, kind, reason)?;
             again(tx, &agent)
         })
+    }
+}
+
+impl Agent {
+    /// Says whether [`Store::delete`] would take it, without deleting it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Protected`] if it is tagged `pioneer`; [`Error::WrongLifecycle`] if it is deleted already.
+    pub fn check_deletable(&self) -> Result<()> {
+        if self.tags.iter().any(|tag| tag == PIONEER_TAG) {
+            Err(Error::Protected { agent_id: self.agent_id.clone() })
+        } else if self.lifecycle_status == Lifecycle::Deleted {
+            Err(refusal(self, "deleted"))
+        } else {
+            Ok(())
+        }
     }
 }
 

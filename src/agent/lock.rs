@@ -1,10 +1,222 @@
-//! Locks on agents.
+//! Locks on agents: exclusive for longer than a transaction.
+//!
+//! An update needs none: `BEGIN IMMEDIATE` is its lock. A server that calls a model while it owns an agent takes
+//! one with [`Store::lock_agent`]: a row in `agent_locks` with a fencing token that only ever grows. The lock
+//! belongs to the process, which says with every heartbeat that it still needs it. `held` is what the process
+//! itself knows of its locks, `gate` is where those who are kept out wait, and `holders` is for operators.
+//!
+//! What becomes of [`Store::lock_agent`], and of an update by another process, when
+//!
+//! | | the outcome is |
+//! | --- | --- |
+//! | SQLite is busy | [`Error::LockTimeout`] at the deadline, which names who holds the write lock; nothing was taken |
+//! | the holder lives | they wait, however old the lock is, then [`Error::AgentLocked`], which names the holder |
+//! | the holder was killed | they go on as soon as they have looked at it: its PID is gone, or another process's |
+//! | the holder is stopped | as when it lives, until its heartbeat is stale; the error says how to wake it |
+//! | the holder's heartbeat is stale | they go on; should it come back, its writes fail with [`Error::Fenced`] |
+//! | the holder's row is gone | they go on; the holder's writes fail with [`Error::Fenced`] |
+//!
+//! To go on is to clear the dead lock away in a transaction, which looks once more whether the holder has beaten
+//! since it was judged. Age alone never breaks a lock.
+
+mod gate;
+mod held;
+mod holders;
+
+use std::fmt;
+use std::time::Duration;
 
 use rusqlite::named_params;
 
-use crate::store::{TxResult, WriteTx};
+use super::lifecycle;
+use super::record::AgentId;
+use crate::error::{Error, Result};
+use crate::store::{Deadline, Store, TxResult, WriteTx};
 
-/// Releases all locks of a process that has ended. Their rows stay, since a token never comes twice.
+pub(super) use gate::{LockRow, admits};
+use held::Held;
+pub(crate) use held::HeldLocks;
+pub use holders::AgentLockInfo;
+
+/// How long the drop of a lock waits for the write lock. If it gets none, the lock is released with the next
+/// heartbeat or update of this process.
+const DROP_PATIENCE: Duration = Duration::from_millis(500);
+
+/// An exclusive lock of this process on one agent, until it is dropped. Made by [`Store::lock_agent`].
+#[must_use = "dropping it releases the lock"]
+pub struct AgentLock {
+    store: Store,
+    held: Held,
+}
+
+impl Store {
+    /// Locks an agent for this process: until the lock is dropped, updates, edits and resets by other processes
+    /// wait, and fail in the end with the holder named. This process's own go on as ever, from any thread.
+    ///
+    /// The agent must exist and not be deleted, as for [`Store::update_agent`]. The process must be registered,
+    /// so that others can tell whether it lives, and must beat, or else lose the lock after `stale_after_s`.
+    /// An operator can still pause, archive or delete the agent. Reading needs no lock.
+    ///
+    /// Waits for as long as any call on this handle; see [`Store::with_lock_timeout`]. What becomes of it when
+    ///
+    /// | | the outcome is |
+    /// | --- | --- |
+    /// | SQLite is busy | [`Error::LockTimeout`] at the deadline, which names who holds the write lock |
+    /// | the holder lives | [`Error::AgentLocked`] at the deadline, however old the lock is; it names the holder |
+    /// | the holder was killed | the lock, as soon as it was seen that the holder is gone |
+    /// | the holder is stopped | as when it lives, until its heartbeat is stale; the error says how to wake it |
+    /// | the holder's heartbeat is stale | the lock; the former holder's writes fail with [`Error::Fenced`] |
+    /// | the holder's row is gone | the lock; the former holder's writes fail with [`Error::Fenced`] |
+    ///
+    /// A panic or an error while it is held releases it and goes its way. Locks on several agents may be held
+    /// at once; who takes them in different orders may find that each waits for the other, until the deadline.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let store = govstore::Store::open(dir.path().join("governance.db"))?;
+    /// use govstore::{ProcessInfo, Update};
+    ///
+    /// let registration = store.register(ProcessInfo::new("my-server", "1.0.0"))?;
+    /// registration.start_heartbeat()?;
+    /// store.process_update("writer", &Update::default())?;
+    ///
+    /// let lock = store.lock_agent("writer", Some("asking the model"))?;
+    /// let answer = "…"; // takes its time; no transaction is open
+    /// store.process_update("writer", &Update { response_text: answer.into(), ..Update::default() })?;
+    /// drop(lock);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Error::AgentLocked`], [`Error::LockTimeout`]; [`Error::AlreadyLocked`] where this very thread took the
+    /// lock before; [`Error::NotRegistered`], [`Error::AgentNotFound`], [`Error::WrongLifecycle`].
+    pub fn lock_agent(&self, agent_id: &str, reason: Option<&str>) -> Result<AgentLock> {
+        let id = AgentId::parse(agent_id)?;
+        self.refuse_after_fork()?;
+        if self.member().process_id().is_none() {
+            return Err(Error::NotRegistered);
+        }
+        self.held_locks().refuse_second(id)?;
+        let held = self.once_unlocked(id, |wait| self.try_lock(id, reason, wait))?;
+        Ok(AgentLock { store: self.clone(), held })
+    }
+
+    /// Takes the lock if nobody has it. The beat in the same transaction sees to it that the process is
+    /// registered when it does.
+    fn try_lock(&self, id: AgentId<'_>, reason: Option<&str>, wait: &Deadline) -> Result<Option<Held>> {
+        let mut noted = None;
+        let outcome = self.write_as_member_by(wait, |tx, _| {
+            lifecycle::editable(tx, id, "locked")?;
+            let Some(process_id) = tx.process_id() else { return Err(Error::NotRegistered.into()) };
+            let elsewhere = gate::holder(tx, id)?.is_some_and(|(holder, _)| holder != process_id);
+            if elsewhere || self.held_locks().of(id).is_some() {
+                return Ok(None);
+            }
+            let token = acquire(tx, id, process_id, reason)?;
+            let held = Held { agent_id: id.as_str().to_owned(), token, process_id };
+            // Before the commit, so that no other thread of this process finds the row and not the lock.
+            self.held_locks().note(&held);
+            noted = Some(held.clone());
+            Ok(Some(held))
+        });
+        if let (Err(_), Some(held)) = (&outcome, noted) {
+            self.held_locks().strike(&held);
+        }
+        outcome
+    }
+}
+
+impl AgentLock {
+    /// The agent that is locked.
+    #[must_use]
+    pub fn agent_id(&self) -> &str {
+        &self.held.agent_id
+    }
+
+    /// The fencing token: greater than that of every lock on this agent before. To be given to other systems
+    /// that are written to under the lock, so that they can turn away those who come late.
+    #[must_use]
+    pub const fn token(&self) -> i64 {
+        self.held.token
+    }
+
+    /// Releases the lock, and says whether that worked. Dropping does the same, can't say, and waits for the
+    /// write lock for half a second at most.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::LockTimeout`], [`Error::DiskFull`]: then it is released with the next heartbeat or update.
+    pub fn release(self) -> Result<()> {
+        self.let_go(self.store.lock_timeout())
+    }
+
+    fn let_go(&self, patience: Duration) -> Result<()> {
+        self.store.refuse_after_fork()?; // a forked child's copy is not the lock
+        if !self.store.held_locks().strike(&self.held) {
+            return Ok(()); // let go before
+        }
+        let released = self.store.write_within(patience, |tx| release(tx, &self.held));
+        if released.is_err() {
+            self.store.held_locks().release_later(self.held.clone());
+        }
+        released.map(drop)
+    }
+}
+
+impl Drop for AgentLock {
+    fn drop(&mut self) {
+        let _ = self.let_go(DROP_PATIENCE); // if it can't be done now, the next heartbeat does it
+    }
+}
+
+impl fmt::Debug for AgentLock {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AgentLock")
+            .field("agent_id", &self.agent_id())
+            .field("token", &self.token())
+            .finish_non_exhaustive()
+    }
+}
+
+fn acquire(tx: &WriteTx<'_>, id: AgentId<'_>, process_id: i64, reason: Option<&str>) -> TxResult<i64> {
+    let mut statement = tx.prepare_cached(
+        "INSERT INTO agent_locks (agent_id, token, process_id, acquired_at, renewed_at, reason)
+         VALUES (:agent_id, 1, :process_id, :now, :now, :reason)
+         ON CONFLICT (agent_id) DO UPDATE SET
+           token = token + 1,
+           process_id = excluded.process_id,
+           acquired_at = excluded.acquired_at,
+           renewed_at = excluded.renewed_at,
+           reason = excluded.reason
+         RETURNING token",
+    )?;
+    let parameters = named_params! {
+        ":agent_id": id.as_str(),
+        ":process_id": process_id,
+        ":now": tx.at_text,
+        ":reason": reason,
+    };
+    Ok(statement.query_row(parameters, |row| row.get(0))?)
+}
+
+/// Releases one lock, unless it is somebody else's by now; says whether it was there to be released. Its row
+/// stays, since a token never comes twice.
+fn release(tx: &WriteTx<'_>, held: &Held) -> TxResult<bool> {
+    let released = tx
+        .prepare_cached(
+            "UPDATE agent_locks SET process_id = NULL, acquired_at = NULL, renewed_at = NULL, reason = NULL
+             WHERE agent_id = :agent_id AND token = :token AND process_id = :process_id",
+        )?
+        .execute(named_params! {
+            ":agent_id": held.agent_id,
+            ":token": held.token,
+            ":process_id": held.process_id,
+        })?;
+    Ok(released == 1)
+}
+
+/// Releases all locks of a process that has ended.
 pub(crate) fn release_locks(tx: &WriteTx<'_>, process_id: i64) -> TxResult<()> {
     tx.prepare_cached(
         "UPDATE agent_locks SET process_id = NULL, acquired_at = NULL, renewed_at = NULL, reason = NULL

@@ -19,7 +19,8 @@ pub use event::{AgentEvent, EventKind};
 pub use health::FleetHealth;
 pub use history::{HistoryRow, WindowStatistics};
 pub use lifecycle::Lifecycle;
-pub(crate) use lock::release_locks;
+pub use lock::{AgentLock, AgentLockInfo};
+pub(crate) use lock::{HeldLocks, release_locks};
 pub use record::{Agent, AgentFilter};
 pub use update::{Metrics, UpdateReport};
 

@@ -9,6 +9,7 @@ use serde::Serialize;
 use super::Lifecycle;
 use super::event::{self, EventKind};
 use super::lifecycle::PIONEER_TAG;
+use super::lock::{self, LockRow};
 use super::record::AgentId;
 use crate::error::{Error, Result};
 use crate::governance::{self, Decision, LegacyStatus, SamplingParams, State, Update, Verdict};
@@ -24,6 +25,7 @@ const DEFAULT_AGENT_WARNING: &str =
 
 /// What one update did. In JSON it has the fields of v1.0.3's `process_agent_update`.
 #[derive(Debug, Clone, PartialEq, Serialize)]
+#[cfg_attr(feature = "mcp", derive(rmcp::schemars::JsonSchema), schemars(crate = "rmcp::schemars"))]
 pub struct UpdateReport {
     /// The agent.
     pub agent_id: String,
@@ -44,6 +46,7 @@ pub struct UpdateReport {
 
 /// An agent's figures after an update.
 #[derive(Debug, Clone, PartialEq, Serialize)]
+#[cfg_attr(feature = "mcp", derive(rmcp::schemars::JsonSchema), schemars(crate = "rmcp::schemars"))]
 pub struct Metrics {
     /// E, 0 to 1.
     #[serde(rename = "E")]
@@ -84,11 +87,13 @@ impl Store {
     /// # Errors
     ///
     /// [`Error::WrongLifecycle`] unless the agent is active, [`Error::InvalidAgentId`],
-    /// [`Error::LockTimeout`], [`Error::DiskFull`]. Whatever the error, nothing was written.
+    /// [`Error::AgentLocked`], [`Error::Fenced`], [`Error::LockTimeout`], [`Error::DiskFull`]. Whatever the error, nothing was written.
     pub fn process_update(&self, agent_id: &str, update: &Update) -> Result<UpdateReport> {
         let id = AgentId::parse(agent_id)?;
         self.scan_in_background();
-        self.write_as_member(|tx, settings| apply(tx, id, update, settings))
+        self.once_unlocked(id, |wait| {
+            self.write_as_member_by(wait, |tx, settings| apply(self, tx, id, update, settings))
+        })
     }
 }
 
@@ -100,9 +105,17 @@ struct Before {
     total_updates: i64,
 }
 
-fn apply(tx: &WriteTx<'_>, id: AgentId<'_>, update: &Update, settings: &Settings) -> TxResult<UpdateReport> {
+/// One update. `None`: another process has the agent locked.
+fn apply(
+    store: &Store,
+    tx: &WriteTx<'_>,
+    id: AgentId<'_>,
+    update: &Update,
+    settings: &Settings,
+) -> TxResult<Option<UpdateReport>> {
     let Before { mut state, risk_score, void_active, total_updates } = match load(tx, id)? {
-        Some(before) => before,
+        Some((before, lock)) if lock::admits(store, tx, id, lock)? => before,
+        Some(_) => return Ok(None),
         None => create(tx, id)?,
     };
     let thresholds = settings.health_thresholds();
@@ -123,16 +136,18 @@ fn apply(tx: &WriteTx<'_>, id: AgentId<'_>, update: &Update, settings: &Settings
     if status_before != Some(health.status) {
         event::record_health(tx, id, status_before, &health)?;
     }
-    Ok(report(tx.at, id, &state, verdict, health, update_no))
+    Ok(Some(report(tx.at, id, &state, verdict, health, update_no)))
 }
 
-/// The agent's state, if it is known. Refuses one that takes no updates.
-fn load(tx: &WriteTx<'_>, id: AgentId<'_>) -> TxResult<Option<Before>> {
+/// The agent's state and who has it locked, if it is known. Refuses one that takes no updates.
+fn load(tx: &WriteTx<'_>, id: AgentId<'_>) -> TxResult<Option<(Before, LockRow)>> {
     let mut statement = tx.prepare_cached(
-        "SELECT lifecycle_status, energy, integrity, entropy, void_integral, coherence, lambda1, pi_integral,
-                elapsed, update_count, parameters, recent_void, risk_score, void_active, total_updates
-         FROM agents
-         WHERE agent_id = :agent_id",
+        "SELECT a.lifecycle_status, a.energy, a.integrity, a.entropy, a.void_integral, a.coherence, a.lambda1,
+                a.pi_integral, a.elapsed, a.update_count, a.parameters, a.recent_void, a.risk_score,
+                a.void_active, a.total_updates, l.process_id, l.token
+         FROM agents AS a
+         LEFT JOIN agent_locks AS l ON l.agent_id = a.agent_id
+         WHERE a.agent_id = :agent_id",
     )?;
     // In the order of the SELECT: finding columns by name would cost a tenth of an update.
     let row = statement
@@ -160,13 +175,17 @@ fn load(tx: &WriteTx<'_>, id: AgentId<'_>) -> TxResult<Option<Before>> {
                 void_active: row.get(13)?,
                 total_updates: row.get(14)?,
             };
-            Ok((lifecycle, before))
+            let lock = match row.get(15)? {
+                Some(process_id) => Some((process_id, row.get(16)?)),
+                None => None,
+            };
+            Ok((lifecycle, before, lock))
         })
         .optional()?;
     match row {
         None => Ok(None),
-        Some((Lifecycle::Active, before)) => Ok(Some(before)),
-        Some((status, _)) => {
+        Some((Lifecycle::Active, before, lock)) => Ok(Some((before, lock))),
+        Some((status, ..)) => {
             let agent_id = id.as_str().to_owned();
             Err(Error::WrongLifecycle { agent_id, status, action: "updated" }.into())
         }

@@ -3,6 +3,8 @@
 use std::io;
 use std::process::ExitCode;
 
+use govstore::LockHolder;
+
 /// An exit code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Exit(pub u8);
@@ -14,7 +16,7 @@ impl Exit {
     pub const FAILED: Self = Self(1);
     /// The command line is not right.
     pub const USAGE: Self = Self(2);
-    /// The database was busy for too long.
+    /// The database, or the agent, was locked for too long.
     pub const BUSY: Self = Self(4);
 }
 
@@ -30,6 +32,10 @@ pub enum Failure {
     /// The library refused.
     #[error(transparent)]
     Store(#[from] govstore::Error),
+    /// The MCP server could not start, or broke off.
+    #[cfg(feature = "mcp")]
+    #[error(transparent)]
+    Serve(#[from] govstore::mcp::ServeError),
     /// The output could not be written.
     #[error("cannot write to standard output: {0}")]
     Stdout(#[from] io::Error),
@@ -60,9 +66,17 @@ pub enum Failure {
 impl Failure {
     pub fn exit(&self) -> Exit {
         match self {
-            Self::Store(error) if is_busy(error) => Exit::BUSY,
+            Self::Store(error) if error.is_busy() => Exit::BUSY,
             Self::Usage(_) => Exit::USAGE,
             _ => Exit::FAILED,
+        }
+    }
+
+    /// Who was in the way, if somebody was.
+    pub fn holder(&self) -> Option<&LockHolder> {
+        match self {
+            Self::Store(error) => error.holder(),
+            _ => None,
         }
     }
 
@@ -70,9 +84,4 @@ impl Failure {
     pub fn is_broken_pipe(&self) -> bool {
         matches!(self, Self::Stdout(e) if e.kind() == io::ErrorKind::BrokenPipe)
     }
-}
-
-/// Whether the same call may well succeed a moment later.
-pub fn is_busy(error: &govstore::Error) -> bool {
-    matches!(error, govstore::Error::LockTimeout { .. })
 }

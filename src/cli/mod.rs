@@ -12,7 +12,6 @@ mod facts;
 mod failure;
 mod figures;
 mod json;
-mod lines;
 mod output;
 mod paint;
 mod report;
@@ -47,8 +46,8 @@ pub struct Arguments {
     /// The database file
     ///
     /// Without it, the file that the environment variable `GOVSTORE_DB` names; without that,
-    /// govstore/governance.db in your data folder. `update`, `apply`, `import` and `config set` create it;
-    /// the other commands never do.
+    /// govstore/governance.db in your data folder. `serve`, `update`, `apply`, `import` and `config set` create
+    /// it; the other commands never do.
     #[arg(long, global = true, value_name = "PATH", value_hint = ValueHint::FilePath)]
     db: Option<PathBuf>,
 
@@ -74,7 +73,7 @@ Exit codes:
   0  done (also when whoever reads the output stops reading)
   1  failed; the message on standard error says why
   2  the command line is not right
-  4  the database was busy for too long, and nothing was changed
+  4  the database, or the agent, was locked for too long, and nothing was changed
   `health --check` has its own: 0 healthy, 1 degraded, 2 critical, 3 unknown";
 
 impl Arguments {
@@ -97,7 +96,7 @@ pub fn parse() -> Result<Arguments, Exit> {
             let text = refusal.render().to_string();
             let sentence = text.split("\n\n").next().unwrap_or_default();
             let words: Vec<&str> = sentence.split_whitespace().collect();
-            let _ = Output::new(true).failure(words.join(" ").trim_start_matches("error: "));
+            let _ = Output::new(true).failure(words.join(" ").trim_start_matches("error: "), None);
         }
         Exit::USAGE
     })
@@ -118,6 +117,6 @@ pub fn report(failure: &Failure, json: bool) {
     let sentence = failure.to_string();
     complain(&sentence);
     if json {
-        let _ = Output::new(true).failure(&sentence); // stdout may be what failed
+        let _ = Output::new(true).failure(&sentence, failure.holder()); // stdout may be what failed
     }
 }

@@ -5,6 +5,7 @@ use std::io::{self, BufWriter, IsTerminal, StdoutLock, Write};
 
 use anstream::adapter::strip_str;
 use anstream::{AutoStream, ColorChoice};
+use govstore::LockHolder;
 use serde::Serialize;
 
 use super::json;
@@ -29,6 +30,9 @@ struct Success<T> {
 struct Refusal<'a> {
     success: bool,
     error: &'a str,
+    /// Who was in the way.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    holder: Option<&'a LockHolder>,
 }
 
 impl Output {
@@ -64,9 +68,9 @@ impl Output {
         self.document(&Success { success: true, result })
     }
 
-    /// What went wrong as one JSON document, at once.
-    pub fn failure(&mut self, error: &str) -> io::Result<()> {
-        self.document(&Refusal { success: false, error })?;
+    /// What went wrong as one JSON document, at once; with who was in the way, if somebody was.
+    pub fn failure(&mut self, error: &str, holder: Option<&LockHolder>) -> io::Result<()> {
+        self.document(&Refusal { success: false, error, holder })?;
         self.flush()
     }
 

@@ -15,7 +15,7 @@ use super::record::ProcessState;
 use super::registration;
 use crate::error::{Error, Result};
 use crate::store::column::Parsed;
-use crate::store::{Settings, Store, TxResult, WriteTx, settings};
+use crate::store::{Deadline, Settings, Store, TxResult, WriteTx, settings};
 
 /// What a heartbeat found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,17 +41,15 @@ pub(super) struct Pulse {
 impl Store {
     /// Writes with `body`, and in the same transaction this process's heartbeat and activity, if it is
     /// registered.
-    pub(crate) fn write_as_member<T>(
+    pub(crate) fn write_as_member_by<T>(
         &self,
+        wait: &Deadline,
         body: impl FnOnce(&WriteTx<'_>, &Settings) -> TxResult<T>,
     ) -> Result<T> {
-        let (value, pulse) = self.write(|tx| {
+        let (value, pulse) = self.write_by(wait, |tx| {
             let settings = settings::read(tx)?;
             self.follow(&settings);
-            let pulse = match self.member().enrolled() {
-                Some(enrolled) => Some(pulse(tx, &settings, &enrolled, true)?),
-                None => None,
-            };
+            let pulse = self.pulse_if_enrolled(tx, &settings, true)?;
             Ok((body(tx, &settings)?, pulse))
         })?;
         if let Some(pulse) = pulse {
@@ -65,13 +63,26 @@ impl Store {
         let pulse = self.write(|tx| {
             let settings = settings::read(tx)?;
             self.follow(&settings);
-            // Inside the transaction, so that a registration that just ended is not taken up again.
-            self.member().enrolled().map(|enrolled| pulse(tx, &settings, &enrolled, activity)).transpose()
+            self.pulse_if_enrolled(tx, &settings, activity)
         })?;
         if let Some(pulse) = &pulse {
             self.heed(pulse);
         }
         Ok(pulse)
+    }
+
+    /// Beats if this process is registered, for itself and for its locks. Whether it is counts inside the
+    /// transaction, so that a registration that just ended is not taken up again.
+    fn pulse_if_enrolled(
+        &self,
+        tx: &WriteTx<'_>,
+        settings: &Settings,
+        activity: bool,
+    ) -> TxResult<Option<Pulse>> {
+        let Some(enrolled) = self.member().enrolled() else { return Ok(None) };
+        let pulse = pulse(tx, settings, &enrolled, activity)?;
+        self.held_locks().renew(tx)?;
+        Ok(Some(pulse))
     }
 
     fn heed(&self, pulse: &Pulse) {

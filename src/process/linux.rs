@@ -1,6 +1,7 @@
 //! Everything that is Linux's alone: procfs to look at processes, pidfd to signal them.
 
 use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 use std::{fs, io};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -67,6 +68,29 @@ impl System for Linux {
             Err(e) if is_missing(&e) => gone_or_hidden(pid, "procfs hides it (hidepid)"),
             Err(e) => Sighting::Hidden(format!("/proc/{pid}/stat: {e}")),
         }
+    }
+
+    fn command(&self, pid: u32) -> Option<String> {
+        if !self.procfs_is_ours {
+            return None;
+        }
+        let name = fs::read(format!("/proc/{pid}/comm")).ok()?;
+        Some(String::from_utf8_lossy(name.trim_ascii_end()).into_owned())
+    }
+
+    fn lock_owner(&self, file: &Path, byte: u64) -> Option<u32> {
+        if !self.procfs_is_ours {
+            return None;
+        }
+        let metadata = fs::metadata(file).ok()?;
+        let file = format!(
+            "{:02x}:{:02x}:{}",
+            rustix::fs::major(metadata.dev()),
+            rustix::fs::minor(metadata.dev()),
+            metadata.ino()
+        );
+        let locks = fs::read_to_string("/proc/locks").ok()?;
+        locks.lines().find_map(|line| locked_by(line, &file, byte))
     }
 
     /// Opens a pidfd first and looks second. If the start still matches, the pidfd is of that very process:
@@ -154,9 +178,41 @@ fn real_uid(pid: u32) -> Option<u32> {
     str::from_utf8(line).ok()?.split_ascii_whitespace().next()?.parse().ok()
 }
 
+/// The owner of the lock in one line of `/proc/locks`, if it is a write lock on that byte of that file. See
+/// `proc_locks(5)`: `1: POSIX  ADVISORY  WRITE 4711 08:01:131072 120 120`. A line with `->` is of one who waits.
+///
+/// On a file system whose files have another device number for `stat` than for the kernel (Btrfs), no line
+/// matches.
+fn locked_by(line: &str, file: &str, byte: u64) -> Option<u32> {
+    let fields: Vec<&str> = line.split_ascii_whitespace().collect();
+    let [_, "POSIX", _, "WRITE", pid, locked, start, end] = fields[..] else { return None };
+    let within = start.parse::<u64>().ok()? <= byte && (end == "EOF" || byte <= end.parse().ok()?);
+    if locked == file && within { pid.parse().ok().filter(|pid| *pid > 0) } else { None }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_the_owner_of_a_write_lock_on_that_byte_is_named() {
+        let of = |line: &str| locked_by(line, "fe:00:10281008", 120);
+        assert_eq!(of("1: POSIX  ADVISORY  WRITE 21225 fe:00:10281008 120 120"), Some(21225));
+        assert_eq!(of("13: POSIX  ADVISORY  WRITE 7 fe:00:10281008 0 EOF"), Some(7));
+        for other in [
+            "1: -> POSIX  ADVISORY  WRITE 21225 fe:00:10281008 120 120",
+            "2: POSIX  ADVISORY  READ 21225 fe:00:10281008 120 120",
+            "3: POSIX  ADVISORY  WRITE 21225 fe:00:10281008 121 128",
+            "4: POSIX  ADVISORY  WRITE 21225 fe:00:10281009 120 120",
+            "5: POSIX  ADVISORY  WRITE 21225 fe:01:10281008 120 120",
+            "6: OFDLCK ADVISORY  WRITE -1 fe:00:10281008 120 120",
+            "7: FLOCK  ADVISORY  WRITE 21225 fe:00:10281008 0 EOF",
+            "8: POSIX  ADVISORY  WRITE 0 fe:00:10281008 120 120",
+            "",
+        ] {
+            assert_eq!(of(other), None, "{other}");
+        }
+    }
 
     #[test]
     fn a_name_with_spaces_and_parentheses_does_not_shift_the_fields() {

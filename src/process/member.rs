@@ -54,8 +54,7 @@ impl Member {
     pub(super) fn enrol(&self, process_id: i64, who: Arc<Who>) {
         *lock(&self.enrolled) = Some(Enrolled { process_id, who });
         self.must_exit.store(false, Ordering::Relaxed);
-        self.begin_scan(Duration::ZERO); // a server reaps at its start; the next scan is an interval away
-        self.end_scan();
+        *lock(&self.last_scan) = Some(Instant::now()); // a server reaps at its start
     }
 
     /// The row had vanished, and `process_id` took its place. Says nothing to a process that has left since.

@@ -10,6 +10,7 @@
 
 mod clock;
 mod heartbeat;
+mod holder;
 mod member;
 mod portable;
 mod reaper;
@@ -22,11 +23,13 @@ mod usage;
 mod linux;
 
 pub use heartbeat::Beat;
+pub use holder::{HolderState, LockHolder};
 pub use reaper::{Action, Judgement, Outcome, ReapEvent, ReapPlan, ReapReport, Verdict};
 pub use record::{Process, ProcessState};
 pub use registration::{ProcessInfo, Registration};
 pub use usage::Usage;
 
+pub(crate) use holder::{Fallen, Standing, Witness, wal_index, write_lock_owner};
 pub(crate) use member::Member;
 
 /// The PID of this process's parent as it is now.

@@ -6,6 +6,7 @@
 //! same second as the victim, which is one that the look itself could not have told apart.
 
 use std::io;
+use std::path::Path;
 
 use sysinfo::{Pid, ProcessRefreshKind, ProcessStatus, ProcessesToUpdate, UpdateKind};
 
@@ -59,6 +60,15 @@ impl System for Portable {
 
     fn look_at(&self, pid: u32) -> Sighting {
         look_at(pid)
+    }
+
+    fn command(&self, pid: u32) -> Option<String> {
+        with_process(pid, |process| process.name().to_string_lossy().into_owned())
+    }
+
+    /// No other system has a list of locks that can be read without opening the file.
+    fn lock_owner(&self, _file: &Path, _byte: u64) -> Option<u32> {
+        None
     }
 
     fn hold(&self, pid: u32, start_ticks: u64) -> Result<Box<dyn Hold>, NoHold> {

@@ -1,6 +1,6 @@
 //! One process's row with its heartbeat, and the queries that read it.
 
-use rusqlite::{Connection, Row, named_params};
+use rusqlite::{Connection, OptionalExtension, Row, named_params};
 use serde::Serialize;
 
 use super::clock;
@@ -8,7 +8,7 @@ use super::reaper::Verdict;
 use super::system::{Native, System};
 use crate::error::{Error, Result};
 use crate::store::column::Parsed;
-use crate::store::{Settings, Store, TxResult, settings};
+use crate::store::{LimitPolicy, Settings, Store, TxResult, settings};
 use crate::text_enum::text_enum;
 use crate::timestamp::Timestamp;
 
@@ -89,6 +89,17 @@ pub(super) struct LastBeat {
     pub suspected_monotonic_ms: Option<i64>,
 }
 
+impl LastBeat {
+    /// The age at which this beat is stale. A process may follow an older, longer interval until its next beat.
+    pub fn stale_after_ms(&self, settings: &Settings) -> i64 {
+        settings.stale_after_ms().max(2 * self.interval_ms)
+    }
+
+    pub fn is_stale(&self, now_ms: i64, settings: &Settings) -> bool {
+        now_ms - self.monotonic_ms > self.stale_after_ms(settings)
+    }
+}
+
 /// A reaper's claim on a process that it is about to end.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Claim {
@@ -157,6 +168,19 @@ pub(super) fn registered(conn: &Connection, now: &Now<'_>) -> TxResult<Vec<Recor
     Ok(rows.collect::<rusqlite::Result<_>>()?)
 }
 
+/// One of those, by its number.
+pub(super) fn find(conn: &Connection, process_id: i64, now: &Now<'_>) -> TxResult<Option<Record>> {
+    let mut statement = conn.prepare_cached(
+        "SELECT p.*, h.monotonic_ms, h.beat_at, h.interval_ms, h.recovered_monotonic_ms,
+                h.suspected_monotonic_ms
+         FROM processes AS p
+         LEFT JOIN heartbeats AS h ON h.process_id = p.process_id
+         WHERE p.process_id = :process_id AND p.state IN ('running', 'terminating')",
+    )?;
+    let parameters = named_params! { ":process_id": process_id };
+    Ok(statement.query_row(parameters, |row| from_row(row, now)).optional()?)
+}
+
 /// Running processes whose heartbeat is stale by the clock alone. A beat of another boot is.
 fn stale(conn: &Connection, settings: &Settings, now: &Now<'_>) -> TxResult<Vec<Record>> {
     let mut statement = conn.prepare_cached(
@@ -197,12 +221,15 @@ pub(super) fn is_reaping_due(conn: &Connection, settings: &Settings, now: &Now<'
              OR EXISTS (SELECT 1 FROM processes
                         WHERE parent_gone = 1 AND state = 'running'
                           AND last_activity_monotonic_ms < :now_ms - :stale_after_ms)
-             OR (SELECT count(*) FROM (SELECT 1 FROM processes WHERE state = 'running' LIMIT :max_processes + 1))
-                > :max_processes",
+             OR (:evict
+                 AND (SELECT count(*)
+                      FROM (SELECT 1 FROM processes WHERE state = 'running' LIMIT :max_processes + 1))
+                     > :max_processes)",
     )?;
     let parameters = named_params! {
         ":now_ms": now.monotonic_ms,
         ":stale_after_ms": settings.stale_after_ms(),
+        ":evict": settings.limit_policy == LimitPolicy::Evict,
         ":max_processes": settings.max_processes,
     };
     Ok(statement.query_row(parameters, |row| row.get(0))?)

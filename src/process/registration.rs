@@ -22,9 +22,9 @@ const ENDED_KEPT: i64 = 1_000;
 /// Longest name and version, in characters.
 const NAME_MAX_CHARS: usize = 200;
 
-/// How long a process that ends waits for the write lock to say so. If it gets none, its row is cleared away as
-/// that of one who died.
-const LEAVING_PATIENCE: Duration = Duration::from_millis(500);
+/// How long dropping a registration waits for the write lock. If it gets none, the row is cleared away as that of
+/// a process that died.
+const DROP_PATIENCE: Duration = Duration::from_millis(500);
 
 /// What a process tells the registry about itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -177,16 +177,21 @@ impl Registration {
         self.store.member().background_error()
     }
 
-    /// Deregisters this process, and says whether that worked; dropping does the same and can't say.
+    /// Deregisters this process, and says whether that worked. Dropping does the same, can't say, and waits for
+    /// the write lock for half a second at most.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Forked`], [`Error::LockTimeout`]. The row is then cleared away once the process has ended.
     pub fn deregister(self) -> Result<()> {
-        self.leave()
+        self.leave(self.store.lock_timeout())
     }
 
-    fn leave(&self) -> Result<()> {
+    fn leave(&self, patience: Duration) -> Result<()> {
         self.store.refuse_after_fork()?; // before any mutex: another thread may have held it in the parent
         drop(lock(&self.pacemaker).take());
         match self.store.member().leave() {
-            Some(left) => self.store.write_within(LEAVING_PATIENCE, |tx| deregister(tx, &left.who.here)),
+            Some(left) => self.store.write_within(patience, |tx| deregister(tx, &left.who.here)),
             None => Ok(()),
         }
     }
@@ -195,7 +200,7 @@ impl Registration {
 impl Drop for Registration {
     fn drop(&mut self) {
         // Without the write lock there is nothing to be done: a reaper finds the process gone.
-        let _ = self.leave();
+        let _ = self.leave(DROP_PATIENCE);
     }
 }
 

@@ -5,6 +5,7 @@
 //! on it alone.
 
 use std::io;
+use std::path::Path;
 
 #[cfg(any(not(target_os = "linux"), govstore_portable))]
 pub(super) use super::portable::Portable as Native;
@@ -72,6 +73,13 @@ pub(super) trait System {
 
     /// Looks at a PID.
     fn look_at(&self, pid: u32) -> Sighting;
+
+    /// What its command is called; `None` where it cannot be seen.
+    fn command(&self, pid: u32) -> Option<String>;
+
+    /// The PID of the process that has locked this byte of a file for writing; `None` if nobody has, or where
+    /// that cannot be known. Only looks at the file's metadata.
+    fn lock_owner(&self, file: &Path, byte: u64) -> Option<u32>;
 
     /// Takes hold of the process that has this PID and started then, so that a signal reaches it or nobody.
     fn hold(&self, pid: u32, start_ticks: u64) -> Result<Box<dyn Hold>, NoHold>;

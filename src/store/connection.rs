@@ -11,6 +11,7 @@ use rusqlite::{Connection, ErrorCode, OpenFlags};
 use super::options::Durability;
 use super::wait::{self, Deadline};
 use crate::error::{DatabaseError, Error, Result};
+use crate::process::LockHolder;
 
 pub(super) type Pool = r2d2::Pool<SqliteConnectionManager>;
 pub(super) type Pooled = r2d2::PooledConnection<SqliteConnectionManager>;
@@ -107,7 +108,7 @@ pub(super) fn explain(error: rusqlite::Error, path: &Path, waited: Duration) -> 
         _ => return Error::Database(DatabaseError(error)),
     };
     match failure.code {
-        ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked => Error::LockTimeout { waited },
+        ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked => Error::LockTimeout { waited, holder: None },
         ErrorCode::DiskFull => Error::DiskFull { path },
         // The -shm file is grown by the page as well, and says so in another way.
         ErrorCode::SystemIoFailure if failure.extended_code == ffi::SQLITE_IOERR_SHMSIZE => {
@@ -130,6 +131,18 @@ pub(super) fn explain(error: rusqlite::Error, path: &Path, waited: Duration) -> 
             Error::Constraint { rule: rule.to_owned() }
         }
         _ => Error::Database(DatabaseError(error)),
+    }
+}
+
+/// Says in a [`Error::LockTimeout`] who holds the write lock, as far as that can be known.
+pub(super) fn name_holder(error: Error, registry: Option<&Connection>) -> Error {
+    match error {
+        Error::LockTimeout { waited, holder: None } => {
+            let holder =
+                wait::last_look().map(|seen| LockHolder::identify(seen.pid, seen.since.elapsed(), registry));
+            Error::LockTimeout { waited, holder }
+        }
+        other => other,
     }
 }
 

@@ -3,10 +3,12 @@
 //! [`Store::write`] is the only place that begins a transaction, and it is always `BEGIN IMMEDIATE`: whatever
 //! a decision rests on is read inside the transaction that acts on it. Threads of one process queue in
 //! [`queue`] before one of them polls for SQLite's lock in [`wait`]. Functions over a transaction live with
-//! their subject, in `agent` and `process`; this module knows nothing of them.
+//! their subject, in `agent` and `process`; this module keeps what a process remembers of them between its calls,
+//! and asks `process` who is in the way.
 
 pub(crate) mod column;
 mod connection;
+mod manners;
 mod migrate;
 mod options;
 mod queue;
@@ -23,7 +25,9 @@ use rusqlite::{Connection, Transaction, TransactionBehavior};
 
 pub use options::{Durability, StoreOptions};
 pub use settings::{LimitPolicy, Settings};
+pub(crate) use wait::Deadline;
 
+use crate::agent::HeldLocks;
 use crate::error::{Error, Result};
 use crate::process::Member;
 use crate::timestamp::Timestamp;
@@ -46,20 +50,25 @@ use crate::timestamp::Timestamp;
 #[derive(Clone)]
 pub struct Store {
     shared: Arc<Shared>,
+    /// How long this handle waits for a lock, if it is not for the settings row to say.
+    lock_timeout: Option<Duration>,
 }
 
 struct Shared {
     path: PathBuf,
+    /// The wal-index of the file, whose locks tell who writes.
+    shm: Arc<Path>,
     pool: connection::Pool,
     queue: queue::WriteQueue,
-    /// What the opener asked for; else the settings row decides.
-    lock_timeout: Option<Duration>,
+    manners: manners::Manners,
     /// `lock_timeout_ms` as last read from the settings row.
     lock_timeout_ms: AtomicU64,
     /// `heartbeat_interval_s` as last read, in milliseconds.
     heartbeat_interval_ms: AtomicI64,
     /// This process's place in the registry, if it has one: its writes say who made them.
     member: Member,
+    /// The locks on agents that this process holds.
+    locks: HeldLocks,
     opened_by: u32,
 }
 
@@ -90,12 +99,31 @@ impl Store {
         migrate::SUPPORTED // opening migrates, or refuses
     }
 
+    /// The same store, for calls that wait for a lock for up to `limit` before [`Error::LockTimeout`] or
+    /// [`Error::AgentLocked`]. Zero tries once, and succeeds where nobody is in the way.
+    ///
+    /// Making such a handle costs next to nothing, so it may be made for one call:
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let store = govstore::Store::open(dir.path().join("governance.db"))?;
+    /// use std::time::Duration;
+    ///
+    /// let update = govstore::Update::default();
+    /// store.with_lock_timeout(Duration::from_millis(300)).process_update("writer", &update)?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn with_lock_timeout(&self, limit: Duration) -> Self {
+        Self { shared: Arc::clone(&self.shared), lock_timeout: Some(limit) }
+    }
+
     /// Reads with `body`. One statement sees one snapshot.
     pub(crate) fn read<T>(&self, body: impl FnOnce(&Connection) -> TxResult<T>) -> Result<T> {
-        let wait = wait::Deadline::within(self.lock_timeout());
+        let wait = self.patience();
+        let _waiting = wait.enter(&self.shared.shm);
         let conn = self.checkout(&wait)?;
-        let _polling = wait.enter();
-        body(&conn).map_err(|fault| self.explain(fault, &wait))
+        body(&conn).map_err(|fault| self.explain(fault, &conn, &wait))
     }
 
     /// Writes with `body` inside one `BEGIN IMMEDIATE` transaction, the only one there is.
@@ -103,7 +131,7 @@ impl Store {
     /// Waits in the process's queue, then for SQLite's write lock, for [`Self::lock_timeout`] together. An
     /// error or a panic in `body` rolls back.
     pub(crate) fn write<T>(&self, body: impl FnOnce(&WriteTx<'_>) -> TxResult<T>) -> Result<T> {
-        self.write_within(self.lock_timeout(), body)
+        self.write_by(&self.patience(), body)
     }
 
     /// Writes as [`Self::write`], with a patience of its own.
@@ -112,19 +140,38 @@ impl Store {
         limit: Duration,
         body: impl FnOnce(&WriteTx<'_>) -> TxResult<T>,
     ) -> Result<T> {
-        let wait = wait::Deadline::within(limit);
-        self.refuse_after_fork()?; // first: another thread may have held the queue at the fork
-        let _turn = self.shared.queue.enter(&wait)?;
-        let mut conn = self.checkout(&wait)?;
-        let _polling = wait.enter();
-        immediate(&mut conn, self.member().process_id(), body).map_err(|fault| self.explain(fault, &wait))
+        self.write_by(&Deadline::within(limit), body)
     }
 
-    /// How long a call waits for a lock: as the opener asked, else as the settings row says.
-    fn lock_timeout(&self) -> Duration {
-        self.shared
-            .lock_timeout
+    /// Writes as [`Self::write`], by a deadline that may have begun earlier.
+    pub(crate) fn write_by<T>(
+        &self,
+        wait: &Deadline,
+        body: impl FnOnce(&WriteTx<'_>) -> TxResult<T>,
+    ) -> Result<T> {
+        self.refuse_after_fork()?; // first: another thread may have held the queue at the fork
+        let _waiting = wait.enter(&self.shared.shm);
+        let Some(_turn) = self.shared.queue.enter(wait)? else { return Err(self.queued_too_long(wait)) };
+        let mut conn = self.checkout(wait)?;
+        let manners = &self.shared.manners;
+        manners.let_others_in(wait);
+        let written = immediate(&mut conn, self.member().process_id(), |tx| {
+            manners.lock_taken();
+            body(tx)
+        });
+        manners.write_ended();
+        written.map_err(|fault| self.explain(fault, &conn, wait))
+    }
+
+    /// How long a call waits for a lock: as this handle says, else as the settings row does.
+    pub(crate) fn lock_timeout(&self) -> Duration {
+        self.lock_timeout
             .unwrap_or_else(|| Duration::from_millis(self.shared.lock_timeout_ms.load(Ordering::Relaxed)))
+    }
+
+    /// The deadline of a call that begins now.
+    pub(crate) fn patience(&self) -> Deadline {
+        Deadline::within(self.lock_timeout())
     }
 
     /// Takes note of settings that were just read, so that a changed timeout holds from the next call on.
@@ -138,12 +185,17 @@ impl Store {
         self.shared.heartbeat_interval_ms.load(Ordering::Relaxed).unsigned_abs()
     }
 
+    /// The locks on agents that this process holds.
+    pub(crate) fn held_locks(&self) -> &HeldLocks {
+        &self.shared.locks
+    }
+
     /// This process's place in the registry.
     pub(crate) fn member(&self) -> &Member {
         &self.shared.member
     }
 
-    fn checkout(&self, wait: &wait::Deadline) -> Result<connection::Pooled> {
+    fn checkout(&self, wait: &Deadline) -> Result<connection::Pooled> {
         self.refuse_after_fork()?;
         // r2d2 wants a moment even when nothing is to be waited for: it opens connections on a thread.
         let patience = wait.remaining().max(Duration::from_millis(100));
@@ -160,11 +212,21 @@ impl Store {
     }
 
     /// Turns a fault into the error that tells a caller what to do.
-    fn explain(&self, fault: Fault, wait: &wait::Deadline) -> Error {
+    fn explain(&self, fault: Fault, conn: &Connection, wait: &Deadline) -> Error {
         match fault {
             Fault::Refused(error) => error,
-            Fault::Sqlite(error) => connection::explain(error, &self.shared.path, wait.waited()),
+            Fault::Sqlite(error) => {
+                let error = connection::explain(error, &self.shared.path, wait.waited());
+                connection::name_holder(error, Some(conn))
+            }
         }
+    }
+
+    /// Another thread had its turn all the time: it waits itself, or it holds the lock.
+    fn queued_too_long(&self, wait: &Deadline) -> Error {
+        let error = Error::LockTimeout { waited: wait.waited(), holder: None };
+        let conn = self.checkout(&Deadline::within(Duration::ZERO)).ok();
+        connection::name_holder(error, conn.as_deref())
     }
 }
 

@@ -7,11 +7,13 @@ use std::sync::atomic::{AtomicI64, AtomicU64};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use super::manners::Manners;
 use super::queue::WriteQueue;
 use super::wait::Deadline;
 use super::{Shared, Store, connection, migrate, settings};
+use crate::agent::HeldLocks;
 use crate::error::{Error, Result};
-use crate::process::Member;
+use crate::process::{self, Member};
 
 /// What a commit survives. A killed process loses nothing under either.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -105,7 +107,8 @@ impl StoreOptions {
     pub fn open(self, path: impl AsRef<Path>) -> Result<Store> {
         let path = locate(path.as_ref(), self.create)?;
         let wait = Deadline::within(self.lock_timeout.unwrap_or(settings::LOCK_TIMEOUT));
-        let _polling = wait.enter();
+        let shm: Arc<Path> = process::wal_index(&path).into();
+        let _polling = wait.enter(&shm);
         let explain = |e| connection::explain(e, &path, wait.waited());
 
         let mut first = connection::open_to_look(&path).map_err(explain)?;
@@ -117,21 +120,25 @@ impl StoreOptions {
         migrate::identify(&first, &path, &wait)?;
         connection::enable_wal(&first, &path, &wait)?;
         connection::configure(&first, self.durability).map_err(explain)?;
-        migrate::migrate(&mut first, &path, &wait)?;
+        migrate::migrate(&mut first, &path, &wait)
+            .map_err(|error| connection::name_holder(error, Some(&first)))?;
 
         let store = Store {
+            lock_timeout: self.lock_timeout,
             shared: Arc::new(Shared {
                 pool: connection::pool(&path, self.durability, self.max_connections.max(1)),
                 queue: WriteQueue::default(),
-                lock_timeout: self.lock_timeout,
+                manners: Manners::default(),
                 lock_timeout_ms: AtomicU64::default(),
                 heartbeat_interval_ms: AtomicI64::default(),
                 member: Member::default(),
+                locks: HeldLocks::default(),
                 opened_by: std::process::id(),
                 path,
+                shm,
             }),
         };
-        store.follow(&settings::read(&first).map_err(|fault| store.explain(fault, &wait))?);
+        store.follow(&settings::read(&first).map_err(|fault| store.explain(fault, &first, &wait))?);
         store.checkout(&wait)?; // before `first` closes: the last one to close tears the WAL down
         Ok(store)
     }

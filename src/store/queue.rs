@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, ThreadId};
 
-use super::wait::Deadline;
+use super::wait::{self, Deadline, LOOK_EVERY};
 use crate::error::{Error, Result};
 
 #[derive(Default)]
@@ -16,8 +16,8 @@ pub(super) struct WriteQueue {
 }
 
 impl WriteQueue {
-    /// Waits for this thread's turn, which lasts until the guard drops.
-    pub fn enter(&self, wait: &Deadline) -> Result<Turn<'_>> {
+    /// Waits for this thread's turn, which lasts until the guard drops. `None`: there was not enough time.
+    pub fn enter(&self, wait: &Deadline) -> Result<Option<Turn<'_>>> {
         let me = thread::current().id();
         let mut line = self.line();
         if line.contains(&me) {
@@ -28,11 +28,13 @@ impl WriteQueue {
             let remaining = wait.remaining();
             if remaining.is_zero() {
                 line.retain(|waiting| *waiting != me);
-                return Err(Error::LockTimeout { waited: wait.waited() });
+                return Ok(None);
             }
-            line = self.moved.wait_timeout(line, remaining).unwrap_or_else(PoisonError::into_inner).0;
+            let nap = remaining.min(LOOK_EVERY);
+            line = self.moved.wait_timeout(line, nap).unwrap_or_else(PoisonError::into_inner).0;
+            wait::watch();
         }
-        Ok(Turn { queue: self })
+        Ok(Some(Turn { queue: self }))
     }
 
     /// No code panics while it holds this mutex, so what it guards is whole even if poisoned.
@@ -70,8 +72,8 @@ mod tests {
     #[test]
     fn a_free_queue_is_entered_without_patience() {
         let queue = WriteQueue::default();
-        assert!(queue.enter(&within(0)).is_ok());
-        assert!(queue.enter(&within(0)).is_ok(), "the first turn ended with its guard");
+        assert!(matches!(queue.enter(&within(0)), Ok(Some(_))));
+        assert!(matches!(queue.enter(&within(0)), Ok(Some(_))), "the first turn ended with its guard");
     }
 
     #[test]
@@ -88,12 +90,12 @@ mod tests {
         let (order, ordered) = mpsc::channel();
         let first = queue.enter(&within(0));
         thread::scope(|scope| {
-            for (name, patience_ms) in [("impatient", 20), ("b", 10_000), ("c", 10_000)] {
+            for (name, patience_ms) in [("impatient", 200), ("b", 10_000), ("c", 10_000)] {
                 let before = queue.line().len();
                 let (queue, order) = (&queue, order.clone());
                 scope.spawn(move || {
-                    let entered = queue.enter(&within(patience_ms)).is_ok();
-                    order.send((name, entered)).unwrap();
+                    let turn = queue.enter(&within(patience_ms)).unwrap();
+                    order.send((name, turn.is_some())).unwrap(); // before the next one has its turn
                 });
                 while queue.line().len() == before {
                     thread::yield_now();

@@ -1,24 +1,42 @@
-//! Waiting for SQLite's locks: short jittered polls against one deadline.
+//! Waiting for SQLite's locks: short jittered polls against one deadline, with an eye on who is in the way.
 //!
-//! SQLite's own `busy_timeout` backs off to steps of 100 ms and starves whoever has waited longest. Polling
-//! every 0.5 to 3 ms is fair, and costs a sleeping process next to nothing. (`SQLITE_ENABLE_SETLK_TIMEOUT`
-//! would block in the kernel, but the public unix VFS ignores it.)
+//! SQLite's own `busy_timeout` backs off to steps of 100 ms and starves whoever has waited longest. Polls that
+//! stay short cost a sleeping process next to nothing. They come in volleys: a few almost at once, since most
+//! transactions are over by then, then a nap of some milliseconds, with jitter. They are fair together with the
+//! `manners` of those who hold the lock again and again. benches/contention.rs has the figures that the
+//! constants were chosen by. (`SQLITE_ENABLE_SETLK_TIMEOUT` would block in the kernel, but the public unix VFS
+//! ignores it.)
+//!
+//! Whoever waits longer than a moment looks from time to time at who holds the write lock, so that the error
+//! at the end of a wait can name the holder, and say since when it was seen.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::hash::{BuildHasher, RandomState};
+use std::path::Path;
+use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
 
-/// Polls allowed to code that set no deadline: about five seconds of them.
-const POLLS_WITHOUT_DEADLINE: i32 = 2_800;
-const POLL_MIN_US: u64 = 500;
-const POLL_SPREAD_US: u64 = 2_500;
+use crate::process;
+
+/// Polls of a volley that follow each other with next to no sleep.
+const QUICK_POLLS: i32 = 4;
+/// As short as a sleep can be: the kernel adds some 50 µs of its own.
+const QUICK_NAP: Duration = Duration::from_micros(20);
+const NAP_MIN_US: u64 = 1_000;
+const NAP_SPREAD_US: u64 = 4_000;
+/// Naps allowed to code that set no deadline: about five seconds of them.
+const VOLLEYS_WITHOUT_DEADLINE: i32 = 1_600;
+
+/// A wait that is over sooner than this asks nobody who was in the way.
+const FIRST_LOOK_AFTER: Duration = Duration::from_millis(100);
+pub(super) const LOOK_EVERY: Duration = Duration::from_millis(250);
 
 thread_local! {
-    /// Until when this thread may wait. A busy handler is a plain function, so its deadline lives here.
-    static DEADLINE: Cell<Option<Instant>> = const { Cell::new(None) };
+    /// What this thread waits for. A busy handler is a plain function, so it lives here.
+    static WAITING: RefCell<Option<Waiting>> = const { RefCell::new(None) };
     static JITTER: Cell<u64> = Cell::new(RandomState::new().hash_one(()) | 1);
 }
 
@@ -29,18 +47,27 @@ pub(super) fn install(conn: &Connection) -> rusqlite::Result<()> {
 
 /// Called by SQLite while a lock is held elsewhere; `false` makes it give up with `SQLITE_BUSY`.
 fn poll(attempt: i32) -> bool {
-    let nap = match DEADLINE.get() {
-        Some(deadline) => short().min(deadline.saturating_duration_since(Instant::now())),
-        None if attempt < POLLS_WITHOUT_DEADLINE => short(),
+    watch();
+    let volley = QUICK_POLLS + 1;
+    let nap = if attempt % volley < QUICK_POLLS { QUICK_NAP } else { short() };
+    let deadline = WAITING.with_borrow_mut(|waiting| {
+        waiting.as_mut().map(|waiting| {
+            waiting.polled = true;
+            waiting.deadline
+        })
+    });
+    let nap = match deadline {
+        Some(deadline) => nap.min(deadline.remaining()),
+        None if attempt / volley < VOLLEYS_WITHOUT_DEADLINE => nap,
         None => Duration::ZERO,
     };
     thread::sleep(nap);
     !nap.is_zero()
 }
 
-/// How long to sleep between two polls.
+/// How long to sleep between two volleys of polls.
 fn short() -> Duration {
-    Duration::from_micros(POLL_MIN_US + jitter() % POLL_SPREAD_US)
+    Duration::from_micros(NAP_MIN_US + jitter() % NAP_SPREAD_US)
 }
 
 /// A pseudo-random number, different in every thread and process (xorshift64).
@@ -55,7 +82,7 @@ fn jitter() -> u64 {
 
 /// When one call stops waiting, counted on the monotonic clock from when it began.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Deadline {
+pub(crate) struct Deadline {
     began: Instant,
     limit: Duration,
 }
@@ -73,26 +100,86 @@ impl Deadline {
         self.limit.saturating_sub(self.waited())
     }
 
-    /// Sleeps as long as one poll; `false`, at once, when there is no time left.
+    /// Sleeps as long as between two volleys of polls; `false`, at once, when there is no time left.
     pub fn nap(&self) -> bool {
         let nap = short().min(self.remaining());
         thread::sleep(nap);
         !nap.is_zero()
     }
 
-    /// Makes this the deadline of SQLite's waits on this thread, until the guard drops.
-    pub fn enter(&self) -> Entered {
-        Entered { previous: DEADLINE.replace(Some(self.began + self.limit)) }
+    /// Makes this the wait of this thread, for the database whose wal-index is `shm`, until the guard drops.
+    pub(super) fn enter(&self, shm: &Arc<Path>) -> Entered {
+        let waiting = Waiting {
+            deadline: *self,
+            shm: Arc::clone(shm),
+            next_look: self.began + FIRST_LOOK_AFTER,
+            in_the_way: None,
+            polled: false,
+        };
+        Entered { previous: WAITING.replace(Some(waiting)) }
     }
 }
 
-/// Puts back the deadline that was there before.
+/// A thread's wait.
+struct Waiting {
+    deadline: Deadline,
+    shm: Arc<Path>,
+    next_look: Instant,
+    in_the_way: Option<InTheWay>,
+    /// Whether SQLite found a lock held elsewhere.
+    polled: bool,
+}
+
+/// A process that was seen holding the write lock, at every look since.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct InTheWay {
+    pub pid: u32,
+    pub since: Instant,
+}
+
+impl Waiting {
+    fn look(&mut self) {
+        let now = Instant::now();
+        self.next_look = now + LOOK_EVERY;
+        self.in_the_way = process::write_lock_owner(&self.shm).map(|pid| match self.in_the_way {
+            Some(seen) if seen.pid == pid => seen,
+            _ => InTheWay { pid, since: now },
+        });
+    }
+}
+
+/// Looks who is in the way of this thread, if a look is due.
+pub(super) fn watch() {
+    WAITING.with_borrow_mut(|waiting| {
+        if let Some(waiting) = waiting
+            && Instant::now() >= waiting.next_look
+        {
+            waiting.look();
+        }
+    });
+}
+
+/// Whether this thread found a lock held elsewhere in its present wait.
+pub(super) fn has_polled() -> bool {
+    WAITING.with_borrow(|waiting| waiting.as_ref().is_some_and(|waiting| waiting.polled))
+}
+
+/// Looks once more who is in the way of this thread; `None` if nobody is any more, or if that can't be known.
+pub(super) fn last_look() -> Option<InTheWay> {
+    WAITING.with_borrow_mut(|waiting| {
+        let waiting = waiting.as_mut()?;
+        waiting.look();
+        waiting.in_the_way
+    })
+}
+
+/// Puts back the wait that was there before.
 pub(super) struct Entered {
-    previous: Option<Instant>,
+    previous: Option<Waiting>,
 }
 
 impl Drop for Entered {
     fn drop(&mut self) {
-        DEADLINE.set(self.previous);
+        WAITING.set(self.previous.take());
     }
 }

@@ -7,6 +7,8 @@ mod commands;
 mod full_disk;
 mod json;
 mod lifecycle;
+#[cfg(unix)]
+mod locks;
 mod output;
 #[cfg(unix)]
 mod processes;

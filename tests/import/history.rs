@@ -155,7 +155,7 @@ fn values_of_e_i_and_s_belong_to_the_last_updates() -> TestResult {
     Ok(())
 }
 
-/// The void state as DESIGN.md §6 has it, step 4.
+/// The void state as the dynamics have it.
 fn void_active(until_now: &[f64]) -> bool {
     let window: Vec<f64> = until_now.iter().rev().take(100).map(|v| v.abs()).collect();
     let threshold = if window.len() < 10 {

@@ -126,11 +126,11 @@ CREATE TABLE agent_events (
   event_id INTEGER PRIMARY KEY, -- order of arrival
   agent_id TEXT NOT NULL REFERENCES agents (agent_id), -- whose
   event TEXT NOT NULL -- what happened
-    CONSTRAINT "event is created, paused, resumed, archived, deleted, reset or health_changed"
-      CHECK (event IN ('created', 'paused', 'resumed', 'archived', 'deleted', 'reset', 'health_changed')),
+    CONSTRAINT "event is created, paused, resumed, archived, deleted, reset, unlocked or health_changed"
+      CHECK (event IN ('created', 'paused', 'resumed', 'archived', 'deleted', 'reset', 'unlocked', 'health_changed')),
   occurred_at TEXT NOT NULL -- when
     CONSTRAINT "occurred_at is UTC with milliseconds" CHECK (occurred_at GLOB '????-??-??T??:??:??.???Z'),
-  reason TEXT, -- in the words of whoever did it; for health_changed the health message
+  reason TEXT, -- in the words of whoever did it; for health_changed the health message, for unlocked also from whom
   health_from TEXT -- health_changed: the status before; NULL at the first update
     CONSTRAINT "health_from is healthy, degraded or critical" CHECK (health_from IN ('healthy', 'degraded', 'critical')),
   health_to TEXT -- health_changed: the status after

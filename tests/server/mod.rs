@@ -129,6 +129,14 @@ impl Server {
         Self::launch_command(command)
     }
 
+    /// Starts a worker, which does as it is told, line by line.
+    pub fn worker(database: &Database, options: &[&str]) -> Self {
+        static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
+        let mut command = Command::new(PROGRAM.get_or_init(|| example("worker")));
+        command.arg(database.path()).args(options);
+        Self::launch_command(command).registered()
+    }
+
     /// Starts a server by a command of the test's own, which leaves stdin and stdout to it.
     pub fn launch_command(mut command: Command) -> Launched {
         let mut child = command
@@ -155,7 +163,12 @@ impl Server {
 
     /// Has it reap. It says `ready` afterwards.
     pub fn ask_to_reap(&mut self) {
-        writeln!(self.stdin.as_mut().unwrap(), "reap").unwrap();
+        self.tell("reap");
+    }
+
+    /// Writes a line to its stdin.
+    pub fn tell(&mut self, line: &str) {
+        writeln!(self.stdin.as_mut().unwrap(), "{line}").unwrap();
     }
 
     pub fn close_stdin(&mut self) {
@@ -273,19 +286,22 @@ pub fn state_letter(pid: u32) -> Option<char> {
     stat.rsplit_once(") ")?.1.chars().next()
 }
 
-/// The example server, built as these tests were. `cargo test --test NAME` alone would not build it.
+/// The example server, built as these tests were.
 pub fn program() -> &'static Path {
     static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
-    PROGRAM.get_or_init(|| {
-        // target/PROFILE/deps/this-test → target/PROFILE/examples/server
-        let profile = env::current_exe().unwrap().parent().unwrap().parent().unwrap().to_owned();
-        let mut build = Command::new(env!("CARGO"));
-        build.args(["build", "--quiet", "--example", "server"]).current_dir(env!("CARGO_MANIFEST_DIR"));
-        build.arg("--target-dir").arg(profile.parent().unwrap());
-        if profile.ends_with("release") {
-            build.arg("--release");
-        }
-        assert!(build.status().unwrap().success(), "{build:?}");
-        profile.join("examples").join("server")
-    })
+    PROGRAM.get_or_init(|| example("server"))
+}
+
+/// An example, built as these tests were. `cargo test --test NAME` alone would not build it.
+pub fn example(name: &str) -> PathBuf {
+    // target/PROFILE/deps/this-test → target/PROFILE/examples/NAME
+    let profile = env::current_exe().unwrap().parent().unwrap().parent().unwrap().to_owned();
+    let mut build = Command::new(env!("CARGO"));
+    build.args(["build", "--quiet", "--example", name]).current_dir(env!("CARGO_MANIFEST_DIR"));
+    build.arg("--target-dir").arg(profile.parent().unwrap());
+    if profile.ends_with("release") {
+        build.arg("--release");
+    }
+    assert!(build.status().unwrap().success(), "{build:?}");
+    profile.join("examples").join(name)
 }

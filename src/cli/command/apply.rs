@@ -5,15 +5,14 @@ use std::io::{self, BufRead, BufReader, IsTerminal};
 use std::path::{Path, PathBuf};
 
 use clap::ValueHint;
+use govstore::lines::{Line, Lines};
 use govstore::{Error, Store, Update, UpdateReport};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::de::value::MapDeserializer;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::failure::is_busy;
 use super::figures::count;
-use super::lines::{Line, Lines};
 use super::output::{Output, complain};
 use super::visible::visible;
 use super::{Exit, Failure, Outcome, Session, paint};
@@ -145,7 +144,7 @@ impl Tally {
             Ok(_) => self.applied += 1,
             Err(refused) => {
                 self.refused += 1;
-                self.busy += u64::from(matches!(refused, Refused::Store(error) if is_busy(error)));
+                self.busy += u64::from(matches!(refused, Refused::Store(error) if error.is_busy()));
             }
         }
     }

@@ -9,24 +9,29 @@ mod health;
 mod history;
 mod import;
 mod lifecycle;
+mod locks;
 mod note;
 mod ps;
 mod reap;
 mod report;
 mod selftest;
+#[cfg(feature = "mcp")]
+mod serve;
 mod tag;
 mod update;
 
 use clap::Subcommand;
 
 use super::{
-    Arguments, Exit, Failure, Outcome, Session, csv, facts, failure, figures, lines, output, paint,
-    sparkline, table, text_argument, visible,
+    Arguments, Exit, Failure, Outcome, Session, csv, facts, figures, output, paint, sparkline, table,
+    text_argument, visible,
 };
 
 /// What to do. The order is that of `--help`.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    #[cfg(feature = "mcp")]
+    Serve(serve::Args),
     Update(update::Args),
     Apply(apply::Args),
     Agents(agents::Args),
@@ -40,6 +45,8 @@ pub enum Command {
     Reset(lifecycle::ResetArgs),
     Tag(tag::Args),
     Note(note::Args),
+    Locks(locks::Args),
+    Unlock(locks::UnlockArgs),
     Ps(ps::Args),
     Reap(reap::Args),
     Report(report::Args),
@@ -52,6 +59,8 @@ pub enum Command {
 impl Command {
     pub fn run(self, session: &mut Session) -> Outcome {
         match self {
+            #[cfg(feature = "mcp")]
+            Self::Serve(args) => serve::run(args, session),
             Self::Update(args) => update::run(args, session),
             Self::Apply(args) => apply::run(&args, session),
             Self::Agents(args) => agents::run(args, session),
@@ -65,6 +74,8 @@ impl Command {
             Self::Reset(args) => lifecycle::reset(&args, session),
             Self::Tag(args) => tag::run(args, session),
             Self::Note(args) => note::run(args, session),
+            Self::Locks(_) => locks::run(session),
+            Self::Unlock(args) => locks::unlock(&args, session),
             Self::Ps(args) => ps::run(&args, session),
             Self::Reap(args) => reap::run(&args, session),
             Self::Report(args) => report::run(&args, session),

@@ -1,5 +1,7 @@
 //! The claim: one transaction that judges again, takes the victims, and forgets who has exited.
 
+use std::time::Duration;
+
 use rusqlite::named_params;
 
 use super::ledger::{self, Happened, Outcome, ReapEvent};
@@ -14,7 +16,7 @@ use crate::store::{Settings, Store, TxResult, WriteTx, settings};
 use crate::timestamp::Timestamp;
 
 /// Time for what a reaper does beside waiting for its victims and for the write lock.
-const SLACK_MS: i64 = 1_000;
+const SLACK: Duration = Duration::from_secs(1);
 
 /// What a reaper took.
 pub(super) struct Claimed {
@@ -90,8 +92,9 @@ pub(super) fn claimant(system: &dyn System) -> Claimant {
 
 /// How long a claim holds at most: the waits of its reaper, and some more.
 fn lease_ms(settings: &Settings) -> i64 {
-    let waits_ms = settings.terminate_grace_ms + signal::KILL_PATIENCE_MS + settings.lock_timeout_ms;
-    i64::try_from(waits_ms).unwrap_or(i64::MAX / 2) + SLACK_MS
+    let grace = Duration::from_millis(settings.terminate_grace_ms);
+    let lease = grace + signal::KILL_PATIENCE + ledger::RECORD_PATIENCE + SLACK;
+    i64::try_from(lease.as_millis()).unwrap_or(i64::MAX / 2)
 }
 
 fn take(tx: &WriteTx<'_>, judgement: &Judgement, by: &Claimant, until_monotonic_ms: i64) -> TxResult<()> {

@@ -1,5 +1,7 @@
 //! The ledger: what a reaper did, or put off, and to whom. Append only.
 
+use std::time::Duration;
+
 use rusqlite::{Connection, Row, named_params};
 use serde::Serialize;
 
@@ -14,6 +16,10 @@ use crate::store::column::Parsed;
 use crate::store::{Store, TxResult, WriteTx, settings};
 use crate::text_enum::text_enum;
 use crate::timestamp::Timestamp;
+
+/// How long a reaper waits for the write lock to record what it did. Longer than others wait: it has been done,
+/// and should not go untold.
+pub(super) const RECORD_PATIENCE: Duration = Duration::from_secs(10);
 
 /// How many entries are kept.
 const KEPT: i64 = 10_000;
@@ -114,7 +120,7 @@ pub(super) fn record(
     if victims.is_empty() {
         return Ok(Vec::new());
     }
-    store.write(|tx| {
+    store.write_within(RECORD_PATIENCE, |tx| {
         let mut events = Vec::new();
         for (victim, ending) in victims.iter().zip(endings) {
             if !release_claim(tx, system, victim)? {

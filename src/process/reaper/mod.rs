@@ -1,4 +1,4 @@
-//! The reaper: plan, claim, signal, record (DESIGN.md §8).
+//! The reaper: plan, claim, signal, record.
 //!
 //! - [`Scene::look`] reads the registry and looks at the processes in it, outside any transaction.
 //! - [`plan`] judges them: a pure function, and the whole of `--dry-run`.

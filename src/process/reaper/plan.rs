@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::observe::{Observation, Seen};
 use crate::process::heartbeat;
-use crate::process::record::{Claim, LastBeat, Process, ProcessState, Record, seconds};
+use crate::process::record::{Claim, Process, ProcessState, Record, seconds};
 use crate::process::system::{Here, Sighting};
 use crate::store::{LimitPolicy, Settings};
 use crate::text_enum::text_enum;
@@ -130,7 +130,7 @@ struct Court<'a> {
 
 impl Court<'_> {
     fn judge(&self, record: &Record, seen: Option<&Observation>) -> Judgement {
-        let fresh = record.beat.as_ref().is_some_and(|beat| !self.is_stale(beat));
+        let fresh = record.beat.as_ref().is_some_and(|beat| !beat.is_stale(self.now_ms, self.settings));
         let (verdict, action, evidence) = self.verdict(record, seen, fresh);
         let process = &record.process;
         Judgement {
@@ -151,7 +151,13 @@ impl Court<'_> {
     fn verdict(&self, record: &Record, seen: Option<&Observation>, fresh: bool) -> (Verdict, Action, String) {
         let process = &record.process;
         let foreign = |evidence| (Verdict::Foreign, self.forget_in_time(record), evidence);
-        let exited = |evidence| (Verdict::Exited, Action::Forget, evidence);
+        let exited = |evidence: String| match &record.claim {
+            None => (Verdict::Exited, Action::Forget, evidence),
+            Some(claim) => {
+                let claimed = format!("{evidence}; a reaper had claimed it as {}", claim.verdict);
+                (Verdict::Exited, Action::Forget, claimed)
+            }
+        };
 
         if process.boot_id != self.here.boot_id {
             return exited("it belongs to an earlier boot".to_owned());
@@ -214,7 +220,7 @@ impl Court<'_> {
         let idle_ms = self.now_ms - record.activity_monotonic_ms;
         let stale_after_s = self.settings.stale_after_s;
         if !fresh {
-            let limit_s = seconds(self.stale_after_ms(beat));
+            let limit_s = seconds(beat.stale_after_ms(self.settings));
             return (
                 Verdict::Stale,
                 format!("its heartbeat is {heartbeat_age_s:.1} s old, over {limit_s} s"),
@@ -228,15 +234,6 @@ impl Court<'_> {
             return (Verdict::Orphaned, evidence);
         }
         (Verdict::Alive, format!("its heartbeat is {heartbeat_age_s:.1} s old"))
-    }
-
-    /// The age at which a beat is stale. A process may follow an older, longer interval until its next beat.
-    fn stale_after_ms(&self, beat: &LastBeat) -> i64 {
-        self.settings.stale_after_ms().max(2 * beat.interval_ms)
-    }
-
-    fn is_stale(&self, beat: &LastBeat) -> bool {
-        self.now_ms - beat.monotonic_ms > self.stale_after_ms(beat)
     }
 
     /// Never signalled, whatever is found: init, this very process, the caller.

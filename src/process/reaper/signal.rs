@@ -11,7 +11,7 @@ use crate::process::clock;
 use crate::process::system::{Hold, NoHold, Signal, System};
 
 /// How long a process may take to go after SIGKILL before the reaper says that it survived.
-pub(super) const KILL_PATIENCE_MS: u64 = 2_000;
+pub(super) const KILL_PATIENCE: Duration = Duration::from_secs(2);
 
 /// Between two looks at the victims.
 const POLL: Duration = Duration::from_millis(5);
@@ -38,7 +38,7 @@ pub(super) fn end_all(system: &dyn System, victims: &[Victim]) -> Vec<Ending> {
     for pursuit in &mut pursuits {
         pursuit.send(Signal::Kill);
     }
-    wait_for_all(&mut pursuits, Instant::now(), Duration::from_millis(KILL_PATIENCE_MS), Outcome::Killed);
+    wait_for_all(&mut pursuits, Instant::now(), KILL_PATIENCE, Outcome::Killed);
     pursuits.into_iter().map(Pursuit::give_up).collect()
 }
 

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::process::record::Claimant;
+use crate::process::record::LastBeat;
 use crate::process::system::Presence;
 use crate::timestamp::Timestamp;
 
@@ -258,7 +259,7 @@ fn every_process_is_judged_by_what_is_known_of_it() {
             r.claim = Some(claim(NOW_MS + 5_000, Some(another_reaper())));
             s.claimant = Some((8_888, Sighting::Gone));
             s.process = Sighting::Gone;
-        }, "exited", "forget", "there is no PID"),
+        }, "exited", "forget", "there is no PID 1001; a reaper had claimed it as stale"),
         ("claimed, its reaper died, and its PID has gone to another", |r, s| {
             r.process.state = ProcessState::Terminating;
             r.claim = Some(claim(NOW_MS + 5_000, Some(another_reaper())));

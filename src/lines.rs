@@ -2,6 +2,9 @@
 
 use std::io::{self, BufRead};
 
+/// A buffer that is kept for the next line; a larger one is given back.
+const KEPT_BYTES: usize = 64 << 10;
+
 /// One line of the input, without its end.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Line<'b> {
@@ -11,7 +14,8 @@ pub enum Line<'b> {
     TooLong,
 }
 
-/// Reads lines of at most `max_bytes` each, the end of line not counted.
+/// An input that is read in lines.
+#[derive(Debug)]
 pub struct Lines<R> {
     input: R,
     max_bytes: usize,
@@ -21,17 +25,20 @@ pub struct Lines<R> {
 }
 
 impl<R: BufRead> Lines<R> {
-    pub fn new(input: R, max_bytes: usize) -> Self {
+    /// Reads lines of at most `max_bytes` each, the end of line not counted.
+    pub const fn new(input: R, max_bytes: usize) -> Self {
         Self { input, max_bytes, buffer: Vec::new(), bytes_read: 0 }
     }
 
-    pub fn bytes_read(&self) -> u64 {
+    /// Bytes read so far.
+    pub const fn bytes_read(&self) -> u64 {
         self.bytes_read
     }
 
     /// The next line; `None` at the end.
     pub fn read_next(&mut self) -> io::Result<Option<Line<'_>>> {
         self.buffer.clear();
+        self.buffer.shrink_to(KEPT_BYTES);
         let (mut begun, mut too_long) = (false, false);
         loop {
             let chunk = match self.input.fill_buf() {
@@ -65,7 +72,7 @@ impl<R: BufRead> Lines<R> {
 
 #[cfg(test)]
 mod tests {
-    use std::io::BufReader;
+    use std::io::{BufReader, Read};
 
     use super::*;
 
@@ -91,5 +98,17 @@ mod tests {
             assert_eq!(split(b"12345\n123456\n1234567890123\nend\n", buffer), ["12345", "!", "!", "end"]);
             assert_eq!(split(b"123456", buffer), ["!"]);
         }
+    }
+
+    #[test]
+    fn a_long_line_leaves_no_large_buffer_behind() -> io::Result<()> {
+        let long = vec![b'x'; 10 * KEPT_BYTES];
+        for max_bytes in [long.len(), long.len() - 1] {
+            let mut lines = Lines::new(BufReader::new(long.as_slice().chain(&b"\nshort\n"[..])), max_bytes);
+            assert_eq!(lines.read_next()? == Some(Line::TooLong), max_bytes < long.len());
+            assert_eq!(lines.read_next()?, Some(Line::Whole(b"short")));
+            assert!(lines.buffer.capacity() <= KEPT_BYTES);
+        }
+        Ok(())
     }
 }

@@ -1,0 +1,209 @@
+//! What the MCP server costs, from its start to ten thousand updates, as a client on a pipe sees it; with the
+//! figures of v1.0.3 on this class of machine beside them. `cargo bench --bench server`
+//!
+//! A round trip begins before the request line is written and ends after the response line is read, so the
+//! server's own time, from request line read to response line written, is less.
+
+use std::error::Error;
+use std::fs;
+use std::io::{BufRead, BufReader, Write};
+use std::path::Path;
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use govstore::Store;
+use serde_json::{Value, json};
+
+type BenchResult<T = ()> = Result<T, Box<dyn Error>>;
+
+const STARTS: usize = 40;
+const UPDATES: u32 = 10_000;
+const AGENTS: u32 = 20;
+const ENDS: usize = 20;
+
+fn main() -> BenchResult {
+    let folder = tempfile::tempdir()?;
+    println!("{:<64}{:>10}{:>10}{:>10}{:>10}", "", "median", "p99", "bar", "v1.0.3");
+    starts(folder.path())?;
+    let existing = folder.path().join("existing.db");
+    updates(&existing)?;
+    ends(&existing)
+}
+
+/// From the start of the process to the answer to `initialize`.
+fn starts(folder: &Path) -> BenchResult {
+    let mut on_new = Vec::new();
+    for n in 0..STARTS {
+        on_new.push(start(&folder.join(format!("new-{n}.db")))?);
+    }
+    report("start to initialize, new file, ms", &mut on_new, "25", "546");
+    let existing = folder.join("existing.db");
+    Store::open(&existing)?;
+    let mut on_existing = Vec::new();
+    for _ in 0..STARTS {
+        on_existing.push(start(&existing)?);
+    }
+    report("start to initialize, existing file, ms", &mut on_existing, "15", "546");
+    Ok(())
+}
+
+fn start(database: &Path) -> BenchResult<f64> {
+    let began = Instant::now();
+    let server = Server::start(database)?;
+    let took = milliseconds(began.elapsed());
+    server.end()?;
+    Ok(took)
+}
+
+/// Updates one after the other, then as fast as they can be written.
+fn updates(database: &Path) -> BenchResult {
+    let mut server = Server::start(database)?;
+    let mut pings = Vec::new();
+    for id in 0..1_000 {
+        let (took, _) = server.round_trip(id, "ping", &json!({}))?;
+        pings.push(took);
+    }
+    report("ping, round trip, ms", &mut pings, "", "");
+    let mut first = Vec::new();
+    let mut all = Vec::new();
+    for n in 0..UPDATES {
+        let (took, answer) = server.round_trip(n, "tools/call", &update(n))?;
+        assert_eq!(answer["result"]["isError"], false, "{answer}");
+        if n < 1_000 {
+            first.push(took);
+        }
+        all.push(took);
+    }
+    report("process_agent_update, FULL, first 1,000, round trip, ms", &mut first, "0.5", "10.1");
+    report("process_agent_update, FULL, all 10,000, round trip, ms", &mut all, "0.5", "10.1");
+    println!(
+        "{:<64}{:>10.1}{:>10}{:>10}{:>10}",
+        "resident after 10,000 updates, MB",
+        server.resident_mb()?,
+        "",
+        "15",
+        "71"
+    );
+
+    let began = Instant::now();
+    for n in 0..UPDATES {
+        server.send(n, "tools/call", &update(n))?;
+    }
+    for _ in 0..UPDATES {
+        server.receive()?;
+    }
+    let rate = f64::from(UPDATES) / began.elapsed().as_secs_f64();
+    println!("{:<64}{rate:>10.0}", "process_agent_update, FULL, pipelined, a second");
+    server.end().map(drop)
+}
+
+/// From the end of stdin to the end of the process, idle and with a hundred calls under way.
+fn ends(database: &Path) -> BenchResult {
+    for (name, calls) in [("idle", 0), ("100 calls under way", 100)] {
+        let mut took = Vec::new();
+        for _ in 0..ENDS {
+            let mut server = Server::start(database)?;
+            for n in 0..calls {
+                server.send(n, "tools/call", &update(n))?;
+            }
+            took.push(server.end()?);
+        }
+        report(&format!("end of stdin to end of process, {name}, ms"), &mut took, "1000", "");
+    }
+    Ok(())
+}
+
+fn update(n: u32) -> Value {
+    let parameters: Vec<f64> = (0..6).map(|i| f64::from((n + i) % 97) / 97.0).collect();
+    json!({
+        "name": "process_agent_update",
+        "arguments": {
+            "agent_id": format!("agent-{}", n % AGENTS),
+            "parameters": parameters,
+            "response_text": "The tests pass, and the change is small. ".repeat(20),
+            "complexity": 0.4,
+        },
+    })
+}
+
+fn report(what: &str, figures: &mut [f64], bar: &str, before: &str) {
+    figures.sort_by(f64::total_cmp);
+    let at = |percent: usize| figures[(figures.len() - 1) * percent / 100];
+    println!("{what:<64}{:>10.3}{:>10.3}{bar:>10}{before:>10}", at(50), at(99));
+}
+
+fn milliseconds(duration: Duration) -> f64 {
+    duration.as_secs_f64() * 1e3
+}
+
+/// A server on a pipe that has answered `initialize`.
+struct Server {
+    child: Child,
+    stdin: Option<ChildStdin>,
+    stdout: BufReader<ChildStdout>,
+}
+
+impl Server {
+    fn start(database: &Path) -> BenchResult<Self> {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_govstore"))
+            .arg("--db")
+            .arg(database)
+            .arg("serve")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()?;
+        let stdin = child.stdin.take();
+        let stdout = BufReader::new(child.stdout.take().ok_or("no stdout")?);
+        let mut server = Self { child, stdin, stdout };
+        let client = json!({ "name": "bench", "version": "1" });
+        let begin = json!({ "protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": client });
+        server.round_trip(0, "initialize", &begin)?;
+        Ok(server)
+    }
+
+    fn send(&mut self, id: u32, method: &str, params: &Value) -> BenchResult {
+        let request = json!({ "jsonrpc": "2.0", "id": id, "method": method, "params": params });
+        let stdin = self.stdin.as_mut().ok_or("stdin is closed")?;
+        Ok(stdin.write_all(format!("{request}\n").as_bytes())?)
+    }
+
+    fn receive(&mut self) -> BenchResult<String> {
+        let mut line = String::new();
+        if self.stdout.read_line(&mut line)? == 0 {
+            return Err("the server ended".into());
+        }
+        Ok(line)
+    }
+
+    fn round_trip(&mut self, id: u32, method: &str, params: &Value) -> BenchResult<(f64, Value)> {
+        let request = json!({ "jsonrpc": "2.0", "id": id, "method": method, "params": params });
+        let request = format!("{request}\n");
+        let stdin = self.stdin.as_mut().ok_or("stdin is closed")?;
+        let began = Instant::now();
+        stdin.write_all(request.as_bytes())?;
+        let line = self.receive()?;
+        let took = milliseconds(began.elapsed());
+        Ok((took, serde_json::from_str(&line)?))
+    }
+
+    fn resident_mb(&self) -> BenchResult<f64> {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
+        let kb = status
+            .lines()
+            .find_map(|line| line.strip_prefix("VmRSS:"))
+            .and_then(|size| size.split_whitespace().next())
+            .ok_or("no VmRSS")?;
+        Ok(kb.parse::<f64>()? * 1024.0 / 1e6)
+    }
+
+    /// Closes stdin and says how many milliseconds the server took to end.
+    fn end(mut self) -> BenchResult<f64> {
+        let began = Instant::now();
+        drop(self.stdin.take());
+        let mut rest = Vec::new();
+        std::io::Read::read_to_end(&mut self.stdout, &mut rest)?; // so that it can write its answers
+        assert!(self.child.wait()?.success());
+        Ok(milliseconds(began.elapsed()))
+    }
+}

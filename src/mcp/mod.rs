@@ -1,0 +1,188 @@
+//! The MCP server: the thirteen tools of v1.0.3 and three resources, over the library, on stdio.
+//!
+//! [`serve`] is a server's life. It opens the database, registers, starts the two threads of `stdio` and
+//! answers from one thread, in `server`: a call is looked up in the table of `tools`, waits for its agent's
+//! turn in `turns`, and runs on a blocking thread, so that `ping` is answered whatever a call waits for. A
+//! tool is a type that says what it takes and gives (`tool`); `argument` has the limits. Meanwhile
+//! `membership` beats. `ending` knows when the client is gone, and then the server ends by itself.
+
+#![warn(clippy::print_stdout)] // it belongs to the protocol
+
+mod argument;
+mod ending;
+mod export;
+mod history;
+mod log;
+mod membership;
+mod parent;
+mod refusal;
+mod resource;
+mod server;
+mod session;
+mod shape;
+mod stdio;
+mod surrogates;
+mod tool;
+mod tools;
+mod turns;
+mod under_way;
+
+use std::io;
+use std::path::PathBuf;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rmcp::ServiceExt;
+use rmcp::service::ServerInitializeError;
+use tokio::runtime;
+use tokio::task::spawn_blocking;
+use tokio::time::timeout;
+
+use crate::process::{ProcessInfo, Registration};
+use crate::store::Store;
+use ending::{Reason, ending};
+use membership::Membership;
+use parent::Parent;
+use server::Server;
+use session::Session;
+use stdio::Stdio;
+
+/// Threads that calls run on, each with a connection when it needs one.
+const CALLS_AT_ONCE: u32 = 8;
+
+/// How long answers may take that are still under way when the server ends. A second is all there is.
+const ANSWER_WITHIN: Duration = Duration::from_millis(300);
+
+/// How long leaving the registry may take.
+const LEAVE_WITHIN: Duration = Duration::from_millis(500);
+
+/// How to serve.
+#[derive(Debug, Clone)]
+pub struct ServeOptions {
+    /// The database; it is created if there is none.
+    pub database: PathBuf,
+    /// Where to log, rather than to stderr.
+    pub log_file: Option<PathBuf>,
+}
+
+/// Why a server could not start, or broke off.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ServeError {
+    /// The database could not be opened, or this process could not be registered.
+    #[error(transparent)]
+    Store(#[from] crate::Error),
+    /// The log could not be opened.
+    #[error("cannot open the log {}: {source}", path.display())]
+    Log {
+        /// The file.
+        path: PathBuf,
+        /// The system's reason.
+        source: io::Error,
+    },
+    /// The system refused a thread, a signal handler or the like.
+    #[error("cannot serve: {0}")]
+    System(#[from] io::Error),
+    /// The client did not speak the protocol.
+    #[error("the client did not begin as MCP clients do: {0}")]
+    Protocol(Box<ServerInitializeError>),
+}
+
+/// Serves one client on stdin and stdout until it is gone, or a signal says to end.
+///
+/// Logs to stderr, or to a file, at the levels that `RUST_LOG` asks for. The caller should end the process
+/// soon after this returns: the thread that reads stdin can't be stopped in any other way, and calls that
+/// took too long are still running. What they commit stays; what they don't is rolled back.
+///
+/// # Errors
+///
+/// One for each way not to start. An end for whatever reason is no error.
+pub fn serve(options: &ServeOptions) -> Result<(), ServeError> {
+    let log = options.log_file.as_deref();
+    log::start(log)
+        .map_err(|source| ServeError::Log { path: log.unwrap_or("".as_ref()).to_owned(), source })?;
+    let parent = Parent::find();
+    let store = Store::options().max_connections(CALLS_AT_ONCE).open(&options.database)?;
+    let registration = store.register(ProcessInfo::new("govstore", env!("CARGO_PKG_VERSION")))?;
+    tracing::info!(database = %store.path().display(), version = env!("CARGO_PKG_VERSION"), "serving");
+
+    let runtime = runtime::Builder::new_current_thread()
+        .enable_all()
+        .max_blocking_threads(CALLS_AT_ONCE as usize)
+        .build()?;
+    let served = runtime.block_on(live(store, registration, parent));
+    runtime.shutdown_background(); // a call that waits for a lock must not hold up the end
+    served
+}
+
+/// The life of a registered server.
+async fn live(store: Store, registration: Registration, parent: Parent) -> Result<(), ServeError> {
+    let session = Arc::new(Session::new(store.clone()));
+    let membership = Membership::begin(registration, Arc::clone(&session.used))?;
+    spawn_blocking(move || reap(&store)); // the client need not wait for the dead
+    let served = match Stdio::open() {
+        Ok((stdio, hangup)) => match ending(hangup, parent, membership.claimed()) {
+            Ok(ending) => converse(Server::new(session), stdio, ending).await,
+            Err(error) => Err(error.into()),
+        },
+        Err(error) => Err(error.into()),
+    };
+    if timeout(LEAVE_WITHIN, membership.leave()).await.is_err() {
+        tracing::warn!("this server's row stays in the registry until it is reaped");
+    }
+    served
+}
+
+/// Answers the client until something ends the server.
+async fn converse(
+    server: Server,
+    stdio: Stdio,
+    ending: impl Future<Output = Reason>,
+) -> Result<(), ServeError> {
+    let mut ending = pin!(ending);
+    let mut beginning = pin!(server.serve(stdio));
+    let (begun, early) = tokio::select! {
+        begun = &mut beginning => (Some(begun), None),
+        // What a client has sent is answered, even if it was gone a moment later.
+        reason = &mut ending => match reason {
+            Reason::ClientGone => (timeout(ANSWER_WITHIN, beginning).await.ok(), Some(reason)),
+            _ => (None, Some(reason)),
+        },
+    };
+    let conversation = match begun {
+        Some(Ok(conversation)) => conversation,
+        None | Some(Err(ServerInitializeError::ConnectionClosed(_))) => return Ok(()),
+        Some(Err(other)) => return Err(ServeError::Protocol(Box::new(other))),
+    };
+    let reason = match early {
+        Some(reason) => reason,
+        None => ending.await,
+    };
+    tracing::info!(%reason, "ending");
+    if reason != Reason::ClientGone {
+        conversation.cancellation_token().cancel(); // else it ends by itself
+    }
+    if timeout(ANSWER_WITHIN, conversation.waiting()).await.is_err() {
+        tracing::warn!("calls were still running");
+    }
+    Ok(())
+}
+
+/// Clears away servers that died, and one that is too many.
+fn reap(store: &Store) {
+    match store.reap() {
+        Ok(report) => {
+            for event in report.events {
+                tracing::info!(
+                    pid = event.pid,
+                    verdict = %event.verdict,
+                    outcome = %event.outcome,
+                    evidence = event.evidence,
+                    "reaped"
+                );
+            }
+        }
+        Err(error) => tracing::warn!(%error, "cannot reap"),
+    }
+}

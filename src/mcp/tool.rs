@@ -1,0 +1,144 @@
+//! What a tool is, and the one place where its outcome becomes a tool result.
+
+use std::sync::Arc;
+
+use rmcp::model::{CallToolResult, JsonObject, Tool as Listing, ToolAnnotations};
+use rmcp::schemars::generate::SchemaSettings;
+use rmcp::schemars::transform::RecursiveTransform;
+use rmcp::schemars::{JsonSchema, Schema};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+
+use super::argument;
+use super::refusal::Refusal;
+use super::session::Session;
+
+/// What a call does to the database and the file system.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Effect {
+    /// Nothing.
+    Reads,
+    /// It adds to what is there.
+    Adds,
+    /// It changes what is there, and a second call changes nothing more.
+    Changes,
+    /// It replaces or removes what is there; a second call may do so again.
+    Replaces,
+    /// It replaces or removes what is there, and a second call changes nothing more.
+    Removes,
+}
+
+impl Effect {
+    fn annotations(self) -> ToolAnnotations {
+        ToolAnnotations::new()
+            .read_only(self == Self::Reads)
+            .destructive(matches!(self, Self::Replaces | Self::Removes))
+            .idempotent(matches!(self, Self::Reads | Self::Changes | Self::Removes))
+            .open_world(false)
+    }
+}
+
+/// One tool.
+pub trait Tool {
+    const NAME: &'static str;
+    /// For people.
+    const TITLE: &'static str;
+    /// For models: what it does and when to call it.
+    const DESCRIPTION: &'static str;
+    const EFFECT: Effect;
+    /// Whether a call that is done has recorded the client's activity in a transaction of its own.
+    const RECORDS_ACTIVITY: bool = false;
+    type Arguments: DeserializeOwned + JsonSchema;
+    /// The result, beside `success`: a struct, its fields documented.
+    type Outcome: Serialize + JsonSchema;
+
+    /// Does the work. It may block.
+    fn call(session: &Session, arguments: Self::Arguments) -> Result<Self::Outcome, Refusal>;
+}
+
+/// One row of the table of tools.
+pub struct Entry {
+    pub name: &'static str,
+    pub effect: Effect,
+    pub records_activity: bool,
+    pub run: fn(&Session, JsonObject) -> CallToolResult,
+    listing: fn() -> Listing,
+}
+
+impl Entry {
+    /// The row of `T`.
+    pub const fn of<T: Tool>() -> Self {
+        Self {
+            name: T::NAME,
+            effect: T::EFFECT,
+            records_activity: T::RECORDS_ACTIVITY,
+            run: run::<T>,
+            listing: listing::<T>,
+        }
+    }
+
+    /// What clients see in the list of tools.
+    pub fn listing(&self) -> Listing {
+        (self.listing)()
+    }
+}
+
+fn run<T: Tool>(session: &Session, arguments: JsonObject) -> CallToolResult {
+    match argument::parse(arguments).and_then(|arguments| T::call(session, arguments)) {
+        Ok(outcome) => {
+            let mut result = serde_json::to_value(outcome).expect("an outcome has no map but of strings");
+            result["success"] = Value::Bool(true);
+            CallToolResult::structured(result)
+        }
+        Err(refusal) => refuse(T::NAME, &refusal),
+    }
+}
+
+/// The result of a refused call.
+pub fn refuse(tool: &str, refusal: &Refusal) -> CallToolResult {
+    let reason = refusal.to_string();
+    tracing::info!(tool, reason, "refused"); // a text is logged with its control characters escaped
+    CallToolResult::structured_error(json!({ "success": false, "error": reason }))
+}
+
+fn listing<T: Tool>() -> Listing {
+    Listing::new(T::NAME, T::DESCRIPTION, schema::<T::Arguments>(SchemaSettings::draft2020_12()))
+        .with_title(T::TITLE)
+        .with_raw_output_schema(result_schema::<T::Outcome>())
+        .with_annotations(T::EFFECT.annotations())
+}
+
+/// The schema of a result. Clients check refusals against it too, so only `success` is required.
+fn result_schema<R: JsonSchema>() -> Arc<JsonObject> {
+    let mut schema = schema::<R>(SchemaSettings::draft2020_12().for_serialize());
+    let properties = schema.entry("properties").or_insert_with(|| json!({}));
+    properties["success"] = json!({
+        "type": "boolean",
+        "description": "Whether the call did what it was asked to. If not, `error` says why, and no other field is there",
+    });
+    properties["error"] = json!({ "type": "string", "description": "Why the call was refused" });
+    schema.insert("required".to_owned(), json!(["success"]));
+    Arc::new(schema)
+}
+
+/// A schema without references and without what only Rust has a use for.
+fn schema<T: JsonSchema>(mut settings: SchemaSettings) -> JsonObject {
+    settings.inline_subschemas = true;
+    settings.meta_schema = None;
+    let plain = RecursiveTransform(|schema: &mut Schema| {
+        schema.remove("title");
+        if schema.get("format").is_some_and(|format| format != "date-time") {
+            schema.remove("format"); // double, int64
+        }
+        if let Some(Value::String(description)) = schema.get_mut("description") {
+            *description = description.replace('\n', " ").replace("[`", "`").replace("`]", "`");
+        }
+    });
+    let mut schema = settings.with_transform(plain).into_generator().into_root_schema_for::<T>();
+    schema.remove("description"); // of the Rust type
+    match schema.to_value() {
+        Value::Object(object) => object,
+        other => unreachable!("arguments and outcomes are structs and not {other}"),
+    }
+}

@@ -1,0 +1,242 @@
+//! Who is in the way: the process that holds SQLite's write lock, or the lock of an agent.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rusqlite::{Connection, OptionalExtension, named_params};
+use serde::{Serialize, Serializer};
+
+use super::record::{self, Now, Record};
+use super::system::{Native, Sighting, System};
+use crate::error::Result;
+use crate::store::column::Parsed;
+use crate::store::{Settings, TxResult};
+use crate::text_enum::text_enum;
+use crate::timestamp::Timestamp;
+
+/// The byte of a wal-index (`-shm`) that a writer locks: `WAL_WRITE_LOCK`, the first of SQLite's eight lock
+/// bytes, which begin at 120 (`UNIX_SHM_BASE`). Part of the file format: <https://sqlite.org/walformat.html>.
+const WAL_WRITE_LOCK_BYTE: u64 = 120;
+
+text_enum! {
+    /// What a process that is waited for was doing when it was last looked at.
+    pub enum HolderState {
+        /// It runs.
+        Running => "running",
+        /// It was stopped, as with SIGSTOP or Ctrl-Z: it goes on after SIGCONT.
+        Stopped => "stopped",
+        /// It has ended.
+        Gone => "gone",
+        /// It can't be looked at from here, as in another PID namespace.
+        Unknown => "unknown",
+    }
+}
+
+/// The process that holds a lock which somebody waits for.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct LockHolder {
+    /// Its PID, as its own PID namespace counts.
+    pub pid: u32,
+    /// What it calls itself in the registry; else the name of its command, empty where that can't be known.
+    pub name: String,
+    /// Its number in the registry; `None` if it is not registered.
+    pub process_id: Option<i64>,
+    /// When it registered.
+    pub registered_at: Option<Timestamp>,
+    /// For how long it has held the lock; in JSON `held_for_s`, in seconds. Of an agent's lock that is exact. Of
+    /// SQLite's write lock nothing knows it: it is how long ago the one who waited first saw this process
+    /// hold it, having found it again at every look since, so at least that long unless it was let go in
+    /// between.
+    #[serde(rename = "held_for_s", serialize_with = "seconds")]
+    pub held_for: Duration,
+    /// What it was doing.
+    pub state: HolderState,
+}
+
+fn seconds<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_f64(duration.as_secs_f64())
+}
+
+impl LockHolder {
+    /// Says who has this PID now, with the help of the registry if it can be read.
+    pub(crate) fn identify(pid: u32, held_for: Duration, registry: Option<&Connection>) -> Self {
+        let unknown = Self {
+            pid,
+            name: String::new(),
+            process_id: None,
+            registered_at: None,
+            held_for,
+            state: HolderState::Unknown,
+        };
+        let Ok(native) = record::native() else { return unknown };
+        let sighting = native.look_at(pid);
+        let holder =
+            Self { name: native.command(pid).unwrap_or_default(), state: state(&sighting), ..unknown };
+        let (Sighting::Present(seen), Some(registry)) = (&sighting, registry) else { return holder };
+        match registered(registry, &native, pid, seen.start_ticks) {
+            Ok(Some((process_id, name, registered_at))) => {
+                Self { process_id: Some(process_id), name, registered_at: Some(registered_at), ..holder }
+            }
+            // An error here must not hide the one that is being reported.
+            Ok(None) | Err(_) => holder,
+        }
+    }
+
+    /// Whether it is this very process.
+    #[must_use]
+    pub fn is_this_process(&self) -> bool {
+        self.pid == std::process::id() && self.state != HolderState::Unknown
+    }
+}
+
+/// Who it is, for a sentence: `PID 4711 (my-server, registered 2025-11-19T20:41:09.824Z)`.
+impl fmt::Display for LockHolder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.is_this_process() {
+            return write!(f, "another thread of this process (PID {})", self.pid);
+        }
+        write!(f, "PID {}", self.pid)?;
+        match (self.name.as_str(), self.registered_at) {
+            ("", _) => Ok(()),
+            (name, Some(at)) => write!(f, " ({name}, registered {at})"),
+            (name, None) => write!(f, " ({name})"),
+        }
+    }
+}
+
+fn state(sighting: &Sighting) -> HolderState {
+    match sighting {
+        Sighting::Gone => HolderState::Gone,
+        Sighting::Hidden(_) => HolderState::Unknown,
+        Sighting::Present(seen) if seen.exited => HolderState::Gone,
+        Sighting::Present(seen) if seen.stopped => HolderState::Stopped,
+        Sighting::Present(_) => HolderState::Running,
+    }
+}
+
+/// The PID of the process that holds the write lock of the database whose wal-index is `shm`, if somebody does
+/// and if that can be known. The file is not opened: POSIX would drop this process's own locks on it.
+pub(crate) fn write_lock_owner(shm: &Path) -> Option<u32> {
+    record::native().ok()?.lock_owner(shm, WAL_WRITE_LOCK_BYTE)
+}
+
+/// The wal-index of a database.
+pub(crate) fn wal_index(database: &Path) -> PathBuf {
+    let mut shm = database.as_os_str().to_owned();
+    shm.push("-shm");
+    shm.into()
+}
+
+fn registered(
+    conn: &Connection,
+    system: &dyn System,
+    pid: u32,
+    start_ticks: u64,
+) -> TxResult<Option<(i64, String, Timestamp)>> {
+    let here = system.here();
+    Ok(conn
+        .prepare_cached(
+            "SELECT process_id, name, registered_at FROM processes
+             WHERE pid = :pid AND start_ticks = :start_ticks AND boot_id = :boot_id
+               AND coalesce(pid_namespace, 0) = coalesce(:pid_namespace, 0)
+               AND state IN ('running', 'terminating')",
+        )?
+        .query_row(
+            named_params! {
+                ":pid": pid,
+                ":start_ticks": start_ticks,
+                ":boot_id": here.boot_id,
+                ":pid_namespace": here.pid_namespace,
+            },
+            |row| Ok((row.get(0)?, row.get(1)?, row.get::<_, Parsed<_>>(2)?.0)),
+        )
+        .optional()?)
+}
+
+/// Whether a registered process still stands behind what it holds.
+pub(crate) enum Standing {
+    /// Nothing speaks against it. `held_for` is for the one who asks to fill in.
+    Firm(LockHolder),
+    /// It is gone for certain, or its heartbeat is stale.
+    Fallen(Fallen),
+}
+
+/// A judgement that a later beat makes void.
+pub(crate) struct Fallen {
+    process_id: i64,
+    /// The beat that was judged; `None` if there was none.
+    beat_ms: Option<i64>,
+}
+
+impl Fallen {
+    pub const fn process_id(&self) -> i64 {
+        self.process_id
+    }
+
+    /// Whether it has not beaten since it was judged.
+    pub fn still_holds(&self, conn: &Connection) -> TxResult<bool> {
+        Ok(last_beat_ms(conn, self.process_id)? == self.beat_ms)
+    }
+}
+
+fn last_beat_ms(conn: &Connection, process_id: i64) -> TxResult<Option<i64>> {
+    Ok(conn
+        .prepare_cached("SELECT monotonic_ms FROM heartbeats WHERE process_id = :process_id")?
+        .query_row(named_params! { ":process_id": process_id }, |row| row.get(0))
+        .optional()?)
+}
+
+/// One who looks at the holders of locks.
+pub(crate) struct Witness {
+    native: Native,
+}
+
+impl Witness {
+    pub fn call() -> Result<Self> {
+        Ok(Self { native: record::native()? })
+    }
+
+    /// Judges the process with this number in the registry, by its row and by a look at it. Never by how long
+    /// it has held anything. Outside of any transaction.
+    pub fn judge(&self, conn: &Connection, process_id: i64, settings: &Settings) -> TxResult<Standing> {
+        let now = Now::read(&self.native);
+        let Some(record) = record::find(conn, process_id, &now)? else {
+            return Ok(Standing::Fallen(Fallen { process_id, beat_ms: last_beat_ms(conn, process_id)? }));
+        };
+        let state = self.state_of(&record);
+        let beat_ms = record.beat.as_ref().map(|beat| beat.monotonic_ms);
+        // No row of a heartbeat says nothing, as the reaper has it.
+        let silent = record.beat.as_ref().is_some_and(|beat| beat.is_stale(now.monotonic_ms, settings));
+        if state == HolderState::Gone || silent {
+            return Ok(Standing::Fallen(Fallen { process_id, beat_ms }));
+        }
+        Ok(Standing::Firm(LockHolder {
+            pid: record.process.pid,
+            name: record.process.name,
+            process_id: Some(process_id),
+            registered_at: Some(record.process.registered_at),
+            held_for: Duration::ZERO,
+            state,
+        }))
+    }
+
+    /// What the process of a row is doing; gone, if another one has its PID or it belongs to an earlier boot.
+    fn state_of(&self, record: &Record) -> HolderState {
+        let (process, here) = (&record.process, self.native.here());
+        if process.boot_id != here.boot_id {
+            return HolderState::Gone;
+        }
+        if process.pid_namespace != here.pid_namespace {
+            return HolderState::Unknown;
+        }
+        let sighting = self.native.look_at(process.pid);
+        if sighting.rules_out(process.start_ticks) { HolderState::Gone } else { state(&sighting) }
+    }
+
+    /// What the process with this number in the registry is doing.
+    pub fn look_at(&self, conn: &Connection, process_id: i64) -> TxResult<HolderState> {
+        let record = record::find(conn, process_id, &Now::read(&self.native))?;
+        Ok(record.map_or(HolderState::Gone, |record| self.state_of(&record)))
+    }
+}

@@ -1,0 +1,183 @@
+//! Waiting for SQLite's write lock, with real processes: who holds it has a name.
+#![cfg(unix)]
+
+mod server;
+
+use std::io::{BufRead, BufReader, Write};
+use std::process::{Command, Stdio};
+use std::sync::mpsc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use govstore::{Error, HolderState, LockHolder, Store, Update};
+use rustix::process::Signal;
+use server::{Database, Server, TestResult};
+
+const SHORT: Duration = Duration::from_millis(300);
+const SLACK: Duration = Duration::from_secs(3);
+
+/// Only Linux tells who holds a lock.
+const TELLS_HOLDER: bool = cfg!(all(target_os = "linux", not(govstore_portable)));
+
+/// A worker inside a transaction.
+fn writer(database: &Database, name: &str) -> Server {
+    let mut writer = Server::worker(database, &[name]);
+    writer.tell("update tester");
+    writer.expect_line("updated");
+    writer.tell("write-slowly tester");
+    writer.expect_line("inside");
+    writer
+}
+
+fn update(store: &Store) -> govstore::Result<()> {
+    store.process_update("writer", &Update::default()).map(drop)
+}
+
+/// A wait that has to end at `SHORT`, and who is said to have been in the way.
+fn times_out<T: std::fmt::Debug>(work: impl FnOnce() -> govstore::Result<T>) -> (String, Option<LockHolder>) {
+    let began = Instant::now();
+    let outcome = work();
+    let took = began.elapsed();
+    let Err(error) = outcome else { panic!("{outcome:?}") };
+    assert!((SHORT..SHORT + SLACK).contains(&took), "it took {took:?}");
+    let message = error.to_string();
+    let Error::LockTimeout { waited, holder } = error else { panic!("{error:?}") };
+    assert!((SHORT..=took).contains(&waited));
+    (message, holder)
+}
+
+#[test]
+fn a_writer_stopped_inside_its_transaction_is_no_mystery() -> TestResult {
+    let database = Database::new(&[])?;
+    let store = database.store()?;
+    update(&store)?;
+    let mut writer = writer(&database, "the editor");
+    writer.stop();
+    let (message, holder) = times_out(|| update(&store.with_lock_timeout(SHORT)));
+    if TELLS_HOLDER {
+        let holder = holder.ok_or("no holder")?;
+        assert_eq!((holder.pid, holder.process_id), (writer.pid(), Some(writer.process_id)));
+        assert_eq!((holder.name.as_str(), holder.state), ("the editor", HolderState::Stopped));
+        assert!(holder.registered_at.is_some());
+        assert!(!holder.held_for.is_zero() && holder.held_for < SHORT + SLACK);
+        let pid = writer.pid();
+        for saying in [format!("PID {pid} (the editor"), "is stopped".into(), format!("kill -CONT {pid}")] {
+            assert!(message.contains(&saying), "{saying}: {message}");
+        }
+    }
+
+    writer.signal(Signal::CONT);
+    writer.tell("");
+    writer.expect_line("written");
+    update(&store)?;
+    writer.end();
+    assert_eq!(store.agent("writer")?.total_updates, 2);
+    assert_eq!(store.agent("tester")?.notes, "written slowly", "nothing is lost");
+    Ok(())
+}
+
+#[test]
+fn a_holder_that_is_not_registered_has_its_commands_name() -> TestResult {
+    let database = Database::new(&[])?;
+    let store = database.store()?;
+    let spawned = Command::new("sqlite3")
+        .args(["-batch", "-bail"])
+        .arg(database.path())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn();
+    let Ok(mut shell) = spawned else {
+        eprintln!("skipped: no sqlite3 shell");
+        return Ok(());
+    };
+    let mut stdin = shell.stdin.take().ok_or("no stdin")?;
+    writeln!(stdin, "BEGIN IMMEDIATE; SELECT 'inside';")?;
+    BufReader::new(shell.stdout.take().ok_or("no stdout")?).read_line(&mut String::new())?;
+    let (message, holder) = times_out(|| update(&store.with_lock_timeout(SHORT)));
+    let zero = store.with_lock_timeout(Duration::ZERO).process_update("writer", &Update::default());
+    drop(stdin);
+    shell.wait()?;
+    if TELLS_HOLDER {
+        let holder = holder.ok_or("no holder")?;
+        assert_eq!((holder.pid, holder.name.as_str()), (shell.id(), "sqlite3"));
+        assert_eq!((holder.process_id, holder.state), (None, HolderState::Running));
+        assert!(message.contains("(sqlite3)"), "{message}");
+    }
+    assert!(matches!(zero, Err(Error::LockTimeout { .. })), "zero tries once: {zero:?}");
+    update(&store.with_lock_timeout(Duration::ZERO))?;
+    Ok(())
+}
+
+#[test]
+fn threads_of_one_process_queue_and_are_told_whom_they_wait_for() -> TestResult {
+    let database = Database::new(&[])?;
+    let store = database.store()?;
+    update(&store)?;
+    // A thread of this process is inside a transaction.
+    thread::scope(|scope| -> TestResult {
+        let (inside, is_inside) = mpsc::channel();
+        let (leave, may_leave) = mpsc::channel::<()>();
+        let store = &store;
+        scope.spawn(move || {
+            store.update_agent("writer", |_| {
+                inside.send(()).unwrap();
+                let _ = may_leave.recv();
+                Ok::<_, Error>(())
+            })
+        });
+        is_inside.recv()?;
+        let (message, holder) = times_out(|| update(&store.with_lock_timeout(SHORT)));
+        if TELLS_HOLDER {
+            assert!(holder.is_some_and(|holder| holder.is_this_process()));
+            assert!(message.contains("another thread of this process"), "{message}");
+        }
+        drop(leave);
+        Ok(())
+    })?;
+    // A thread of this process waits itself for another one: that one is named to both.
+    let mut writer = writer(&database, "the editor");
+    let named: Vec<_> = thread::scope(|scope| {
+        let waits: Vec<_> =
+            (0..2).map(|_| scope.spawn(|| times_out(|| update(&store.with_lock_timeout(SHORT))).1)).collect();
+        waits.into_iter().map(|wait| wait.join().unwrap()).collect()
+    });
+    if TELLS_HOLDER {
+        assert!(
+            named.iter().all(|holder| holder.as_ref().is_some_and(|h| h.pid == writer.pid())),
+            "{named:?}"
+        );
+    }
+    writer.tell("");
+    writer.expect_line("written");
+    writer.end();
+    Ok(())
+}
+
+#[test]
+fn a_timeout_that_is_changed_in_the_database_holds_from_then_on() -> TestResult {
+    let database = Database::new(&[("lock_timeout_ms", "300")])?;
+    let store = database.store()?;
+    let mut writer = writer(&database, "the editor");
+    times_out(|| update(&store));
+    writer.tell("");
+    writer.expect_line("written");
+    writer.end();
+    Ok(())
+}
+
+#[test]
+fn what_is_released_in_time_is_acquired() -> TestResult {
+    let database = Database::new(&[])?;
+    let store = database.store()?;
+    let mut writer = writer(&database, "the editor");
+    thread::scope(|scope| -> TestResult {
+        let waiting = scope.spawn(|| update(&store.with_lock_timeout(Duration::from_secs(30))));
+        thread::sleep(SHORT); // a release at 0.3 s is the case itself
+        writer.tell("");
+        writer.expect_line("written");
+        waiting.join().unwrap()?;
+        Ok(())
+    })?;
+    writer.end();
+    Ok(())
+}

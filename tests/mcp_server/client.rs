@@ -1,0 +1,229 @@
+//! Two clients of the real binary: rmcp's own, and one that writes lines.
+
+use std::error::Error;
+use std::io::{BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
+use std::sync::mpsc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use govstore::Store;
+use rmcp::model::{CallToolRequestParams, CallToolResult};
+use rmcp::service::RunningService;
+use rmcp::transport::TokioChildProcess;
+use rmcp::{RoleClient, ServiceExt};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+/// How long anything may take before a test gives up on it.
+pub const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A folder with a database in it, until it is dropped.
+pub struct Home {
+    folder: TempDir,
+}
+
+impl Home {
+    pub fn new() -> Result<Self, Box<dyn Error>> {
+        Ok(Self { folder: tempfile::tempdir()? })
+    }
+
+    pub fn path(&self) -> &Path {
+        self.folder.path()
+    }
+
+    pub fn database(&self) -> PathBuf {
+        self.path().join("governance.db")
+    }
+
+    /// The database, opened by the test itself to see what is stored.
+    pub fn store(&self) -> Result<Store, Box<dyn Error>> {
+        Ok(Store::open(self.database())?)
+    }
+
+    /// The command that clients have in their configuration.
+    pub fn serve(&self) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_govstore"));
+        command.arg("--db").arg(self.database()).arg("serve");
+        command.env("RUST_LOG", "off");
+        command
+    }
+
+    /// Starts a server and connects rmcp's client to it.
+    pub async fn connect(&self) -> Result<Client, Box<dyn Error>> {
+        let server = TokioChildProcess::new(tokio::process::Command::from(self.serve()))?;
+        let pid = server.id().ok_or("the server has no PID")?;
+        Ok(Client { pid, connection: patiently(().serve(server)).await?? })
+    }
+
+    /// Starts a server and talks to it in lines.
+    pub fn wire(&self) -> Result<Wire, Box<dyn Error>> {
+        Wire::spawn(self.serve())
+    }
+
+    /// A server that has answered `initialize` and made one update.
+    pub fn serving(&self) -> Result<Wire, Box<dyn Error>> {
+        let mut wire = self.wire()?;
+        wire.initialize()?;
+        wire.call(1, "process_agent_update", &json!({ "agent_id": "a" }))?;
+        assert_eq!(wire.answer()?["id"], 1);
+        Ok(wire)
+    }
+}
+
+/// A server with rmcp's own client.
+pub struct Client {
+    pub pid: u32,
+    pub connection: RunningService<RoleClient, ()>,
+}
+
+impl Client {
+    pub async fn call(&self, tool: &'static str, arguments: Value) -> Result<CallToolResult, Box<dyn Error>> {
+        let Value::Object(arguments) = arguments else { panic!("{arguments} is no object") };
+        let call = CallToolRequestParams::new(tool).with_arguments(arguments);
+        Ok(patiently(self.connection.call_tool(call)).await??)
+    }
+
+    /// Makes a call that should do what it says, and gives its structured content.
+    pub async fn ok(&self, tool: &'static str, arguments: Value) -> Result<Value, Box<dyn Error>> {
+        let content = content(&self.call(tool, arguments).await?, false)?;
+        if content["success"] != true {
+            return Err(format!("{tool} was refused: {content}").into());
+        }
+        Ok(content)
+    }
+
+    /// Makes a call that should be refused, and gives the reason.
+    pub async fn refused(&self, tool: &'static str, arguments: Value) -> Result<String, Box<dyn Error>> {
+        let content = content(&self.call(tool, arguments).await?, true)?;
+        assert_eq!(content["success"], false, "{tool}");
+        assert_eq!(content.as_object().map(serde_json::Map::len), Some(2), "a refusal says nothing else");
+        Ok(content["error"].as_str().ok_or("error is no text")?.to_owned())
+    }
+
+    /// Closes the connection, which ends the server.
+    pub async fn close(mut self) -> Result<(), Box<dyn Error>> {
+        patiently(self.connection.close()).await??;
+        Ok(())
+    }
+}
+
+/// The structured content of a result, which must be the same as its text.
+fn content(result: &CallToolResult, is_error: bool) -> Result<Value, Box<dyn Error>> {
+    assert_eq!(result.is_error, Some(is_error), "{result:?}");
+    let structured = result.structured_content.clone().ok_or("no structured content")?;
+    let text = result.content.first().and_then(|block| block.as_text()).ok_or("no text")?;
+    assert_eq!(serde_json::from_str::<Value>(&text.text)?, structured);
+    Ok(structured)
+}
+
+/// A server to which lines are written, and whose lines are read by a thread.
+pub struct Wire {
+    pub child: Child,
+    stdin: Option<ChildStdin>,
+    lines: mpsc::Receiver<String>,
+}
+
+impl Wire {
+    pub fn spawn(mut command: Command) -> Result<Self, Box<dyn Error>> {
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
+        let stdin = child.stdin.take();
+        let stdout = BufReader::new(child.stdout.take().ok_or("no stdout")?);
+        let (found, lines) = mpsc::channel();
+        thread::spawn(move || {
+            for line in stdout.lines() {
+                if line.map(|line| found.send(line)).is_err() {
+                    return;
+                }
+            }
+        });
+        Ok(Self { child, stdin, lines })
+    }
+
+    /// Begins as clients do.
+    pub fn initialize(&mut self) -> Result<Value, Box<dyn Error>> {
+        let client = json!({ "name": "wire", "version": "1" });
+        let params = json!({ "protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": client });
+        self.request(0, "initialize", &params)?;
+        let answer = self.answer()?;
+        assert_eq!(answer["id"], 0);
+        self.line(r#"{"jsonrpc": "2.0", "method": "notifications/initialized"}"#)?;
+        Ok(answer["result"].clone())
+    }
+
+    pub fn request(&mut self, id: u64, method: &str, params: &Value) -> Result<(), Box<dyn Error>> {
+        self.line(&json!({ "jsonrpc": "2.0", "id": id, "method": method, "params": params }).to_string())
+    }
+
+    pub fn call(&mut self, id: u64, tool: &str, arguments: &Value) -> Result<(), Box<dyn Error>> {
+        self.request(id, "tools/call", &json!({ "name": tool, "arguments": arguments }))
+    }
+
+    pub fn line(&mut self, line: &str) -> Result<(), Box<dyn Error>> {
+        self.bytes(format!("{line}\n").as_bytes())
+    }
+
+    pub fn bytes(&mut self, bytes: &[u8]) -> Result<(), Box<dyn Error>> {
+        let stdin = self.stdin.as_mut().ok_or("stdin is closed")?;
+        stdin.write_all(bytes)?;
+        Ok(stdin.flush()?)
+    }
+
+    /// The next line that the server writes, which must be a message.
+    pub fn answer(&self) -> Result<Value, Box<dyn Error>> {
+        let line = self.lines.recv_timeout(PATIENCE)?;
+        let message: Value = serde_json::from_str(&line).map_err(|e| format!("{line:?}: {e}"))?;
+        assert_eq!(message["jsonrpc"], "2.0", "{line}");
+        Ok(message)
+    }
+
+    /// Everything that the server writes from now on until it ends.
+    pub fn remaining(&self) -> Result<Vec<Value>, Box<dyn Error>> {
+        self.lines.iter().map(|line| Ok(serde_json::from_str(&line)?)).collect()
+    }
+
+    pub fn close_stdin(&mut self) {
+        self.stdin = None;
+    }
+
+    /// Waits for the server to end.
+    pub fn ended(&mut self) -> Result<ExitStatus, Box<dyn Error>> {
+        wait_until("the server to end", || Ok(self.child.try_wait()?))
+    }
+}
+
+impl Drop for Wire {
+    /// A test that failed leaves no server behind.
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Who is registered.
+pub fn registered(store: &Store) -> Result<Vec<u32>, Box<dyn Error>> {
+    Ok(store.processes()?.iter().map(|process| process.pid).collect())
+}
+
+/// Waits for what should come, until patience is over.
+async fn patiently<T>(future: impl Future<Output = T>) -> Result<T, tokio::time::error::Elapsed> {
+    tokio::time::timeout(PATIENCE, future).await
+}
+
+/// Looks again and again until there is something, or patience is over.
+pub fn wait_until<T>(
+    what: &str,
+    mut look: impl FnMut() -> Result<Option<T>, Box<dyn Error>>,
+) -> Result<T, Box<dyn Error>> {
+    let began = Instant::now();
+    loop {
+        if let Some(found) = look()? {
+            return Ok(found);
+        }
+        if began.elapsed() > PATIENCE {
+            return Err(format!("waited in vain for {what}").into());
+        }
+        thread::sleep(Duration::from_millis(2));
+    }
+}

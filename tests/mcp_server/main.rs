@@ -1,0 +1,21 @@
+//! The MCP server as its clients meet it: the real binary, over its stdin and stdout.
+//!
+//! `tools`, `lifecycle`, `exports` and `resources` make every call through rmcp's own client, `wire` sends what
+//! no client should, `life` starts servers and `ends` ends them in every way, `fleet` runs several on one
+//! database, and `python` lets the official Python client talk to one.
+
+#![cfg(all(feature = "cli", feature = "mcp"))]
+
+mod client;
+mod ends;
+mod exports;
+mod fleet;
+mod life;
+mod lifecycle;
+mod listing;
+mod python;
+mod resources;
+mod tools;
+mod wire;
+
+type TestResult = Result<(), Box<dyn std::error::Error>>;
