@@ -52,7 +52,10 @@ pub use process::{
     Action as ReapAction, Beat, Judgement, Outcome, Process, ProcessInfo, ProcessState, ReapEvent, ReapPlan,
     ReapReport, Registration, Usage, Verdict,
 };
-pub use store::{Durability, LimitPolicy, Settings, Store, StoreOptions};
+pub use store::{
+    Backup, BackupProgress, BackupReport, Durability, LimitPolicy, RestoreReport, Settings, Store,
+    StoreOptions, restore,
+};
 pub use timestamp::{ParseTimestampError, Timestamp};
 
 /// Compiles the README's example.

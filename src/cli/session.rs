@@ -29,7 +29,8 @@ impl Session {
         Ok(Store::open(self.database()?)?)
     }
 
-    fn database(&self) -> Result<PathBuf, Failure> {
+    /// Where the database is, or is to be.
+    pub fn database(&self) -> Result<PathBuf, Failure> {
         if let Some(path) = &self.db {
             return Ok(path.clone());
         }

@@ -28,6 +28,7 @@ pub use registration::{ProcessInfo, Registration};
 pub use usage::Usage;
 
 pub(crate) use member::Member;
+pub(crate) use registration::forget_all;
 
 /// The PID of this process's parent as it is now.
 #[cfg(unix)]

@@ -5,11 +5,14 @@
 //! [`queue`] before one of them polls for SQLite's lock in [`wait`]. Functions over a transaction live with
 //! their subject, in `agent` and `process`; this module knows nothing of them.
 
+mod backup;
 pub(crate) mod column;
 mod connection;
 mod migrate;
 mod options;
+mod partial;
 mod queue;
+mod restore;
 pub(crate) mod settings;
 mod wait;
 
@@ -21,7 +24,9 @@ use std::time::Duration;
 
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 
+pub use backup::{Backup, BackupProgress, BackupReport};
 pub use options::{Durability, StoreOptions};
+pub use restore::{RestoreReport, restore};
 pub use settings::{LimitPolicy, Settings};
 
 use crate::error::{Error, Result};

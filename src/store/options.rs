@@ -100,10 +100,18 @@ impl StoreOptions {
     ///
     /// One for each step: [`Error::NoDatabase`], [`Error::CannotCreate`], [`Error::CannotOpen`],
     /// [`Error::ReadOnly`], [`Error::NotADatabase`], [`Error::ForeignDatabase`], [`Error::Corrupt`],
-    /// [`Error::WalUnavailable`], [`Error::SchemaTooNew`], [`Error::LockTimeout`], [`Error::DiskFull`]. A
+    /// [`Error::Replaced`], [`Error::WalUnavailable`], [`Error::SchemaTooNew`], [`Error::LockTimeout`], [`Error::DiskFull`]. A
     /// file that is refused is left as it is.
     pub fn open(self, path: impl AsRef<Path>) -> Result<Store> {
-        let path = locate(path.as_ref(), self.create)?;
+        match self.open_once(path.as_ref()) {
+            // By a restore, while this call waited: another file has the name now. Unless it hasn't.
+            Err(Error::Replaced { .. }) => self.open_once(path.as_ref()),
+            opened => opened,
+        }
+    }
+
+    fn open_once(&self, path: &Path) -> Result<Store> {
+        let path = locate(path, self.create)?;
         let wait = Deadline::within(self.lock_timeout.unwrap_or(settings::LOCK_TIMEOUT));
         let _polling = wait.enter();
         let explain = |e| connection::explain(e, &path, wait.waited());

@@ -2,6 +2,7 @@
 #![cfg(unix)]
 
 mod apply;
+mod backup;
 mod bad_input;
 mod commands;
 mod full_disk;

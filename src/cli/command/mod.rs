@@ -3,6 +3,7 @@
 mod agent;
 mod agents;
 mod apply;
+mod backup;
 mod completions;
 mod config;
 mod health;
@@ -12,6 +13,7 @@ mod lifecycle;
 mod note;
 mod ps;
 mod reap;
+mod restore;
 mod tag;
 mod update;
 
@@ -41,6 +43,8 @@ pub enum Command {
     Ps(ps::Args),
     Reap(reap::Args),
     Config(config::Args),
+    Backup(backup::Args),
+    Restore(restore::Args),
     Import(import::Args),
     Completions(completions::Args),
 }
@@ -64,6 +68,8 @@ impl Command {
             Self::Ps(args) => ps::run(&args, session),
             Self::Reap(args) => reap::run(&args, session),
             Self::Config(args) => config::run(&args, session),
+            Self::Backup(args) => backup::run(&args, session),
+            Self::Restore(args) => restore::run(&args, session),
             Self::Import(args) => import::run(&args, session),
             Self::Completions(args) => completions::run(&args, session),
         }
