@@ -53,8 +53,8 @@ pub use process::{
     ReapReport, Registration, Usage, Verdict,
 };
 pub use store::{
-    Backup, BackupProgress, BackupReport, Durability, LimitPolicy, RestoreReport, Settings, Store,
-    StoreOptions, restore,
+    Backup, BackupProgress, BackupReport, Check, CheckStatus, Durability, LimitPolicy, RestoreReport,
+    Settings, Store, StoreOptions, restore,
 };
 pub use timestamp::{ParseTimestampError, Timestamp};
 

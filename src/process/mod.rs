@@ -11,6 +11,7 @@
 mod clock;
 mod heartbeat;
 mod member;
+mod open_files;
 mod portable;
 mod reaper;
 mod record;
@@ -28,6 +29,7 @@ pub use registration::{ProcessInfo, Registration};
 pub use usage::Usage;
 
 pub(crate) use member::Member;
+pub(crate) use open_files::{displaced, readers};
 pub(crate) use registration::forget_all;
 
 /// The PID of this process's parent as it is now.

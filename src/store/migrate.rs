@@ -47,6 +47,13 @@ pub(super) fn migrate(conn: &mut Connection, path: &Path, wait: &Deadline) -> Re
     .map_err(|fault| unwrap(fault, path, wait))
 }
 
+/// A database in memory with the schema of this build, to compare others with.
+pub(super) fn fresh() -> rusqlite::Result<Connection> {
+    let conn = Connection::open_in_memory()?;
+    MIGRATIONS.iter().try_for_each(|migration| conn.execute_batch(migration))?;
+    Ok(conn)
+}
+
 /// Marks a database as replaced: opening it is refused from here on.
 pub(super) fn mark_replaced(tx: &Connection) -> TxResult<()> {
     Ok(tx.pragma_update(None, "application_id", REPLACED_ID)?)

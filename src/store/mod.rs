@@ -6,6 +6,7 @@
 //! their subject, in `agent` and `process`; this module knows nothing of them.
 
 mod backup;
+mod check;
 pub(crate) mod column;
 mod connection;
 mod migrate;
@@ -25,6 +26,7 @@ use std::time::Duration;
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 
 pub use backup::{Backup, BackupProgress, BackupReport};
+pub use check::{Check, CheckStatus};
 pub use options::{Durability, StoreOptions};
 pub use restore::{RestoreReport, restore};
 pub use settings::{LimitPolicy, Settings};
@@ -55,6 +57,8 @@ pub struct Store {
 
 struct Shared {
     path: PathBuf,
+    /// Which file that was when it was opened.
+    file: Option<(u64, u64)>,
     pool: connection::Pool,
     queue: queue::WriteQueue,
     /// What the opener asked for; else the settings row decides.

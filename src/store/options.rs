@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use super::queue::WriteQueue;
 use super::wait::Deadline;
-use super::{Shared, Store, connection, migrate, settings};
+use super::{Shared, Store, check, connection, migrate, settings};
 use crate::error::{Error, Result};
 use crate::process::Member;
 
@@ -112,6 +112,7 @@ impl StoreOptions {
 
     fn open_once(&self, path: &Path) -> Result<Store> {
         let path = locate(path, self.create)?;
+        let file = check::file_id(&path);
         let wait = Deadline::within(self.lock_timeout.unwrap_or(settings::LOCK_TIMEOUT));
         let _polling = wait.enter();
         let explain = |e| connection::explain(e, &path, wait.waited());
@@ -136,6 +137,7 @@ impl StoreOptions {
                 heartbeat_interval_ms: AtomicI64::default(),
                 member: Member::default(),
                 opened_by: std::process::id(),
+                file,
                 path,
             }),
         };

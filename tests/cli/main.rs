@@ -4,6 +4,7 @@
 mod apply;
 mod backup;
 mod bad_input;
+mod check;
 mod commands;
 mod full_disk;
 mod json;

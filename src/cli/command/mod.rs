@@ -4,6 +4,7 @@ mod agent;
 mod agents;
 mod apply;
 mod backup;
+mod check;
 mod completions;
 mod config;
 mod health;
@@ -45,6 +46,7 @@ pub enum Command {
     Config(config::Args),
     Backup(backup::Args),
     Restore(restore::Args),
+    Check(check::Args),
     Import(import::Args),
     Completions(completions::Args),
 }
@@ -70,6 +72,7 @@ impl Command {
             Self::Config(args) => config::run(&args, session),
             Self::Backup(args) => backup::run(&args, session),
             Self::Restore(args) => restore::run(&args, session),
+            Self::Check(args) => check::run(&args, session),
             Self::Import(args) => import::run(&args, session),
             Self::Completions(args) => completions::run(&args, session),
         }
