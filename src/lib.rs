@@ -42,7 +42,7 @@ mod timestamp;
 
 pub use agent::{
     Agent, AgentEdit, AgentEvent, AgentFilter, EventKind, FleetHealth, HistoryRow, Lifecycle, Metrics,
-    UpdateReport, WindowStatistics,
+    PruneReport, UpdateReport, WindowStatistics,
 };
 pub use error::{DatabaseError, Error, Result};
 pub use governance::{Action, Decision, LegacyStatus, SamplingParams, Update};

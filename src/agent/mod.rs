@@ -11,6 +11,7 @@ mod health;
 mod history;
 mod lifecycle;
 mod lock;
+mod prune;
 mod record;
 mod update;
 
@@ -20,6 +21,7 @@ pub use health::FleetHealth;
 pub use history::{HistoryRow, WindowStatistics};
 pub use lifecycle::Lifecycle;
 pub(crate) use lock::release_locks;
+pub use prune::PruneReport;
 pub use record::{Agent, AgentFilter};
 pub use update::{Metrics, UpdateReport};
 

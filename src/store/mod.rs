@@ -15,6 +15,7 @@ mod partial;
 mod queue;
 mod restore;
 pub(crate) mod settings;
+mod vacuum;
 mod wait;
 
 use std::cell::Cell;

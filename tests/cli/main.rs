@@ -7,6 +7,7 @@ mod bad_input;
 mod check;
 mod commands;
 mod full_disk;
+mod history;
 mod json;
 mod lifecycle;
 mod output;

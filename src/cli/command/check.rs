@@ -4,6 +4,7 @@ use govstore::{Check, CheckStatus};
 use serde::Serialize;
 
 use super::figures::count;
+use super::output::complain;
 use super::visible::visible;
 use super::{Exit, Outcome, Session, paint};
 
@@ -25,6 +26,9 @@ pub struct Args {}
 #[derive(Serialize)]
 struct Report<'a> {
     success: bool,
+    /// Which checks failed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<String>,
     checks: &'a [Check],
 }
 
@@ -32,9 +36,10 @@ pub fn run(_args: &Args, session: &mut Session) -> Outcome {
     let checks = session.open()?.check();
     let number = |status| checks.iter().filter(|check| check.status == status).count();
     let (warnings, failures) = (number(CheckStatus::Warning), number(CheckStatus::Failed));
-    let success = failures == 0;
+    let error = failed(&checks);
+    let success = error.is_none();
     if session.out.json() {
-        session.out.document(&Report { success, checks: &checks })?;
+        session.out.document(&Report { success, error: error.clone(), checks: &checks })?;
     } else {
         let widest = checks.iter().map(|check| check.name.len()).max().unwrap_or_default();
         for Check { name, status, detail } in &checks {
@@ -50,5 +55,16 @@ pub fn run(_args: &Args, session: &mut Session) -> Outcome {
             _ => format!("{checked}: {failures} failed, {}", count(warnings, "warning")),
         })?;
     }
+    if let Some(sentence) = error {
+        session.out.flush()?; // stderr is to have the last word
+        complain(&sentence);
+    }
     Ok(if success { Exit::DONE } else { Exit::FAILED })
+}
+
+/// Which checks failed, in a sentence.
+fn failed(checks: &[Check]) -> Option<String> {
+    let failed = checks.iter().filter(|check| check.status == CheckStatus::Failed);
+    let names: Vec<&str> = failed.map(|check| check.name).collect();
+    (!names.is_empty()).then(|| format!("{} failed: {}", count(names.len(), "check"), names.join(", ")))
 }

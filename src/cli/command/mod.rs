@@ -7,11 +7,13 @@ mod backup;
 mod check;
 mod completions;
 mod config;
+mod events;
 mod health;
 mod history;
 mod import;
 mod lifecycle;
 mod note;
+mod prune;
 mod ps;
 mod reap;
 mod restore;
@@ -34,6 +36,7 @@ pub enum Command {
     Agent(agent::Args),
     History(history::Args),
     Health(health::Args),
+    Events(events::Args),
     Pause(lifecycle::PauseArgs),
     Resume(lifecycle::ResumeArgs),
     Archive(lifecycle::ArchiveArgs),
@@ -47,6 +50,7 @@ pub enum Command {
     Backup(backup::Args),
     Restore(restore::Args),
     Check(check::Args),
+    Prune(prune::Args),
     Import(import::Args),
     Completions(completions::Args),
 }
@@ -60,6 +64,7 @@ impl Command {
             Self::Agent(args) => agent::run(&args, session),
             Self::History(args) => history::run(&args, session),
             Self::Health(args) => health::run(&args, session),
+            Self::Events(args) => events::run(&args, session),
             Self::Pause(args) => lifecycle::pause(&args, session),
             Self::Resume(args) => lifecycle::resume(&args, session),
             Self::Archive(args) => lifecycle::archive(&args, session),
@@ -73,6 +78,7 @@ impl Command {
             Self::Backup(args) => backup::run(&args, session),
             Self::Restore(args) => restore::run(&args, session),
             Self::Check(args) => check::run(&args, session),
+            Self::Prune(args) => prune::run(&args, session),
             Self::Import(args) => import::run(&args, session),
             Self::Completions(args) => completions::run(&args, session),
         }
