@@ -258,6 +258,54 @@ pub enum Error {
         /// What is wrong with it.
         reason: String,
     },
+    /// There is a file under the name of the backup.
+    #[error("there is {} already; --force replaces it", path.display())]
+    BackupExists {
+        /// The name.
+        path: PathBuf,
+    },
+    /// No room is left for the backup.
+    #[error("no room left for the backup {}; nothing was written, and the database is untouched. Free some space and try again", path.display())]
+    NoRoomForBackup {
+        /// Where it was to be.
+        path: PathBuf,
+    },
+    /// The backup could not be made.
+    #[error("cannot back up to {}: {source}; nothing was written, and the database is untouched", path.display())]
+    BackupFailed {
+        /// Where it was to be.
+        path: PathBuf,
+        /// The reason, from the system or from SQLite.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// The file was a database of ours until a backup was restored in its place.
+    #[error("{} was replaced by a restore; it is kept to be looked at with the sqlite3 shell, and `govstore restore` brings it back", path.display())]
+    Replaced {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A database cannot be replaced while processes that are registered in it live.
+    #[error("{} is in use by {}; end them first. Nothing was changed", path.display(), list(processes))]
+    ProcessesAlive {
+        /// The database.
+        path: PathBuf,
+        /// They, oldest first.
+        processes: Vec<Process>,
+    },
+    /// A database cannot be replaced while somebody has it open who isn't registered in it.
+    #[error("{} is open in another program, a sqlite3 shell perhaps; end it first. Nothing was changed", path.display())]
+    InUse {
+        /// The database.
+        path: PathBuf,
+    },
+    /// The backup could not be put in place.
+    #[error("cannot restore {}: {source}; nothing was changed", path.display())]
+    RestoreFailed {
+        /// The backup or the database, whichever it was that failed.
+        path: PathBuf,
+        /// The reason, from the system.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
     /// A constraint of the schema refused a value.
     #[error("the database refused the change: {rule}")]
     Constraint {

@@ -50,7 +50,7 @@ mod timestamp;
 
 pub use agent::{
     Agent, AgentEdit, AgentEvent, AgentFilter, AgentLock, AgentLockInfo, EventKind, FleetHealth, HistoryRow,
-    Lifecycle, Metrics, UpdateReport, WindowStatistics,
+    Lifecycle, Metrics, PruneReport, UpdateReport, WindowStatistics,
 };
 pub use error::{DatabaseError, Error, Result};
 pub use governance::{Action, Decision, LegacyStatus, SamplingParams, Update};
@@ -60,7 +60,10 @@ pub use process::{
     Action as ReapAction, Beat, HolderState, Judgement, LockHolder, Outcome, Process, ProcessInfo,
     ProcessState, ReapEvent, ReapPlan, ReapReport, Registration, Usage, Verdict,
 };
-pub use store::{Durability, LimitPolicy, Settings, Store, StoreOptions};
+pub use store::{
+    Backup, BackupProgress, BackupReport, Check, CheckStatus, Durability, LimitPolicy, RestoreReport,
+    Settings, Store, StoreOptions, restore,
+};
 pub use timestamp::{ParseTimestampError, Timestamp};
 
 /// Compiles the README's example.

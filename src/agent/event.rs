@@ -65,6 +65,35 @@ impl Store {
             list(conn, id)
         })
     }
+
+    /// Events of all agents after the event of this number, oldest first, at most `limit` of them. They are
+    /// numbered in the order of their commits, so asking again with the last number misses none.
+    pub fn events_after(&self, event_id: i64, limit: u32) -> Result<Vec<AgentEvent>> {
+        self.read(|conn| {
+            let mut statement = conn.prepare_cached(
+                "SELECT event_id, agent_id, event, occurred_at, reason, health_from, health_to
+                 FROM agent_events
+                 WHERE event_id > :event_id
+                 ORDER BY event_id
+                 LIMIT :limit",
+            )?;
+            let rows =
+                statement.query_map(named_params! { ":event_id": event_id, ":limit": limit }, from_row)?;
+            Ok(rows.collect::<rusqlite::Result<_>>()?)
+        })
+    }
+
+    /// The number after which come the newest `last` events: what [`Store::events_after`] takes to begin with
+    /// them. With 0 that is the newest event's own; 0 where there are no more than `last`.
+    pub fn event_id_before_last(&self, last: u32) -> Result<i64> {
+        self.read(|conn| {
+            let mut statement = conn.prepare_cached(
+                "SELECT coalesce(
+                   (SELECT event_id FROM agent_events ORDER BY event_id DESC LIMIT 1 OFFSET :last), 0)",
+            )?;
+            Ok(statement.query_row(named_params! { ":last": last }, |row| row.get(0))?)
+        })
+    }
 }
 
 /// Records a lifecycle event at the time of the transaction.

@@ -12,7 +12,7 @@ use crate::store::{Store, TxResult};
 use crate::timestamp::Timestamp;
 
 /// How many of the newest updates [`Store::window_statistics`] looks at.
-const STATISTICS_WINDOW: i64 = 1000;
+pub(super) const STATISTICS_WINDOW: i64 = 1000;
 
 /// |V| over which an update counts as void in the statistics, whatever the threshold was then.
 const VOID_LIMIT: f64 = 0.15;

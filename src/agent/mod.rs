@@ -11,6 +11,7 @@ mod health;
 mod history;
 mod lifecycle;
 mod lock;
+mod prune;
 mod record;
 mod update;
 
@@ -21,6 +22,7 @@ pub use history::{HistoryRow, WindowStatistics};
 pub use lifecycle::Lifecycle;
 pub use lock::{AgentLock, AgentLockInfo};
 pub(crate) use lock::{HeldLocks, release_locks};
+pub use prune::PruneReport;
 pub use record::{Agent, AgentFilter};
 pub use update::{Metrics, UpdateReport};
 

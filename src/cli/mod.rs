@@ -46,15 +46,15 @@ pub struct Arguments {
     /// The database file
     ///
     /// Without it, the file that the environment variable `GOVSTORE_DB` names; without that,
-    /// govstore/governance.db in your data folder. `serve`, `update`, `apply`, `import` and `config set` create
-    /// it; the other commands never do.
+    /// govstore/governance.db in your data folder. `serve`, `update`, `apply`, `import`, `restore` and
+    /// `config set` create it; the other commands never do.
     #[arg(long, global = true, value_name = "PATH", value_hint = ValueHint::FilePath)]
     db: Option<PathBuf>,
 
     /// Print JSON
     ///
     /// One document on standard output, whatever happens: `"success"` says whether the command did what it
-    /// was asked to, and `"error"` why not. (`apply` prints one a line.)
+    /// was asked to, and `"error"` why not. (`apply` and `events --follow` print one a line.)
     #[arg(long, global = true)]
     json: bool,
 

@@ -1,7 +1,7 @@
 //! Colours. They mean the same everywhere, and no text needs them to be understood.
 
 use anstyle::{AnsiColor, Style};
-use govstore::{Action, HealthStatus, Lifecycle, Verdict};
+use govstore::{Action, CheckStatus, HealthStatus, Lifecycle, Verdict};
 
 const GOOD: Style = AnsiColor::Green.on_default();
 const DOUBTFUL: Style = AnsiColor::Yellow.on_default();
@@ -49,6 +49,16 @@ pub fn verdict(verdict: Verdict) -> String {
 /// How a check ended.
 pub fn passed(passed: bool) -> String {
     if passed { paint(GOOD, "PASS") } else { paint(BAD, "FAIL") }
+}
+
+/// How a look at the database ended.
+pub fn check(status: CheckStatus) -> String {
+    let style = match status {
+        CheckStatus::Ok => GOOD,
+        CheckStatus::Warning => DOUBTFUL,
+        CheckStatus::Failed => BAD,
+    };
+    paint(style, status.as_str())
 }
 
 /// A heading, or a name that the eye should find.

@@ -318,6 +318,17 @@ pub(super) fn end(tx: &WriteTx<'_>, process_id: i64, state: &str) -> TxResult<()
     agent::release_locks(tx, process_id)
 }
 
+/// Ends all registrations, and all locks with them: those of a database that is of another time.
+pub(crate) fn forget_all(tx: &WriteTx<'_>) -> TxResult<()> {
+    let mut statement = tx.prepare_cached(
+        "SELECT process_id FROM processes WHERE state IN ('running', 'terminating')
+         UNION
+         SELECT process_id FROM agent_locks WHERE process_id IS NOT NULL",
+    )?;
+    let processes: Vec<i64> = statement.query_map([], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?;
+    processes.into_iter().try_for_each(|process_id| end(tx, process_id, "forgotten"))
+}
+
 /// Removes ended processes that registered long before the newest, so that the file doesn't grow for ever.
 fn forget_old(tx: &WriteTx<'_>, newest: i64) -> TxResult<()> {
     tx.prepare_cached(

@@ -14,6 +14,9 @@ use crate::error::{Error, Result};
 /// "govs": which application a SQLite file belongs to (`PRAGMA application_id`).
 const APPLICATION_ID: i32 = 0x676f_7673;
 
+/// "govr": a database of ours that a restore has replaced. Nobody is to go on with it by mistake.
+const REPLACED_ID: i32 = 0x676f_7672;
+
 /// Migration n takes the schema from version n to n + 1.
 const MIGRATIONS: [&str; 2] =
     [include_str!("../../migrations/0001_agents.sql"), include_str!("../../migrations/0002_processes.sql")];
@@ -22,9 +25,9 @@ const MIGRATIONS: [&str; 2] =
 #[expect(clippy::cast_possible_truncation, clippy::cast_possible_wrap, reason = "a handful of files")]
 pub(super) const SUPPORTED: i32 = MIGRATIONS.len() as i32;
 
-/// Refuses a file that is not ours, or too new. Changes nothing.
-pub(super) fn identify(conn: &Connection, path: &Path, wait: &Deadline) -> Result<()> {
-    version(conn, path).map(drop).map_err(|fault| unwrap(fault, path, wait))
+/// The schema version of a file that is ours, 0 if it is empty. Refuses any other. Changes nothing.
+pub(super) fn identify(conn: &Connection, path: &Path, wait: &Deadline) -> Result<i32> {
+    version(conn, path).map_err(|fault| unwrap(fault, path, wait))
 }
 
 /// Brings the schema to [`SUPPORTED`].
@@ -44,6 +47,23 @@ pub(super) fn migrate(conn: &mut Connection, path: &Path, wait: &Deadline) -> Re
     .map_err(|fault| unwrap(fault, path, wait))
 }
 
+/// A database in memory with the schema of this build, to compare others with.
+pub(super) fn fresh() -> rusqlite::Result<Connection> {
+    let conn = Connection::open_in_memory()?;
+    MIGRATIONS.iter().try_for_each(|migration| conn.execute_batch(migration))?;
+    Ok(conn)
+}
+
+/// Marks a database as replaced: opening it is refused from here on.
+pub(super) fn mark_replaced(tx: &Connection) -> TxResult<()> {
+    Ok(tx.pragma_update(None, "application_id", REPLACED_ID)?)
+}
+
+/// Takes that mark away.
+pub(super) fn reinstate(tx: &Connection) -> TxResult<()> {
+    Ok(tx.pragma_update(None, "application_id", APPLICATION_ID)?)
+}
+
 /// The schema version of a file that is ours or empty.
 fn version(conn: &Connection, path: &Path) -> TxResult<i32> {
     let (application_id, found, objects): (i32, i32, i64) = conn.query_row(
@@ -56,6 +76,9 @@ fn version(conn: &Connection, path: &Path) -> TxResult<i32> {
     )?;
     let path = || path.to_owned();
     let empty = application_id == 0 && found == 0 && objects == 0;
+    if application_id == REPLACED_ID {
+        return Err(Error::Replaced { path: path() }.into());
+    }
     if application_id != APPLICATION_ID && !empty {
         return Err(Error::ForeignDatabase { path: path(), application_id }.into());
     }
@@ -65,7 +88,7 @@ fn version(conn: &Connection, path: &Path) -> TxResult<i32> {
     Ok(found)
 }
 
-fn unwrap(fault: Fault, path: &Path, wait: &Deadline) -> Error {
+pub(super) fn unwrap(fault: Fault, path: &Path, wait: &Deadline) -> Error {
     match fault {
         Fault::Refused(error) => error,
         Fault::Sqlite(error) => connection::explain(error, path, wait.waited()),

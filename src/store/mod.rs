@@ -6,13 +6,18 @@
 //! their subject, in `agent` and `process`; this module keeps what a process remembers of them between its calls,
 //! and asks `process` who is in the way.
 
+mod backup;
+mod check;
 pub(crate) mod column;
 mod connection;
 mod manners;
 mod migrate;
 mod options;
+mod partial;
 mod queue;
+mod restore;
 pub(crate) mod settings;
+mod vacuum;
 mod wait;
 
 use std::cell::Cell;
@@ -23,7 +28,10 @@ use std::time::Duration;
 
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 
+pub use backup::{Backup, BackupProgress, BackupReport};
+pub use check::{Check, CheckStatus};
 pub use options::{Durability, StoreOptions};
+pub use restore::{RestoreReport, restore};
 pub use settings::{LimitPolicy, Settings};
 pub(crate) use wait::Deadline;
 
@@ -58,6 +66,8 @@ struct Shared {
     path: PathBuf,
     /// The wal-index of the file, whose locks tell who writes.
     shm: Arc<Path>,
+    /// Which file that was when it was opened.
+    file: Option<(u64, u64)>,
     pool: connection::Pool,
     queue: queue::WriteQueue,
     manners: manners::Manners,

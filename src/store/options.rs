@@ -10,7 +10,7 @@ use std::time::Duration;
 use super::manners::Manners;
 use super::queue::WriteQueue;
 use super::wait::Deadline;
-use super::{Shared, Store, connection, migrate, settings};
+use super::{Shared, Store, check, connection, migrate, settings};
 use crate::agent::HeldLocks;
 use crate::error::{Error, Result};
 use crate::process::{self, Member};
@@ -102,10 +102,19 @@ impl StoreOptions {
     ///
     /// One for each step: [`Error::NoDatabase`], [`Error::CannotCreate`], [`Error::CannotOpen`],
     /// [`Error::ReadOnly`], [`Error::NotADatabase`], [`Error::ForeignDatabase`], [`Error::Corrupt`],
-    /// [`Error::WalUnavailable`], [`Error::SchemaTooNew`], [`Error::LockTimeout`], [`Error::DiskFull`]. A
+    /// [`Error::Replaced`], [`Error::WalUnavailable`], [`Error::SchemaTooNew`], [`Error::LockTimeout`], [`Error::DiskFull`]. A
     /// file that is refused is left as it is.
     pub fn open(self, path: impl AsRef<Path>) -> Result<Store> {
-        let path = locate(path.as_ref(), self.create)?;
+        match self.open_once(path.as_ref()) {
+            // By a restore, while this call waited: another file has the name now. Unless it hasn't.
+            Err(Error::Replaced { .. }) => self.open_once(path.as_ref()),
+            opened => opened,
+        }
+    }
+
+    fn open_once(&self, path: &Path) -> Result<Store> {
+        let path = locate(path, self.create)?;
+        let file = check::file_id(&path);
         let wait = Deadline::within(self.lock_timeout.unwrap_or(settings::LOCK_TIMEOUT));
         let shm: Arc<Path> = process::wal_index(&path).into();
         let _polling = wait.enter(&shm);
@@ -134,6 +143,7 @@ impl StoreOptions {
                 member: Member::default(),
                 locks: HeldLocks::default(),
                 opened_by: std::process::id(),
+                file,
                 path,
                 shm,
             }),

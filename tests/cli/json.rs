@@ -6,7 +6,7 @@ use super::support::Folder;
 fn every_answer_is_one_document_that_says_whether_it_worked() {
     let folder = Folder::with_writer();
     folder.write("folder-is-a-file", "");
-    let good: [&[&str]; 21] = [
+    let good: [&[&str]; 28] = [
         &["update", "writer", "--complexity", "0.1"],
         &["agents"],
         &["agent", "writer"],
@@ -27,14 +27,24 @@ fn every_answer_is_one_document_that_says_whether_it_worked() {
         &["reap", "--dry-run"],
         &["config", "get"],
         &["config", "set", "history_limit", "5"],
+        &["events"],
+        &["events", "--last", "1"],
+        &["backup", "copy.db"],
+        &["check"],
+        &["prune"],
+        &["prune", "--vacuum"],
+        &["restore", "copy.db"],
         &["delete", "writer", "--yes"],
     ];
-    let bad: [(i32, &[&str]); 12] = [
+    let bad: [(i32, &[&str]); 15] = [
         (1, &["update", "writer"]),
         (1, &["agent", "nobody"]),
         (1, &["history", "nobody"]),
         (1, &["apply", "no-such-file"]),
         (1, &["import", "no-such-folder"]),
+        (1, &["backup", "copy.db"]),
+        (1, &["restore", "no-such-file"]),
+        (2, &["prune", "--dry-run", "--vacuum"]),
         (1, &["config", "set", "history_limit", "-5"]),
         (1, &["agents", "--db", "no-such.db"]),
         (1, &["update", "a", "--db", "folder-is-a-file/x.db"]),

@@ -2,9 +2,12 @@
 #![cfg(unix)]
 
 mod apply;
+mod backup;
 mod bad_input;
+mod check;
 mod commands;
 mod full_disk;
+mod history;
 mod json;
 mod lifecycle;
 #[cfg(unix)]

@@ -3,17 +3,22 @@
 mod agent;
 mod agents;
 mod apply;
+mod backup;
+mod check;
 mod completions;
 mod config;
+mod events;
 mod health;
 mod history;
 mod import;
 mod lifecycle;
 mod locks;
 mod note;
+mod prune;
 mod ps;
 mod reap;
 mod report;
+mod restore;
 mod selftest;
 #[cfg(feature = "mcp")]
 mod serve;
@@ -38,6 +43,7 @@ pub enum Command {
     Agent(agent::Args),
     History(history::Args),
     Health(health::Args),
+    Events(events::Args),
     Pause(lifecycle::PauseArgs),
     Resume(lifecycle::ResumeArgs),
     Archive(lifecycle::ArchiveArgs),
@@ -51,6 +57,10 @@ pub enum Command {
     Reap(reap::Args),
     Report(report::Args),
     Config(config::Args),
+    Backup(backup::Args),
+    Restore(restore::Args),
+    Check(check::Args),
+    Prune(prune::Args),
     Import(import::Args),
     Selftest(selftest::Args),
     Completions(completions::Args),
@@ -67,6 +77,7 @@ impl Command {
             Self::Agent(args) => agent::run(&args, session),
             Self::History(args) => history::run(&args, session),
             Self::Health(args) => health::run(&args, session),
+            Self::Events(args) => events::run(&args, session),
             Self::Pause(args) => lifecycle::pause(&args, session),
             Self::Resume(args) => lifecycle::resume(&args, session),
             Self::Archive(args) => lifecycle::archive(&args, session),
@@ -80,6 +91,10 @@ impl Command {
             Self::Reap(args) => reap::run(&args, session),
             Self::Report(args) => report::run(&args, session),
             Self::Config(args) => config::run(&args, session),
+            Self::Backup(args) => backup::run(&args, session),
+            Self::Restore(args) => restore::run(&args, session),
+            Self::Check(args) => check::run(&args, session),
+            Self::Prune(args) => prune::run(&args, session),
             Self::Import(args) => import::run(&args, session),
             Self::Selftest(args) => selftest::run(&args, session),
             Self::Completions(args) => completions::run(&args, session),

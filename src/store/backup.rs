@@ -1,0 +1,301 @@
+//! Backups: a consistent single file, made while others write.
+//!
+//! The copy is made from one snapshot: a read transaction that stays open from the first page to the last. So
+//! writers go on beside it in the write-ahead log, and SQLite's backup, which would start over whenever another
+//! process has written, never does. The copy is checked before it gets its name: a damaged database never takes
+//! the place of a good backup, nor makes old ones go.
+
+use std::ffi::OsStr;
+use std::fmt;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use rusqlite::backup::{Backup as Copy, StepResult};
+use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
+use serde::Serialize;
+
+use super::Store;
+use super::partial::{Partial, SIDE_FILES, beside, folder_of};
+use crate::error::{DatabaseError, Error, Result};
+use crate::timestamp::Timestamp;
+
+/// Pages copied at once, 16 MiB. What was copied is brought to the disk each time: one `fsync` of a gigabyte
+/// would hold up those of the writers.
+const PAGES_A_STEP: i32 = 4096;
+
+/// How far a backup is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BackupProgress {
+    /// Bytes copied so far.
+    pub copied_bytes: u64,
+    /// Bytes to copy altogether.
+    pub total_bytes: u64,
+}
+
+/// A backup that was made.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct BackupReport {
+    /// The file.
+    pub path: PathBuf,
+    /// Its size.
+    pub bytes: u64,
+    /// Older backups that were removed.
+    pub removed: Vec<PathBuf>,
+}
+
+/// How a backup is made. Made by [`Store::backup`].
+#[must_use]
+pub struct Backup<'s> {
+    store: &'s Store,
+    overwrite: bool,
+    progress: Box<dyn FnMut(BackupProgress) + 's>,
+}
+
+impl Store {
+    /// Copies the database as it is now to a file of its own, while others write. The file must not exist yet.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let store = govstore::Store::open(dir.path().join("governance.db"))?;
+    /// # let copy = dir.path().join("copy.db");
+    /// store.backup_to(&copy)?;
+    /// assert!(store.backup_to(&copy).is_err(), "there is one already");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`Backup::to`].
+    pub fn backup_to(&self, path: impl AsRef<Path>) -> Result<BackupReport> {
+        self.backup().to(path)
+    }
+
+    /// A backup with a say in how it is made.
+    pub fn backup(&self) -> Backup<'_> {
+        Backup { store: self, overwrite: false, progress: Box::new(|_| ()) }
+    }
+}
+
+impl<'s> Backup<'s> {
+    /// Whether a file that has the name already is replaced; false unless given.
+    pub fn overwrite(mut self, overwrite: bool) -> Self {
+        self.overwrite = overwrite;
+        self
+    }
+
+    /// Tells `progress` how far it is, every few megabytes.
+    pub fn on_progress(mut self, progress: impl FnMut(BackupProgress) + 's) -> Self {
+        self.progress = Box::new(progress);
+        self
+    }
+
+    /// Makes the backup at `path`: copied under another name in its folder, checked, brought to the disk, and
+    /// then named. It holds every update that was committed before the call, and needs no other file.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::BackupExists`], [`Error::NoRoomForBackup`], [`Error::BackupFailed`]; [`Error::Corrupt`] if the
+    /// database is damaged. Nothing under the name has changed then, nor has the database.
+    pub fn to(mut self, path: impl AsRef<Path>) -> Result<BackupReport> {
+        let given = path.as_ref();
+        let path = std::path::absolute(given).map_err(|e| failed(given, e))?;
+        refuse_target(self.store, &path, self.overwrite)?;
+        let partial = Partial::begin(&path).map_err(|e| io_failed(&path, e))?;
+        self.copy_to(&partial, &path)?;
+        let bytes = fs::metadata(partial.path()).map_err(|e| io_failed(&path, e))?.len();
+        partial.publish(&path, self.overwrite).map_err(|e| io_failed(&path, e))?;
+        Ok(BackupReport { path, bytes, removed: Vec::new() })
+    }
+
+    /// Makes a backup in `folder` under the database's name and the time, then removes the oldest such backups
+    /// there until `keep` are left. Nothing else in the folder is touched.
+    ///
+    /// # Errors
+    ///
+    /// As [`Backup::to`]. No old backup is removed unless the new one is there.
+    pub fn into_folder(self, folder: impl AsRef<Path>, keep: usize) -> Result<BackupReport> {
+        let folder = folder.as_ref();
+        if !folder.is_dir() {
+            return Err(failed(folder, "there is no such folder; make it, or mount what it is on"));
+        }
+        let store = self.store;
+        let (before, after) = name_around_time(store.path());
+        let time = Timestamp::now().to_utc().format(TIME_FORMAT);
+        let mut report = self.to(folder.join(format!("{before}{time}{after}")))?;
+        let mut backups = Vec::new();
+        for entry in fs::read_dir(folder).map_err(|e| io_failed(folder, e))? {
+            let name = entry.map_err(|e| io_failed(folder, e))?.file_name();
+            let time = name
+                .to_str()
+                .and_then(|name| name.strip_prefix(&before)?.strip_suffix(&after))
+                .filter(|time| is_time(time))
+                .map(str::to_owned);
+            backups.extend(time.map(|time| (time, name)));
+        }
+        backups.sort();
+        let surplus = backups.len().saturating_sub(keep.max(1));
+        for (_, name) in backups.drain(..surplus) {
+            let old = folder.join(name);
+            fs::remove_file(&old).map_err(|e| io_failed(&old, e))?;
+            report.removed.push(old);
+        }
+        Ok(report)
+    }
+
+    fn copy_to(&mut self, partial: &Partial, target: &Path) -> Result<()> {
+        let wait = super::wait::Deadline::within(self.store.lock_timeout());
+        let from = self.store.checkout(&wait)?;
+        let copied = copy(&from, partial, &mut self.progress);
+        copied.map_err(|fault| fault.into_error(self.store.path(), target))
+    }
+}
+
+impl fmt::Debug for Backup<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Backup").field("overwrite", &self.overwrite).finish_non_exhaustive()
+    }
+}
+
+/// Why a copy was not made.
+pub(super) enum CopyFault {
+    Sqlite(rusqlite::Error),
+    Io(io::Error),
+    /// What the check of the copy found.
+    Damaged(String),
+}
+
+impl From<rusqlite::Error> for CopyFault {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Sqlite(error)
+    }
+}
+
+impl From<io::Error> for CopyFault {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
+    }
+}
+
+impl CopyFault {
+    /// What it means to somebody who wanted a copy of `source` at `target`.
+    pub fn into_error(self, source: &Path, target: &Path) -> Error {
+        let damaged = |error| Error::Corrupt { path: source.to_owned(), source: DatabaseError(error) };
+        match self {
+            Self::Io(e) => io_failed(target, e),
+            Self::Damaged(finding) => damaged(rusqlite::Error::SqliteFailure(
+                rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_CORRUPT),
+                Some(finding),
+            )),
+            Self::Sqlite(error) => match error.sqlite_error_code() {
+                Some(ErrorCode::DiskFull) => Error::NoRoomForBackup { path: target.to_owned() },
+                Some(ErrorCode::DatabaseCorrupt) => damaged(error),
+                _ => failed(target, error),
+            },
+        }
+    }
+}
+
+/// Copies what `from` sees now, checks the copy, and leaves a single file that needs no other.
+pub(super) fn copy(
+    from: &Connection,
+    partial: &Partial,
+    progress: &mut dyn FnMut(BackupProgress),
+) -> std::result::Result<(), CopyFault> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let mut to = Connection::open_with_flags(partial.path(), flags)?;
+    // Nobody else knows the file. If something goes wrong it is thrown away, and it is synced by other means.
+    to.pragma_update(None, "locking_mode", "EXCLUSIVE")?;
+    to.pragma_update(None, "journal_mode", "OFF")?;
+    to.pragma_update(None, "synchronous", "OFF")?;
+
+    // Reads alone, and is no second write door: the snapshot has to outlive a statement.
+    let snapshot = rusqlite::Transaction::new_unchecked(from, TransactionBehavior::Deferred)?;
+    let page_bytes: u64 =
+        snapshot.query_row("SELECT page_size FROM pragma_page_size", [], |row| row.get(0))?;
+    {
+        let steps = Copy::new(&snapshot, &mut to)?;
+        loop {
+            let step = steps.step(PAGES_A_STEP)?;
+            let pages = steps.progress();
+            let bytes = |pages: i32| u64::from(pages.unsigned_abs()) * page_bytes;
+            progress(BackupProgress {
+                copied_bytes: bytes(pages.pagecount - pages.remaining),
+                total_bytes: bytes(pages.pagecount),
+            });
+            match step {
+                StepResult::Done => break,
+                StepResult::More => partial.sync()?,
+                _ => return Err(io::Error::from(io::ErrorKind::ResourceBusy).into()), // nobody knows the file
+            }
+        }
+    }
+    snapshot.finish()?;
+
+    // The pages say "WAL", as those of the database do. In a single file there is none.
+    to.pragma_update(None, "journal_mode", "DELETE")?;
+    // Not integrity_check: it also looks up every row in every index, and takes far longer than the copy.
+    // `govstore check` does that.
+    let finding: String = to.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
+    to.close().map_err(|(_, error)| error)?;
+    if finding == "ok" { Ok(()) } else { Err(CopyFault::Damaged(finding)) }
+}
+
+/// A backup's name, before and after its time: `governance-` and `.db`.
+fn name_around_time(database: &Path) -> (String, String) {
+    let text = |part: Option<&OsStr>| part.map(|part| part.to_string_lossy().into_owned());
+    let stem = text(database.file_stem()).unwrap_or_default();
+    let extension = text(database.extension()).map(|extension| format!(".{extension}")).unwrap_or_default();
+    (format!("{stem}-"), extension)
+}
+
+/// `20251119T204109.824Z`: sorts by time, and has nothing in it that a file system forbids.
+const TIME_FORMAT: &str = "%Y%m%dT%H%M%S%.3fZ";
+
+fn is_time(text: &str) -> bool {
+    let pattern = "ddddddddTdddddd.dddZ";
+    text.len() == pattern.len()
+        && text.chars().zip(pattern.chars()).all(|(c, p)| if p == 'd' { c.is_ascii_digit() } else { c == p })
+}
+
+/// Refuses a name that somebody needs, before anything is copied.
+fn refuse_target(store: &Store, target: &Path, overwrite: bool) -> Result<()> {
+    if fs::symlink_metadata(target).is_ok() && !overwrite {
+        return Err(Error::BackupExists { path: target.to_owned() });
+    }
+    if target.is_dir() {
+        return Err(failed(target, "it is a folder"));
+    }
+    let ours = |target: &Path| {
+        let real = |path: &Path| fs::canonicalize(path).ok();
+        target == store.path()
+            || real(target).is_some_and(|real_target| Some(real_target) == real(store.path()))
+    };
+    let is_side_file = SIDE_FILES.iter().any(|suffix| target == beside(store.path(), suffix));
+    if ours(target) || is_side_file {
+        return Err(failed(target, "that is the database itself"));
+    }
+    // SQLite would take an old log for that of the new file.
+    if let Some(suffix) = SIDE_FILES.iter().find(|suffix| beside(target, suffix).exists()) {
+        let reason = format!("{} is there, so it is a database in use", beside(target, suffix).display());
+        return Err(failed(target, reason));
+    }
+    if !folder_of(target).is_dir() {
+        return Err(failed(target, "there is no such folder"));
+    }
+    Ok(())
+}
+
+pub(super) fn failed(path: &Path, reason: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
+    Error::BackupFailed { path: path.to_owned(), source: reason.into() }
+}
+
+fn io_failed(path: &Path, error: io::Error) -> Error {
+    match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+            Error::NoRoomForBackup { path: path.to_owned() }
+        }
+        io::ErrorKind::AlreadyExists => Error::BackupExists { path: path.to_owned() },
+        _ => failed(path, error),
+    }
+}

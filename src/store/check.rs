@@ -1,0 +1,347 @@
+//! Whether a database is sound, one finding for each thing that can be wrong with it.
+//!
+//! Nothing is repaired. SQLite has no checksums: a byte that was flipped is found where it breaks the structure
+//! of a page, a constraint, or what an index says of a row; inside a figure or a text it is not.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+use rusqlite::Connection;
+use serde::Serialize;
+
+use super::partial::{beside, folder_of};
+use super::{Store, TxResult, migrate, settings};
+use crate::error::Result;
+use crate::process;
+use crate::text_enum::text_enum;
+
+/// Findings of one kind that are named; the others are counted.
+const NAMED: usize = 5;
+
+/// From this size on the write-ahead log is worth a word. Writers let it grow to 8 MiB and cut it back to that.
+const LOG_LARGE_BYTES: u64 = 64 << 20;
+
+/// From this many pages on the log lags behind: SQLite wants to fold it in every 1,000.
+const LOG_LAG_PAGES: i64 = 10_000;
+
+/// 3.51.3: versions before may damage a database in WAL mode.
+const SQLITE_MIN: i32 = 3_051_003;
+
+text_enum! {
+    /// How a check came out.
+    pub enum CheckStatus {
+        /// As it should be.
+        Ok => "ok",
+        /// It works, and somebody should look at it.
+        Warning => "warning",
+        /// It is broken, or may break.
+        Failed => "failed",
+    }
+}
+
+/// What one check found.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Check {
+    /// What was checked.
+    pub name: &'static str,
+    /// How it came out.
+    pub status: CheckStatus,
+    /// What was found, and what to do about it.
+    pub detail: String,
+}
+
+/// A status with its detail.
+type Finding = (CheckStatus, String);
+
+impl Store {
+    /// Checks everything that can be checked of an open database. Takes a while if it is large, and holds up
+    /// nobody.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let store = govstore::Store::open(dir.path().join("governance.db"))?;
+    /// for check in store.check() {
+    ///     println!("{} {}: {}", check.status, check.name, check.detail);
+    /// }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn check(&self) -> Vec<Check> {
+        let path = self.path();
+        vec![
+            self.found("integrity", integrity),
+            self.found("foreign keys", foreign_keys),
+            self.found("schema", schema),
+            self.found("settings", sane_settings),
+            self.found("history", history),
+            self.found("write-ahead log", |conn| log(conn, path)),
+            named("file system", file_system(path)),
+            named("sqlite", sqlite_version()),
+            named("permissions", permissions(path)),
+            named("place", self.place()),
+        ]
+    }
+
+    /// A check that can't be made has failed.
+    fn found(&self, name: &'static str, check: impl FnOnce(&Connection) -> TxResult<Finding>) -> Check {
+        let finding: Result<Finding> = self.read(check);
+        named(name, finding.unwrap_or_else(|e| (CheckStatus::Failed, e.to_string())))
+    }
+
+    /// Whether the name still means the file that is open, here and in other processes.
+    fn place(&self) -> Finding {
+        let path = self.path();
+        if self.shared.file != file_id(path) {
+            let detail = "the file was moved, deleted or replaced while this process has it open; restart it";
+            return failed(detail);
+        }
+        let displaced: Vec<String> =
+            process::displaced(path).into_iter().map(|pid| format!("PID {pid}")).collect();
+        if displaced.is_empty() {
+            return ok("every process has this very file open");
+        }
+        failed(format!(
+            "the file was moved, deleted or replaced while others had it open, and what they write is lost to it: \
+             end {}",
+            displaced.join(", ")
+        ))
+    }
+}
+
+fn named(name: &'static str, (status, detail): Finding) -> Check {
+    Check { name, status, detail }
+}
+
+fn ok(detail: impl Into<String>) -> Finding {
+    (CheckStatus::Ok, detail.into())
+}
+
+fn warning(detail: impl Into<String>) -> Finding {
+    (CheckStatus::Warning, detail.into())
+}
+
+fn failed(detail: impl Into<String>) -> Finding {
+    (CheckStatus::Failed, detail.into())
+}
+
+/// The first few, and how many more there are.
+fn some_of(findings: &[String]) -> String {
+    let shown = findings.iter().take(NAMED).map(String::as_str).collect::<Vec<_>>().join("; ");
+    match findings.len().saturating_sub(NAMED) {
+        0 => shown,
+        more => format!("{shown}; and {more} more"),
+    }
+}
+
+fn texts(conn: &Connection, sql: &str) -> TxResult<Vec<String>> {
+    let mut statement = conn.prepare(sql)?;
+    let rows = statement.query_map([], |row| row.get(0))?;
+    Ok(rows.collect::<rusqlite::Result<_>>()?)
+}
+
+fn integrity(conn: &Connection) -> TxResult<Finding> {
+    let findings = texts(conn, "PRAGMA integrity_check")?;
+    if findings == ["ok"] {
+        return Ok(ok("every page, row and index is whole"));
+    }
+    Ok(failed(format!("{}; restore a backup", some_of(&findings).replace('\n', " "))))
+}
+
+fn foreign_keys(conn: &Connection) -> TxResult<Finding> {
+    let broken = texts(
+        conn,
+        "SELECT 'a row of ' || \"table\" || ' refers to a row of ' || parent || ' that is not there'
+         FROM pragma_foreign_key_check",
+    )?;
+    Ok(if broken.is_empty() { ok("every reference holds") } else { failed(some_of(&broken)) })
+}
+
+/// What the schema is made of, by kind and name.
+fn objects(conn: &Connection) -> TxResult<BTreeMap<(String, String), String>> {
+    let mut statement = conn.prepare(
+        "SELECT type, name, sql FROM sqlite_schema
+         WHERE sql IS NOT NULL AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\'
+           AND name NOT LIKE '\\_litestream\\_%' ESCAPE '\\'", // what replicates the file may have its tables
+    )?;
+    let rows = statement.query_map([], |row| Ok(((row.get(0)?, row.get(1)?), row.get(2)?)))?;
+    Ok(rows.collect::<rusqlite::Result<_>>()?)
+}
+
+fn schema(conn: &Connection) -> TxResult<Finding> {
+    let expected = objects(&migrate::fresh()?)?;
+    let found = objects(conn)?;
+    let called = |(kind, name): &(String, String)| format!("{kind} {name}");
+    let missing = expected
+        .keys()
+        .filter(|key| !found.contains_key(key))
+        .map(|key| format!("{} is missing", called(key)));
+    let changed = expected
+        .iter()
+        .filter(|(key, sql)| found.get(key).is_some_and(|found| found != *sql))
+        .map(|(key, _)| format!("{} is not as the migrations make it", called(key)));
+    let broken: Vec<String> = missing.chain(changed).collect();
+    if !broken.is_empty() {
+        return Ok(failed(some_of(&broken)));
+    }
+    let unknown: Vec<String> = found
+        .keys()
+        .filter(|key| !expected.contains_key(key))
+        .map(|key| format!("{} is not ours", called(key)))
+        .collect();
+    if !unknown.is_empty() {
+        return Ok(warning(some_of(&unknown)));
+    }
+    Ok(ok(format!("version {}, as the migrations make it", migrate::SUPPORTED)))
+}
+
+/// The schema keeps each setting in its bounds; here is what makes little sense within them.
+fn sane_settings(conn: &Connection) -> TxResult<Finding> {
+    let settings = settings::read(conn)?;
+    let mut odd = Vec::new();
+    if settings.lock_timeout_ms == 0 {
+        odd.push("lock_timeout_ms is 0: of two writers at once, one fails".to_owned());
+    }
+    if settings.heartbeat_interval_s > settings.stale_after_s / 3.0 {
+        odd.push(
+            "stale_after_s is less than three heartbeat_interval_s: servers beat more often than it says"
+                .to_owned(),
+        );
+    }
+    Ok(if odd.is_empty() { ok("they make sense") } else { warning(some_of(&odd)) })
+}
+
+fn history(conn: &Connection) -> TxResult<Finding> {
+    let mut statement = conn.prepare(
+        "SELECT a.agent_id, a.total_updates, count(u.update_no), coalesce(min(u.update_no), 0),
+                coalesce(max(u.update_no), 0)
+         FROM agents AS a
+         LEFT JOIN agent_updates AS u ON u.agent_id = a.agent_id
+         GROUP BY a.agent_id",
+    )?;
+    let (mut broken, mut kept) = (Vec::new(), 0);
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        let (agent_id, total, rows): (String, i64, i64) = (row.get(0)?, row.get(1)?, row.get(2)?);
+        let (oldest, newest): (i64, i64) = (row.get(3)?, row.get(4)?);
+        kept += rows;
+        let missing = newest - oldest + 1 - rows;
+        if rows == 0 {
+            continue; // never updated, or imported without history
+        }
+        if missing > 0 {
+            broken.push(format!(
+                "{missing} of the updates {oldest} to {newest} of agent {agent_id:?} are missing"
+            ));
+        }
+        if newest != total {
+            broken
+                .push(format!("the newest update of agent {agent_id:?} is {newest}, and its total {total}"));
+        }
+    }
+    if broken.is_empty() {
+        Ok(ok(format!("{kept} updates without a gap")))
+    } else {
+        Ok(failed(some_of(&broken)))
+    }
+}
+
+fn log(conn: &Connection, path: &Path) -> TxResult<Finding> {
+    // What can be folded in is folded in, as by any writer; the rest is needed by somebody.
+    let (pages, folded): (i64, i64) =
+        conn.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |row| Ok((row.get(1)?, row.get(2)?)))?;
+    let bytes = fs::metadata(beside(path, "-wal")).map_or(0, |found| found.len());
+    let lag = (pages - folded).max(0);
+    if bytes < LOG_LARGE_BYTES && lag < LOG_LAG_PAGES {
+        return Ok(ok(format!("{} KiB, {lag} pages behind", bytes >> 10)));
+    }
+    let readers: Vec<String> = process::readers(path).into_iter().map(|pid| format!("PID {pid}")).collect();
+    let cause = if readers.is_empty() {
+        "the next writers cut it back".to_owned()
+    } else {
+        format!("a long read holds it back, one of {}", readers.join(", "))
+    };
+    Ok(warning(format!("{} MiB, {lag} pages behind: {cause}", bytes >> 20)))
+}
+
+#[cfg(target_os = "linux")]
+fn file_system(path: &Path) -> Finding {
+    /// By their magic numbers, `statfs(2)`.
+    const NETWORKS: [(u32, &str); 10] = [
+        (0x6969, "NFS"),
+        (0x517b, "SMB"),
+        (0xff53_4d42, "CIFS"),
+        (0xfe53_4d42, "SMB"),
+        (0x0102_1997, "9P"),
+        (0x5346_414f, "AFS"),
+        (0x00c3_6400, "Ceph"),
+        (0x7375_7245, "Coda"),
+        (0x786f_4256, "a VirtualBox share"),
+        (0x0bd0_0bd0, "Lustre"),
+    ];
+    const FUSE: u32 = 0x6573_5546;
+    match rustix::fs::statfs(path).map(|found| u32::try_from(found.f_type).unwrap_or_default()) {
+        Ok(FUSE) => warning(
+            "FUSE or virtiofs: if processes of another machine or of a virtual machine's host use the file too, it \
+             will be damaged",
+        ),
+        Ok(found) => match NETWORKS.iter().find(|(magic, _)| *magic == found) {
+            Some((_, name)) => failed(format!(
+                "{name}: a write-ahead log does not work across machines; move the database to a local disk"
+            )),
+            None => ok("local"),
+        },
+        Err(e) => failed(std::io::Error::from(e).to_string()),
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn file_system(_path: &Path) -> Finding {
+    ok("not looked at on this system")
+}
+
+fn sqlite_version() -> Finding {
+    let version = rusqlite::version();
+    if rusqlite::version_number() >= SQLITE_MIN {
+        return ok(version);
+    }
+    failed(format!("{version}: versions before 3.51.3 may damage a database that several processes write"))
+}
+
+#[cfg(unix)]
+fn permissions(path: &Path) -> Finding {
+    use std::os::unix::fs::PermissionsExt;
+
+    let mode = |path: &Path| fs::metadata(path).ok().map(|found| found.permissions().mode() & 0o7777);
+    let mut broken = Vec::new();
+    for file in [path.to_owned(), beside(path, "-wal"), beside(path, "-shm")] {
+        if let Some(mode) = mode(&file).filter(|mode| mode & 0o077 != 0) {
+            let file = file.display();
+            broken.push(format!("{file} is open to other users (mode {mode:04o}): chmod 600"));
+        }
+    }
+    // Who may write the folder may put another file in the database's place; in one like /tmp only its owner may.
+    let folder = folder_of(path);
+    if let Some(mode) = mode(folder).filter(|mode| mode & 0o022 != 0 && mode & 0o1000 == 0) {
+        broken.push(format!("other users may write in {} (mode {mode:04o}): chmod 700", folder.display()));
+    }
+    if broken.is_empty() { ok("for its owner alone") } else { failed(some_of(&broken)) }
+}
+
+#[cfg(not(unix))]
+fn permissions(_path: &Path) -> Finding {
+    ok("not looked at on this system")
+}
+
+/// What tells one file from another, whatever their names. Opens nothing.
+#[cfg(unix)]
+pub(super) fn file_id(path: &Path) -> Option<(u64, u64)> {
+    use std::os::unix::fs::MetadataExt;
+    fs::metadata(path).ok().map(|found| (found.dev(), found.ino()))
+}
+
+/// Not known on this system.
+#[cfg(not(unix))]
+pub(super) fn file_id(_path: &Path) -> Option<(u64, u64)> {
+    None
+}

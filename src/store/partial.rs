@@ -1,0 +1,168 @@
+//! A database file in the making, under a name that nobody takes for a finished one.
+//!
+//! It lies in the folder of its final name, so that giving it that name is one step. It is locked for as long as
+//! it is being made; so one whose maker was killed can be told from one under way, and goes with the next.
+
+use std::ffi::{OsStr, OsString};
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+/// How the name of a partial file begins and ends.
+const PREFIX: &str = ".";
+const SUFFIX: &str = ".govstore-partial";
+
+/// What SQLite may put beside a database.
+pub(super) const SIDE_FILES: [&str; 3] = ["-journal", "-wal", "-shm"];
+
+/// Dropping it removes the file, unless it got its final name.
+pub(super) struct Partial {
+    path: PathBuf,
+    /// Locked; also what `fsync` needs.
+    file: File,
+}
+
+impl Partial {
+    /// Begins a file that is to become `target`: empty, for its owner alone.
+    pub fn begin(target: &Path) -> io::Result<Self> {
+        static COUNTER: AtomicU32 = AtomicU32::new(0);
+        let folder = folder_of(target);
+        remove_abandoned(folder)?;
+        let name = target.file_name().ok_or(io::ErrorKind::InvalidInput)?;
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create_new(true);
+        #[cfg(unix)]
+        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+        loop {
+            let number = COUNTER.fetch_add(1, Ordering::Relaxed);
+            let mut unique = OsString::from(PREFIX);
+            unique.push(name);
+            unique.push(format!(".{}-{number}{SUFFIX}", std::process::id()));
+            let path = folder.join(unique);
+            let file = match options.open(&path) {
+                Err(e) if e.kind() == io::ErrorKind::AlreadyExists => continue,
+                opened => opened?,
+            };
+            let partial = Self { path, file };
+            // Between its making and its locking another process may have taken it for abandoned.
+            if partial.lock()? && partial.path.exists() {
+                return Ok(partial);
+            }
+        }
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Brings what was written so far to the disk.
+    pub fn sync(&self) -> io::Result<()> {
+        self.file.sync_data()
+    }
+
+    /// Gives the file its final name, which must be free unless `overwrite`. A reader of that name sees what was
+    /// there before or the whole new file, and after a power cut one of both is there.
+    pub fn publish(mut self, target: &Path, overwrite: bool) -> io::Result<()> {
+        self.file.sync_all()?;
+        if overwrite {
+            fs::rename(&self.path, target)?;
+        } else {
+            rename_to_free_name(&self.path, target)?;
+        }
+        self.path.clear(); // nothing is left to remove
+        sync_folder(folder_of(target))
+    }
+
+    /// A lock of `flock`, which doesn't meet those that SQLite takes. Where files can only be locked against
+    /// everybody, there is none.
+    #[cfg(unix)]
+    fn lock(&self) -> io::Result<bool> {
+        try_lock(&self.file)
+    }
+
+    #[cfg(not(unix))]
+    #[expect(clippy::unused_self, clippy::unnecessary_wraps, reason = "as on unix")]
+    fn lock(&self) -> io::Result<bool> {
+        Ok(true)
+    }
+}
+
+impl Drop for Partial {
+    fn drop(&mut self) {
+        if !self.path.as_os_str().is_empty() {
+            remove(&self.path);
+        }
+    }
+}
+
+/// The folder that a file lies in.
+pub(super) fn folder_of(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+/// `path` with `suffix` after its name.
+pub(super) fn beside(path: &Path, suffix: impl AsRef<OsStr>) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    name.into()
+}
+
+/// Moves a file to a name that nobody has, or fails with `AlreadyExists`.
+///
+/// A hard link never replaces anything. FAT has none: there, look first, and accept that somebody may be faster.
+pub(super) fn rename_to_free_name(from: &Path, to: &Path) -> io::Result<()> {
+    match fs::hard_link(from, to) {
+        Ok(()) => fs::remove_file(from),
+        Err(e) if e.kind() == io::ErrorKind::AlreadyExists => Err(e),
+        Err(_) if fs::symlink_metadata(to).is_ok() => Err(io::ErrorKind::AlreadyExists.into()),
+        Err(_) => fs::rename(from, to),
+    }
+}
+
+/// Makes names that were given in a folder survive a power cut.
+pub(super) fn sync_folder(folder: &Path) -> io::Result<()> {
+    if cfg!(unix) { File::open(folder)?.sync_all() } else { Ok(()) }
+}
+
+/// Removes what makers that were killed have left behind.
+#[cfg(unix)]
+fn remove_abandoned(folder: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        if name.starts_with(PREFIX)
+            && name.ends_with(SUFFIX)
+            && entry.file_type().is_ok_and(|kind| kind.is_file())
+            && File::open(entry.path()).is_ok_and(|file| try_lock(&file).unwrap_or(false))
+        {
+            remove(&entry.path());
+        }
+    }
+    Ok(())
+}
+
+#[cfg(not(unix))]
+fn remove_abandoned(folder: &Path) -> io::Result<()> {
+    fs::read_dir(folder).map(drop)
+}
+
+/// Whether the lock was free. It is held until the file is closed.
+#[cfg(unix)]
+fn try_lock(file: &File) -> io::Result<bool> {
+    match file.try_lock() {
+        Ok(()) => Ok(true),
+        Err(fs::TryLockError::WouldBlock) => Ok(false),
+        Err(fs::TryLockError::Error(e)) if e.kind() == io::ErrorKind::Unsupported => Ok(true),
+        Err(fs::TryLockError::Error(e)) => Err(e),
+    }
+}
+
+/// Removes a partial file and what SQLite put beside it. What can't be removed goes with the next one.
+fn remove(path: &Path) {
+    for suffix in SIDE_FILES {
+        let _ = fs::remove_file(beside(path, suffix));
+    }
+    let _ = fs::remove_file(path);
+}
