@@ -194,6 +194,12 @@ fn hostile_texts_are_only_text() {
         })
         .expect("a process and an entry of the ledger");
     }
+    sql.execute(
+        "INSERT INTO agent_locks (agent_id, token, process_id, acquired_at, renewed_at, reason)
+         SELECT agent_id, 1, 1, '2026-01-01T00:00:00.000Z', '2026-01-01T00:00:00.000Z', agent_id FROM agents",
+        [],
+    )
+    .expect("locks");
     let page = Page::of(&folder, &[]); // well-formed, or this panics
 
     let usual: BTreeSet<String> =
@@ -204,15 +210,15 @@ fn hostile_texts_are_only_text() {
     assert!(!page.attributes.iter().any(|name| name.starts_with("on")));
     for hostile in HOSTILE.into_iter().chain([wide.as_str()]) {
         let shown = hostile.replace('\u{202e}', r"\u{202e}");
-        // Agent twice, decision, tag, two lines of the note, event.
-        assert!(page.text.matches(&shown).count() >= 7, "{shown:?}");
+        // Agent twice, decision, tag, two lines of the note, event, lock twice.
+        assert!(page.text.matches(&shown).count() >= 9, "{shown:?}");
     }
     for character in page.source.chars() {
         assert!(!character.is_control() || character == '\n', "{character:?}");
         assert!(!matches!(character, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}'), "{character:?}");
     }
     assert_eq!(page.count("<article "), HOSTILE.len() + 2);
-    page.says(&["earlier boot", "stale", "killed", r"\u{1b}[2J", r"\u{0}"]);
+    page.says(&["earlier boot", "Locked agents", "stale", "killed", r"\u{1b}[2J", r"\u{0}"]);
 }
 
 #[test]

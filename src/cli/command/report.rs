@@ -16,7 +16,7 @@ use crate::cli::report::{DOCTYPE, Limits, Snapshot, page};
 /// Write the state and the past of all agents as one HTML page
 ///
 /// The page needs no network and runs no script. It has the fleet, every agent's figures over time with the
-/// boundaries that they are judged by, decisions, events, the registered processes, and the reaper's ledger.
+/// boundaries that they are judged by, decisions, events, the registered processes, what they have locked, and the reaper's ledger.
 /// Nothing in the database is changed.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "\

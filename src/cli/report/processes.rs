@@ -1,6 +1,6 @@
-//! The parts of the page about processes and the reaper.
+//! The parts of the page about processes, what they have locked, and the reaper.
 
-use govstore::{Judgement, ReapEvent, Timestamp, Verdict};
+use govstore::{AgentLockInfo, Judgement, ReapEvent, Timestamp, Verdict};
 use maud::{Markup, html};
 
 use super::figures::{NONE, age, span, time};
@@ -15,6 +15,12 @@ pub fn section(snapshot: &Snapshot) -> Markup {
                 p.pale { "No processes are registered." }
             } @else {
                 (registry(&snapshot.processes, snapshot.read_at))
+            }
+        }
+        @if !snapshot.locks.is_empty() {
+            section aria-labelledby="locks" {
+                h2 id="locks" { "Locked agents" }
+                (locks(&snapshot.locks, snapshot.read_at))
             }
         }
         section aria-labelledby="ledger" {
@@ -51,6 +57,36 @@ fn registry(processes: &[Judgement], now: Timestamp) -> Markup {
                             td.text { (Name(&process.version)) }
                             td { span.(tone(*verdict)) { (verdict.as_str()) } }
                             td.text { (Name(evidence)) }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn locks(locks: &[AgentLockInfo], now: Timestamp) -> Markup {
+    html! {
+        div.wide role="region" aria-labelledby="locks" tabindex="0" {
+            table {
+                thead {
+                    tr {
+                        th scope="col" { "Agent" }
+                        @for title in ["PID", "Held", "Renewed", "Token"] { th.figure scope="col" { (title) } }
+                        @for title in ["Holder", "State", "Reason"] { th scope="col" { (title) } }
+                    }
+                }
+                tbody {
+                    @for lock in locks {
+                        tr {
+                            th.text scope="row" { (Name(&lock.agent_id)) }
+                            td.figure { (lock.pid.map_or(NONE.into(), |pid| pid.to_string())) }
+                            td.figure { (age(lock.acquired_at, now)) }
+                            td.figure { (age(lock.renewed_at, now)) }
+                            td.figure { (lock.token) }
+                            td.text { (Name(lock.name.as_deref().unwrap_or(NONE))) }
+                            td { (lock.state.to_string()) }
+                            td.text { (Name(lock.reason.as_deref().unwrap_or(NONE))) }
                         }
                     }
                 }

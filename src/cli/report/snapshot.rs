@@ -2,14 +2,14 @@
 //!
 //! The agents come from one statement, that is, one moment; their counts are taken from that list and their
 //! histories end with the update that it knows of, so figures, tables and plots agree with each other while
-//! servers go on writing. Events, processes and the ledger are read just after.
+//! servers go on writing. Events, processes, locks and the ledger are read just after.
 
 use std::cmp::Reverse;
 use std::path::{Path, PathBuf};
 
 use govstore::{
-    Agent, AgentEvent, AgentFilter, FleetHealth, HealthStatus, HistoryRow, Judgement, Lifecycle, ReapEvent,
-    Settings, Store, Timestamp,
+    Agent, AgentEvent, AgentFilter, AgentLockInfo, FleetHealth, HealthStatus, HistoryRow, Judgement,
+    Lifecycle, ReapEvent, Settings, Store, Timestamp,
 };
 
 /// How many entries of the reaper's ledger are shown.
@@ -35,6 +35,7 @@ pub struct Snapshot {
     pub agents: Vec<Agent>,
     pub fleet: FleetHealth,
     pub processes: Vec<Judgement>,
+    pub locks: Vec<AgentLockInfo>,
     /// The newest entries, newest first.
     pub ledger: Vec<ReapEvent>,
 }
@@ -72,6 +73,7 @@ impl Snapshot {
             agents,
             fleet,
             processes: store.reap_plan()?.judgements,
+            locks: store.locks()?,
             ledger,
         })
     }
