@@ -154,7 +154,7 @@ impl<'s> Backup<'s> {
     fn copy_to(&mut self, partial: &Partial, target: &Path) -> Result<()> {
         let wait = super::wait::Deadline::within(self.store.lock_timeout());
         self.store.refuse_after_fork()?;
-        let _polling = wait.enter();
+        let _polling = wait.enter(&self.store.shared.shm);
         // Not one of the pool's: a map is for this alone.
         let from = super::connection::open_to_look(self.store.path())
             .map_err(|e| super::connection::explain(e, self.store.path(), wait.waited()))?;
