@@ -13,6 +13,7 @@ fn on_terminal(folder: &Folder, line: &str, environment: &[(&str, &str)]) -> Opt
     command.args(["-qefc", &format!("stty cols 80 rows 24; {line}"), "/dev/null"]);
     command.env("g", GOVSTORE).env("GOVSTORE_DB", folder.db()).env("TERM", "xterm-256color");
     command.env_remove("NO_COLOR").env_remove("CLICOLOR").env_remove("CLICOLOR_FORCE");
+    command.env_remove("CI"); // whose terminals are taken to show colours even where TERM says dumb
     command.envs(environment.iter().copied()).stdin(std::process::Stdio::null());
     Some(Ran::of(&mut command))
 }
