@@ -11,7 +11,7 @@ use super::record::{self, Now, Record};
 use super::system::{Native, Sighting, System};
 use crate::error::Result;
 use crate::store::column::Parsed;
-use crate::store::{Settings, TxResult};
+use crate::store::{Settings, TxResult, beside};
 use crate::text_enum::text_enum;
 use crate::timestamp::Timestamp;
 
@@ -123,9 +123,7 @@ pub(crate) fn write_lock_owner(shm: &Path) -> Option<u32> {
 
 /// The wal-index of a database.
 pub(crate) fn wal_index(database: &Path) -> PathBuf {
-    let mut shm = database.as_os_str().to_owned();
-    shm.push("-shm");
-    shm.into()
+    beside(database, "-shm")
 }
 
 fn registered(

@@ -11,7 +11,7 @@ pub(crate) fn readers(database: &Path) -> Vec<u32> {
     // https://sqlite.org/walformat.html.
     const READ_MARKS: std::ops::RangeInclusive<u64> = 123..=127;
 
-    let Ok(shm) = std::fs::metadata(with_suffix(database, "-shm")) else { return Vec::new() };
+    let Ok(shm) = std::fs::metadata(super::holder::wal_index(database)) else { return Vec::new() };
     let locks = std::fs::read_to_string("/proc/locks").unwrap_or_default();
     let mut pids: Vec<u32> = locks
         .lines()
@@ -37,8 +37,8 @@ pub(crate) fn displaced(database: &Path) -> Vec<u32> {
     use std::ffi::OsString;
 
     let Ok(database) = database.canonicalize() else { return Vec::new() };
-    let deleted = with_suffix(&database, " (deleted)");
-    let shm = with_suffix(&database, "-shm");
+    let deleted = crate::store::beside(&database, " (deleted)");
+    let shm = super::holder::wal_index(&database);
     let processes = std::fs::read_dir("/proc").into_iter().flatten().flatten();
     let pids = processes.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
     pids.filter(|pid| {
@@ -49,13 +49,6 @@ pub(crate) fn displaced(database: &Path) -> Vec<u32> {
         has(&deleted) || (has(&shm) && !has(&database))
     })
     .collect()
-}
-
-#[cfg(target_os = "linux")]
-fn with_suffix(path: &Path, suffix: &str) -> std::path::PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(suffix);
-    name.into()
 }
 
 /// Not known on this system.

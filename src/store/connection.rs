@@ -9,6 +9,7 @@ use rusqlite::ffi;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 use super::options::Durability;
+use super::partial::beside;
 use super::wait::{self, Deadline};
 use crate::error::{DatabaseError, Error, Result};
 use crate::process::LockHolder;
@@ -27,9 +28,7 @@ const CANNOT_OPEN: &str = "unable to open database file";
 /// The first connection of an open. It may look and not touch: nothing was said about the file yet.
 pub(super) fn open_to_look(path: &Path) -> rusqlite::Result<Connection> {
     // Closing the last connection checkpoints, which would write into somebody else's database.
-    let mut wal = path.as_os_str().to_owned();
-    wal.push("-wal");
-    let wal_exists = Path::new(&wal).exists();
+    let wal_exists = beside(path, "-wal").exists();
     let conn = Connection::open_with_flags(path, FLAGS)?;
     wait::install(&conn)?;
     conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, wal_exists)?;

@@ -31,6 +31,7 @@ use rusqlite::{Connection, Transaction, TransactionBehavior};
 pub use backup::{Backup, BackupProgress, BackupReport};
 pub use check::{Check, CheckStatus};
 pub use options::{Durability, StoreOptions};
+pub(crate) use partial::beside;
 pub use restore::{RestoreReport, restore};
 pub use settings::{LimitPolicy, Settings};
 pub(crate) use wait::Deadline;

@@ -102,7 +102,7 @@ pub(super) fn folder_of(path: &Path) -> &Path {
 }
 
 /// `path` with `suffix` after its name.
-pub(super) fn beside(path: &Path, suffix: impl AsRef<OsStr>) -> PathBuf {
+pub(crate) fn beside(path: &Path, suffix: impl AsRef<OsStr>) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(suffix);
     name.into()

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use crate::TestResult;
 use crate::client::Home;
 
-const NAMES: [&str; 13] = [
+pub const NAMES: [&str; 13] = [
     "archive_agent",
     "delete_agent",
     "export_to_file",

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use crate::TestResult;
 use crate::client::{Home, Wire};
+use crate::listing::NAMES;
 
 /// The message that answers `id`, after whatever comes before it.
 fn answer_to(wire: &Wire, id: u64) -> Result<Value, Box<dyn std::error::Error>> {
@@ -281,21 +282,6 @@ fn a_line_without_an_end_is_refused_and_eats_no_memory() -> TestResult {
 
 #[test]
 fn no_argument_breaks_the_server() -> TestResult {
-    const TOOLS: [&str; 13] = [
-        "archive_agent",
-        "delete_agent",
-        "export_to_file",
-        "get_agent_metadata",
-        "get_governance_metrics",
-        "get_server_info",
-        "get_system_history",
-        "list_agents",
-        "pause_agent",
-        "process_agent_update",
-        "reset_monitor",
-        "resume_agent",
-        "update_agent_metadata",
-    ];
     const ARGUMENTS: [&str; 16] = [
         "agent_id",
         "parameters",
@@ -339,7 +325,7 @@ fn no_argument_breaks_the_server() -> TestResult {
     let mut wire = home.wire()?;
     wire.initialize()?;
     for id in 1..=3_000 {
-        let tool = random.choice(TOOLS).ok_or("no tool")?;
+        let tool = random.choice(NAMES).ok_or("no tool")?;
         let mut arguments = serde_json::Map::new();
         for _ in 0..random.usize(0..6) {
             let argument = random.choice(ARGUMENTS).ok_or("no argument")?;
