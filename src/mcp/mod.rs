@@ -116,6 +116,30 @@ pub fn serve(options: &ServeOptions) -> Result<(), ServeError> {
     served
 }
 
+/// Answers one client on two streams, until `input` ends: [`serve`] without a process around it, that is without
+/// the registry, signals and a parent. For the fuzzer and for tests.
+#[cfg(any(fuzzing, test))]
+#[doc(hidden)]
+pub fn serve_streams(
+    store: Store,
+    input: impl io::Read + Send + 'static,
+    output: impl io::Write + Send + 'static,
+) -> Result<(), ServeError> {
+    // Dropped at the end, which waits for the calls that are still running: the database is then closed.
+    let runtime = runtime::Builder::new_current_thread()
+        .enable_all()
+        .max_blocking_threads(CALLS_AT_ONCE as usize)
+        .build()?;
+    runtime.block_on(async {
+        let (stdio, hangup) = Stdio::over(|| io::BufReader::new(input), output)?;
+        let ending = async {
+            hangup.wait().await;
+            Reason::ClientGone
+        };
+        converse(Server::new(Arc::new(Session::new(store))), stdio, ending).await
+    })
+}
+
 /// The life of a registered server.
 async fn live(store: Store, registration: Registration, parent: Parent) -> Result<(), ServeError> {
     let session = Arc::new(Session::new(store.clone()));
@@ -184,5 +208,52 @@ fn reap(store: &Store) {
             }
         }
         Err(error) => tracing::warn!(%error, "cannot reap"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    /// What a server wrote.
+    #[derive(Clone, Default)]
+    struct Output(Arc<Mutex<Vec<u8>>>);
+
+    impl io::Write for Output {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().expect("no panic").write(bytes)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_conversation_needs_no_process_around_it() -> Result<(), Box<dyn std::error::Error>> {
+        let client = json!({ "name": "test", "version": "1" });
+        let hello = json!({ "protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": client });
+        let lines = [
+            json!({ "jsonrpc": "2.0", "id": 1, "method": "initialize", "params": hello }),
+            json!({ "jsonrpc": "2.0", "method": "notifications/initialized" }),
+            json!({ "jsonrpc": "2.0", "id": 2, "method": "ping" }),
+        ]
+        .map(|message| format!("{message}\n"))
+        .concat();
+        let folder = tempfile::tempdir()?;
+        let store = Store::open(folder.path().join("governance.db"))?;
+        let output = Output::default();
+        serve_streams(store, io::Cursor::new(lines), output.clone())?;
+
+        let output = output.0.lock().expect("no panic");
+        let answers = serde_json::Deserializer::from_slice(&output).into_iter::<Value>();
+        let ids: Vec<Value> =
+            answers.map(|answer| Ok(answer?["id"].clone())).collect::<serde_json::Result<_>>()?;
+        assert_eq!(ids, [1, 2]);
+        Ok(())
     }
 }

@@ -70,7 +70,14 @@ impl Drop for HangsUp {
 impl Stdio {
     /// Starts the two threads.
     pub fn open() -> io::Result<(Self, Hangup)> {
-        let stdout = stdout()?;
+        Self::over(|| io::stdin().lock(), stdout()?)
+    }
+
+    /// As [`Stdio::open`], on any two streams. The one to read is opened by the thread that reads it.
+    pub fn over<I: BufRead>(
+        input: impl FnOnce() -> I + Send + 'static,
+        output: impl Write + Send + 'static,
+    ) -> io::Result<(Self, Hangup)> {
         let (to_server, incoming) = mpsc::unbounded_channel();
         let (outgoing, to_client) = mpsc::unbounded_channel();
         let (all_written, written) = oneshot::channel();
@@ -79,7 +86,7 @@ impl Stdio {
         let hangs_up = HangsUp(Arc::clone(&hangup));
         thread::Builder::new().name("stdin".to_owned()).spawn(move || {
             let _hangs_up = hangs_up;
-            let mut lines = Lines::new(io::stdin().lock(), LINE_MAX_BYTES);
+            let mut lines = Lines::new(input(), LINE_MAX_BYTES);
             if let Err(error) = receive(&mut lines, &to_server) {
                 tracing::warn!(%error, "cannot read stdin");
             }
@@ -87,7 +94,7 @@ impl Stdio {
         let hangs_up = HangsUp(Arc::clone(&hangup));
         thread::Builder::new().name("stdout".to_owned()).spawn(move || {
             let _hangs_up = hangs_up;
-            if let Err(error) = send(stdout, to_client) {
+            if let Err(error) = send(output, to_client) {
                 tracing::info!(%error, "cannot write to stdout");
             }
             let _ = all_written.send(()); // nobody waits for it if the server is cut short

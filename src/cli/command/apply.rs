@@ -1,24 +1,21 @@
 //! `apply`: many updates, one a line.
 
+mod line;
+
 use std::fs::{File, Metadata};
 use std::io::{self, BufRead, BufReader, IsTerminal};
 use std::path::{Path, PathBuf};
 
 use clap::ValueHint;
-use govstore::lines::{Line, Lines};
-use govstore::{Error, Store, Update, UpdateReport};
+use govstore::lines::Lines;
+use govstore::{Error, Store, UpdateReport};
 use indicatif::{ProgressBar, ProgressStyle};
-use serde::de::value::MapDeserializer;
-use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
+use serde::Serialize;
 
 use super::figures::count;
 use super::output::{Output, complain};
 use super::visible::visible;
 use super::{Exit, Failure, Outcome, Session, paint};
-
-/// The longest line that is read. A response of a million characters is well below.
-const LINE_MAX_BYTES: usize = 16 << 20;
 
 /// Make many updates, one a line of a file
 ///
@@ -62,10 +59,10 @@ pub fn run(args: &Args, session: &mut Session) -> Outcome {
 
 fn apply(store: &Store, input: Input, results: &mut Results<'_>, tally: &mut Tally) -> Result<(), Failure> {
     let Input { name, reader, .. } = input;
-    let mut lines = Lines::new(reader, LINE_MAX_BYTES);
+    let mut lines = Lines::new(reader, line::MAX_BYTES);
     while let Some(line) = lines.read_next().map_err(|e| unreadable(&name, &e))? {
         tally.lines += 1;
-        let result = match parse(&line) {
+        let result = match line::parse(&line) {
             Ok(None) => continue,
             Ok(Some((agent_id, update))) => store.process_update(&agent_id, &update).map_err(Refused::Store),
             Err(reason) => Err(Refused::Line(reason)),
@@ -74,48 +71,6 @@ fn apply(store: &Store, input: Input, results: &mut Results<'_>, tally: &mut Tal
         results.print(tally.lines, &result, lines.bytes_read())?;
     }
     Ok(())
-}
-
-/// The update that a line holds; nothing in a blank one.
-fn parse(line: &Line<'_>) -> Result<Option<(String, Update)>, String> {
-    let bytes = match line {
-        Line::Whole(bytes) => bytes.trim_ascii(),
-        Line::TooLong => return Err(format!("longer than {} MiB", LINE_MAX_BYTES >> 20)),
-    };
-    let text = str::from_utf8(bytes).map_err(|e| format!("not UTF-8: {e}"))?;
-    let text = text.trim_start_matches('\u{feff}'); // some editors begin a file with it
-    if text.is_empty() {
-        return Ok(None);
-    }
-    let Value::Object(mut fields) = serde_json::from_str(text).map_err(|e| not_json(&e))? else {
-        return Err("not a JSON object".to_owned());
-    };
-    let agent_id = match fields.remove("agent_id") {
-        Some(Value::String(agent_id)) => agent_id,
-        Some(_) => return Err("agent_id is not a string".to_owned()),
-        None => return Err("agent_id is missing".to_owned()),
-    };
-    match Update::deserialize(&fields) {
-        Ok(update) => Ok(Some((agent_id, update))),
-        Err(e) => Err(culprit(&fields).unwrap_or(e.to_string())),
-    }
-}
-
-/// The first field that can't be part of an update, and why: `serde_json` itself names none.
-fn culprit(fields: &Map<String, Value>) -> Option<String> {
-    fields.iter().find_map(|(name, value)| {
-        let alone = MapDeserializer::new(std::iter::once((name.as_str(), value)));
-        let reason =
-            Update::deserialize(alone).err()?.to_string().replace("expected f64", "expected a number");
-        Some(if reason.starts_with("unknown field") { reason } else { format!("{name}: {reason}") })
-    })
-}
-
-/// What `serde_json` says, without its line number: that of the file is another.
-fn not_json(error: &serde_json::Error) -> String {
-    let text = error.to_string();
-    let reason = text.split(" at line ").next().unwrap_or_default();
-    format!("not JSON: {reason} (column {})", error.column())
 }
 
 /// Why a line was not applied.

@@ -1,0 +1,72 @@
+//! Whatever a client sends, the server answers in whole JSON-RPC messages, and leaves a sound database and nothing
+//! outside of its export folder.
+//!
+//! An input is what a client writes after the handshake; one that begins with `!` has to shake hands by itself.
+#![no_main]
+
+use std::fs;
+use std::io::{self, Cursor, Read, Write};
+use std::sync::{Arc, Mutex};
+
+use govstore::{ProcessInfo, mcp};
+use govstore_fuzz::{Scratch, assert_sound};
+use libfuzzer_sys::fuzz_target;
+use serde_json::Value;
+
+const HANDSHAKE: &[u8] = br#"{"jsonrpc":"2.0","id":"hello","method":"initialize","params":{"protocolVersion":"2025-06-18","capabilities":{},"clientInfo":{"name":"fuzzer","version":"1"}}}
+{"jsonrpc":"2.0","method":"notifications/initialized"}
+"#;
+
+#[derive(Clone, Default)]
+struct Output(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Output {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().expect("no panic").write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+fuzz_target!(|input: &[u8]| {
+    let input = match input.strip_prefix(b"!") {
+        Some(all) => all.to_vec(),
+        None => [HANDSHAKE, input].concat(),
+    };
+    let scratch = Scratch::get();
+    let store = scratch.store();
+    let registration = store.register(ProcessInfo::new("fuzzer", "1")).expect("a place in the registry");
+    let output = Output::default();
+    let client = Cursor::new(input).take(u64::MAX);
+    let _ = mcp::serve_streams(store.clone(), client, output.clone()); // one that never says hello is no client
+
+    let output = output.0.lock().expect("no panic");
+    for line in output.split_inclusive(|byte| *byte == b'\n') {
+        assert!(line.ends_with(b"\n"), "an answer without an end");
+        assert_answer(&serde_json::from_slice(line).expect("an answer is JSON"));
+    }
+    assert_sound(&store);
+    registration.deregister().expect("an end in the registry");
+    drop(store);
+    for entry in fs::read_dir(scratch.folder()).expect("the folder") {
+        let name = entry.expect("an entry").file_name().into_string().expect("a name of ours");
+        // A connection that the pool was just opening is closed a moment later, and its log with it.
+        let ours = ["governance.db", "governance.db-wal", "governance.db-shm", "exports"];
+        assert!(ours.contains(&name.as_str()), "{name} was written");
+    }
+});
+
+/// An answer is what JSON-RPC and MCP say it is.
+fn assert_answer(answer: &Value) {
+    assert_eq!(answer["jsonrpc"], "2.0", "{answer}");
+    assert!(answer.get("id").is_some() || answer.get("method").is_some(), "{answer}");
+    let Some(result) = answer.get("result") else { return };
+    let Some(success) = result["structuredContent"].get("success") else { return };
+    assert_eq!(success == false, result["isError"] == true, "{answer}");
+    let text = result["content"][0]["text"].as_str().expect("a result has a text");
+    let text: Value = serde_json::from_str(text).expect("the text is the result");
+    assert_eq!(text, result["structuredContent"], "{answer}");
+    assert_eq!(success == false, text["error"].is_string() && text.get("success").is_some(), "{answer}");
+}
