@@ -1,0 +1,307 @@
+//! Whatever is done to a store, in whatever order, by whom and with whatever reopened in between, it shows what a
+//! simple model of it says.
+
+use govstore::{AgentFilter, EventKind, FleetHealth, HealthStatus, Lifecycle, Store};
+use proptest::collection::vec;
+use proptest::prelude::*;
+use serde_json::Value;
+
+use crate::config;
+use crate::model::{Agent, Fleet, Lock, Refusal};
+use crate::operation::{Act, Handle, Operation, operation};
+use crate::world::World;
+
+proptest! {
+    #![proptest_config(config(32))]
+
+    #[test]
+    fn a_store_shows_what_a_model_of_it_says(operations in vec(operation(), 1..60)) {
+        let mut run = Run { world: World::new(), model: Fleet::new(), backups: Vec::new() };
+        for operation in operations {
+            run.perform(&operation);
+            run.compare(Handle::Registered);
+            run.compare(Handle::Other);
+        }
+        run.replay();
+        let findings = run.world.store(Handle::Other).check();
+        let failed: Vec<_> = findings.iter().filter(|check| is_about_rows(check.name) && check.status.as_str() != "ok").collect();
+        prop_assert!(failed.is_empty(), "{failed:?}");
+    }
+}
+
+/// The findings that are about what was written, and not about the machine.
+fn is_about_rows(check: &str) -> bool {
+    ["integrity", "foreign keys", "schema", "history"].contains(&check)
+}
+
+struct Run {
+    world: World,
+    model: Fleet,
+    /// What the model was when each backup was made.
+    backups: Vec<Fleet>,
+}
+
+impl Run {
+    fn perform(&mut self, operation: &Operation) {
+        match operation {
+            Operation::Act { by, agent_id, act: Act::Update(update) } => {
+                let expected = self.model.admits_update(*by, agent_id);
+                let is_locked_out = expected == Err(Refusal::Locked);
+                let found = self.world.update(*by, agent_id, update, is_locked_out);
+                assert_eq!(found.as_ref().map(drop).map_err(|refusal| *refusal), expected);
+                if let Ok(report) = found {
+                    self.model.update(agent_id, update, report);
+                }
+            }
+            Operation::Act { by, agent_id, act } => {
+                let by = if matches!(act, Act::Lock(_)) { Handle::Registered } else { *by };
+                let expected = self.model.act(by, agent_id, act);
+                let is_locked_out = expected == Err(Refusal::Locked);
+                assert_eq!(self.world.act(by, agent_id, act, is_locked_out), expected);
+            }
+            Operation::UpdateElsewhere { agent_id, update } => {
+                let expected = self.model.admits_update(Handle::Other, agent_id);
+                match self.world.update_elsewhere(agent_id, update) {
+                    Ok(report) => {
+                        assert_eq!(expected, Ok(()), "{report}");
+                        self.model.update(agent_id, update, report);
+                    }
+                    Err(reason) => {
+                        let word = match expected {
+                            Err(Refusal::Locked) => "stayed locked",
+                            Err(Refusal::WrongLifecycle) => "it cannot be updated",
+                            other => panic!("{reason}, and not {other:?}"),
+                        };
+                        assert!(reason.contains(word), "{reason}");
+                    }
+                }
+            }
+            Operation::Import { agent_id, paused, total_updates } => {
+                self.world.import(agent_id, *paused, *total_updates);
+                self.model.import(agent_id, *paused, *total_updates);
+            }
+            Operation::Set { key, value } => {
+                assert_eq!(self.world.set(key, value), self.model.set(key, value), "{key} = {value}");
+            }
+            Operation::Prune => {
+                let pruned = self.world.store(Handle::Other).prune().expect("pruning");
+                assert_eq!(pruned.updates, self.model.prune());
+            }
+            Operation::Backup => {
+                self.world.backup();
+                self.backups.push(self.model.clone());
+            }
+            Operation::Restore(which) => {
+                if !self.backups.is_empty() {
+                    let number = which.index(self.backups.len());
+                    self.world.restore(u32::try_from(number).expect("a few"));
+                    self.model = self.backups[number].clone();
+                    self.model.release_all();
+                }
+            }
+            Operation::Reopen(handle) => {
+                self.world.reopen(*handle);
+                if *handle == Handle::Registered {
+                    self.model.release_all();
+                }
+            }
+        }
+    }
+
+    /// Everything that `by` can see is as in the model.
+    fn compare(&self, by: Handle) {
+        let store = self.world.store(by);
+        let thresholds = self.model.thresholds;
+        let agents = store.agents(&AgentFilter::default()).expect("the agents");
+        let ids: Vec<_> = agents.iter().map(|agent| agent.agent_id.as_str()).collect();
+        assert_eq!(ids, self.model.agents.keys().copied().collect::<Vec<_>>());
+        for (found, (agent_id, expected)) in agents.iter().zip(&self.model.agents) {
+            assert_eq!(&store.agent(agent_id).expect("it is listed"), found);
+            assert_eq!(found.health_status, expected.health_status(&thresholds), "{agent_id}");
+            compare_record(found, expected);
+            compare_history(store, agent_id, expected);
+            assert_eq!(self.world.token(agent_id).is_some(), expected.lock != Lock::None);
+            assert!(self.world.token(agent_id).is_none_or(|token| token == expected.token));
+        }
+        assert_eq!(store.settings().expect("settings").health_thresholds(), thresholds);
+        assert_eq!(store.health().expect("the fleet"), self.fleet_health());
+        self.compare_events(store);
+        self.compare_locks(store);
+    }
+
+    fn fleet_health(&self) -> FleetHealth {
+        let with_status = |status| {
+            self.model.agents.values().filter(|agent| agent.lifecycle_status == status).count() as u64
+        };
+        let in_service =
+            |agent: &&Agent| matches!(agent.lifecycle_status, Lifecycle::Active | Lifecycle::Paused);
+        let statuses: Vec<HealthStatus> = self
+            .model
+            .agents
+            .values()
+            .filter(in_service)
+            .map(|agent| agent.health_status(&self.model.thresholds))
+            .collect();
+        let of = |status| statuses.iter().filter(|found| **found == status).count() as u64;
+        FleetHealth {
+            fleet_status: statuses.iter().max().copied(),
+            total_agents: self.model.agents.len() as u64,
+            active: with_status(Lifecycle::Active),
+            paused: with_status(Lifecycle::Paused),
+            archived: with_status(Lifecycle::Archived),
+            deleted: with_status(Lifecycle::Deleted),
+            healthy: of(HealthStatus::Healthy),
+            degraded: of(HealthStatus::Degraded),
+            critical: of(HealthStatus::Critical),
+        }
+    }
+
+    fn compare_events(&self, store: &Store) {
+        let found = store.events_after(0, u32::MAX).expect("the events");
+        assert_eq!(found.len(), self.model.events.len(), "{found:?}");
+        for (found, expected) in found.iter().zip(&self.model.events) {
+            assert_eq!((found.agent_id.as_str(), found.event), (expected.agent_id, expected.kind));
+            assert_eq!((found.health_from, found.health_to), (expected.health_from, expected.health_to));
+            match (expected.kind, &found.reason, &expected.reason) {
+                (EventKind::Unlocked, Some(found), Some(given)) => assert!(found.ends_with(given), "{found}"),
+                (EventKind::Unlocked, found, None) => assert!(found.is_some()),
+                (_, found, expected) => assert_eq!(found, expected),
+            }
+        }
+        for agent_id in self.model.agents.keys() {
+            let own = store.events(agent_id).expect("its events");
+            assert!(own.iter().eq(found.iter().filter(|event| event.agent_id == *agent_id)));
+        }
+    }
+
+    fn compare_locks(&self, store: &Store) {
+        let mut found: Vec<_> = store
+            .locks()
+            .expect("the locks")
+            .into_iter()
+            .map(|lock| (lock.agent_id, lock.token, lock.pid))
+            .collect();
+        found.sort();
+        let held = self.model.agents.iter().filter(|(_, agent)| agent.lock == Lock::Held);
+        let pid = Some(std::process::id());
+        let mut expected: Vec<_> =
+            held.map(|(agent_id, agent)| ((*agent_id).to_owned(), agent.token, pid)).collect();
+        expected.sort();
+        assert_eq!(found, expected);
+    }
+
+    /// An agent's figures are those of its updates since its start or last reset, made one after the other in a store
+    /// that saw nothing else.
+    fn replay(&self) {
+        let folder = tempfile::tempdir().expect("a folder");
+        let store = Store::options()
+            .durability(govstore::Durability::Normal)
+            .open(folder.path().join("replay.db"))
+            .expect("a database");
+        for (agent_id, agent) in &self.model.agents {
+            let mut replayed = None;
+            for update in &agent.since_reset {
+                replayed = Some(store.process_update(agent_id, update).expect("nobody is in the way"));
+            }
+            let Some(replayed) = replayed else { continue };
+            let replayed = serde_json::to_value(replayed).expect("a report is JSON");
+            let newest = &agent.newest().expect("it was updated").report;
+            for field in ["status", "decision", "sampling_params"] {
+                assert_eq!(replayed[field], newest[field], "{agent_id}");
+            }
+            for figure in
+                ["E", "I", "S", "V", "coherence", "lambda1", "risk_score", "void_active", "time", "updates"]
+            {
+                assert_eq!(replayed["metrics"][figure], newest["metrics"][figure], "{figure} of {agent_id}");
+            }
+        }
+    }
+}
+
+/// The agent's row.
+fn compare_record(found: &govstore::Agent, expected: &Agent) {
+    assert_eq!(found.lifecycle_status, expected.lifecycle_status);
+    assert_eq!(found.paused_at.is_some(), expected.lifecycle_status == Lifecycle::Paused);
+    assert_eq!(found.archived_at.is_some(), expected.has_archived_at);
+    assert_eq!(found.deleted_at.is_some(), expected.lifecycle_status == Lifecycle::Deleted);
+    assert_eq!(found.last_update_at.is_some(), expected.was_updated);
+    assert!(found.last_update_at.is_none_or(|at| at >= found.created_at), "{found:?}");
+    assert_eq!((found.update_count, found.total_updates), (expected.update_count, expected.total_updates));
+    assert_eq!(found.tags, expected.tags);
+    assert_eq!(found.notes, expected.notes);
+    assert_eq!(found.attributes, expected.attributes);
+
+    let Some(row) = expected.newest() else {
+        let unknown = (found.risk_score, found.coherence, found.void_active, found.last_decision);
+        assert_eq!(unknown, (None, None, false, None));
+        let fresh = [0.5, 0.9, 0.5, 0.0, 0.15, 0.0].map(f64::to_bits);
+        let found =
+            [found.energy, found.integrity, found.entropy, found.void_integral, found.lambda1, found.elapsed];
+        assert_eq!(found.map(f64::to_bits), fresh);
+        return;
+    };
+    assert_eq!(
+        found.last_update_at.map(|at| Value::from(at.to_string())),
+        Some(row.report["timestamp"].clone())
+    );
+    let figures = [
+        ("E", found.energy),
+        ("I", found.integrity),
+        ("S", found.entropy),
+        ("V", found.void_integral),
+        ("lambda1", found.lambda1),
+        ("time", found.elapsed),
+        ("coherence", found.coherence.expect("it was updated")),
+        ("risk_score", found.risk_score.expect("it was updated")),
+    ];
+    for (name, found) in figures {
+        assert_eq!(found.to_bits(), row.figure(name).to_bits(), "{name}");
+    }
+    assert_eq!(found.void_active, row.void_active());
+    assert_eq!(found.last_decision, Some(row.decision()));
+    assert_eq!(found.last_decision_reason.as_deref(), Some(row.reason()));
+}
+
+fn compare_history(store: &Store, agent_id: &str, expected: &Agent) {
+    let history = store.history(agent_id, None).expect("its history");
+    assert_eq!(history.len(), expected.history.len());
+    let first = expected.total_updates - i64::try_from(history.len()).expect("a few") + 1;
+    for (update_no, (found, row)) in (first..).zip(history.iter().zip(&expected.history)) {
+        assert_eq!(found.update_no, update_no);
+        assert_eq!(Value::from(update_no), row.report["metrics"]["total_updates"]);
+        let figures = [
+            ("E", found.energy),
+            ("I", found.integrity),
+            ("S", found.entropy),
+            ("lambda1", found.lambda1),
+            ("time", found.elapsed),
+            ("V", Some(found.void_integral)),
+            ("coherence", Some(found.coherence)),
+            ("risk_score", Some(found.risk_score)),
+        ];
+        for (name, found) in figures {
+            assert_eq!(found.map(f64::to_bits), Some(row.figure(name).to_bits()), "{name}");
+        }
+        assert_eq!(found.void_active, row.void_active());
+        assert_eq!(found.decision, row.decision());
+        assert_eq!(found.decision_reason.as_deref(), Some(row.reason()));
+        assert_eq!(found.health_status, row.health_status);
+        assert_eq!(row.report["metrics"]["health_status"], found.health_status.as_str());
+        assert_eq!(
+            found.applied_at.map(|at| Value::from(at.to_string())),
+            Some(row.report["timestamp"].clone())
+        );
+    }
+
+    let window = &expected.history
+        [expected.history.len() - usize::try_from(expected.update_count).expect("a count")..];
+    let statistics = store.window_statistics(agent_id).expect("its statistics");
+    let decided = |action| window.iter().filter(|row| row.decision() == action).count() as u64;
+    assert_eq!(statistics.history_size, window.len() as u64);
+    assert_eq!(statistics.approve, decided(govstore::Action::Approve));
+    assert_eq!(statistics.revise, decided(govstore::Action::Revise));
+    assert_eq!(statistics.reject, decided(govstore::Action::Reject));
+    #[expect(clippy::cast_precision_loss, reason = "a few")]
+    let mean = window.iter().map(|row| row.figure("risk_score")).sum::<f64>() / window.len().max(1) as f64;
+    assert!((statistics.mean_risk - mean).abs() < 1e-12, "{} and not {mean}", statistics.mean_risk);
+}
