@@ -118,6 +118,9 @@ fn apply(
         Some(_) => return Ok(None),
         None => create(tx, id)?,
     };
+    let update_no = total_updates.checked_add(1).ok_or_else(|| Error::Constraint {
+        rule: format!("total_updates of agent {:?} is as large as a number can be", id.as_str()),
+    })?;
     let thresholds = settings.health_thresholds();
     let health_before = (state.update_count > 0)
         .then(|| health::classify(risk_score, state.measured_coherence, void_active, &thresholds));
@@ -129,7 +132,6 @@ fn apply(
         verdict.void_active,
         &thresholds,
     );
-    let update_no = total_updates + 1;
     save_state(tx, id, &state, &verdict, update_no)?;
     append_history(tx, id, &state, &verdict, &health, update_no)?;
     let status_before = health_before.map(|before| before.status);

@@ -109,7 +109,7 @@ pub(super) fn advance(state: &mut State, parameters: &[f64]) -> bool {
 
     state.measured_coherence = Some(coherence);
     state.parameters = Some(parameters);
-    state.update_count += 1;
+    state.update_count = state.update_count.saturating_add(1); // a row can hold any number
     state.elapsed += DT;
     if state.recent_void.len() == VOID_WINDOW {
         state.recent_void.remove(0);

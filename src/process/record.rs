@@ -92,11 +92,11 @@ pub(super) struct LastBeat {
 impl LastBeat {
     /// The age at which this beat is stale. A process may follow an older, longer interval until its next beat.
     pub fn stale_after_ms(&self, settings: &Settings) -> i64 {
-        settings.stale_after_ms().max(2 * self.interval_ms)
+        settings.stale_after_ms().max(self.interval_ms.saturating_mul(2))
     }
 
     pub fn is_stale(&self, now_ms: i64, settings: &Settings) -> bool {
-        now_ms - self.monotonic_ms > self.stale_after_ms(settings)
+        age_ms(now_ms, self.monotonic_ms) > self.stale_after_ms(settings)
     }
 }
 
@@ -238,7 +238,7 @@ pub(super) fn is_reaping_due(conn: &Connection, settings: &Settings, now: &Now<'
 fn from_row(row: &Row<'_>, now: &Now<'_>) -> rusqlite::Result<Record> {
     let boot_id: String = row.get("boot_id")?;
     let this_boot = boot_id == now.boot_id;
-    let age_s = |monotonic_ms: i64| this_boot.then(|| seconds(now.monotonic_ms - monotonic_ms));
+    let age_s = |monotonic_ms: i64| this_boot.then(|| seconds(age_ms(now.monotonic_ms, monotonic_ms)));
     let activity_monotonic_ms = row.get("last_activity_monotonic_ms")?;
     let beat = match row.get("monotonic_ms")? {
         None => None,
@@ -291,6 +291,12 @@ fn claim_from_row(row: &Row<'_>) -> rusqlite::Result<Option<Claim>> {
         claimant,
         until_monotonic_ms,
     }))
+}
+
+/// How long ago a moment of this boot was. A row can hold any number, and none may make a reaper panic or take an
+/// ancient beat for a fresh one.
+pub(super) const fn age_ms(now_ms: i64, then_ms: i64) -> i64 {
+    now_ms.saturating_sub(then_ms)
 }
 
 /// Milliseconds of an age as seconds; an age is never negative.

@@ -166,7 +166,7 @@ fn release_claim(tx: &WriteTx<'_>, system: &dyn System, victim: &Victim) -> TxRe
 
 /// Leaves a claim that nobody pursues for now.
 fn defer_claim(tx: &WriteTx<'_>, process_id: i64) -> TxResult<()> {
-    let again_ms = clock::monotonic_ms() + settings::read(tx)?.stale_after_ms();
+    let again_ms = clock::monotonic_ms().saturating_add(settings::read(tx)?.stale_after_ms());
     tx.prepare_cached(
         "UPDATE processes SET claim_until_monotonic_ms = :again_ms WHERE process_id = :process_id",
     )?

@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::observe::{Observation, Seen};
 use crate::process::heartbeat;
-use crate::process::record::{Claim, Process, ProcessState, Record, seconds};
+use crate::process::record::{Claim, Process, ProcessState, Record, age_ms, seconds};
 use crate::process::system::{Here, Sighting};
 use crate::store::{LimitPolicy, Settings};
 use crate::text_enum::text_enum;
@@ -129,6 +129,10 @@ struct Court<'a> {
 }
 
 impl Court<'_> {
+    fn age_ms(&self, then_ms: i64) -> i64 {
+        age_ms(self.now_ms, then_ms)
+    }
+
     fn judge(&self, record: &Record, seen: Option<&Observation>) -> Judgement {
         let fresh = record.beat.as_ref().is_some_and(|beat| !beat.is_stale(self.now_ms, self.settings));
         let (verdict, action, evidence) = self.verdict(record, seen, fresh);
@@ -216,8 +220,8 @@ impl Court<'_> {
         let Some(beat) = &record.beat else {
             return (Verdict::Alive, "it has no heartbeat row, which says nothing about it".to_owned());
         };
-        let heartbeat_age_s = seconds(self.now_ms - beat.monotonic_ms);
-        let idle_ms = self.now_ms - record.activity_monotonic_ms;
+        let heartbeat_age_s = seconds(self.age_ms(beat.monotonic_ms));
+        let idle_ms = self.age_ms(record.activity_monotonic_ms);
         let stale_after_s = self.settings.stale_after_s;
         if !fresh {
             let limit_s = seconds(beat.stale_after_ms(self.settings));
@@ -261,8 +265,8 @@ impl Court<'_> {
     /// A process that cannot be judged stays until nothing was heard of it for very long.
     fn forget_in_time(&self, record: &Record) -> Action {
         let heard_ms = record.beat.as_ref().map_or(record.activity_monotonic_ms, |beat| beat.monotonic_ms);
-        let limit_ms = FORGET_UNJUDGED_AFTER_MS.max(10 * self.settings.stale_after_ms());
-        if self.now_ms - heard_ms > limit_ms { Action::Forget } else { Action::Leave }
+        let limit_ms = FORGET_UNJUDGED_AFTER_MS.max(self.settings.stale_after_ms().saturating_mul(10));
+        if self.age_ms(heard_ms) > limit_ms { Action::Forget } else { Action::Leave }
     }
 
     /// The breaker: postpones the end of stale processes where a freeze is likelier than their death.
@@ -295,12 +299,13 @@ impl Court<'_> {
             let noted_ms = beat
                 .suspected_monotonic_ms
                 .filter(|noted| *noted >= beat.monotonic_ms && *noted >= froze_until_ms.unwrap_or(*noted));
-            if noted_ms.is_some_and(|noted| self.now_ms - noted >= again_after_ms) {
+            if noted_ms.is_some_and(|noted| self.age_ms(noted) >= again_after_ms) {
                 continue; // still stale an interval later
             }
             judgement.action = Action::Postpone;
             judgement.to_note = noted_ms.is_none();
-            let again_in_s = seconds(again_after_ms - noted_ms.map_or(0, |noted| self.now_ms - noted));
+            let noted_ago_ms = noted_ms.map_or(0, |noted| self.age_ms(noted));
+            let again_in_s = seconds(again_after_ms.saturating_sub(noted_ago_ms));
             judgement.evidence =
                 format!("{}, {why}; it is judged again in {again_in_s:.1} s", judgement.evidence);
         }
@@ -310,11 +315,11 @@ impl Court<'_> {
     fn own_freeze(&self, records: &[Record]) -> Option<i64> {
         let own = records.iter().find(|record| Some(record.process.process_id) == self.caller)?;
         let beat = own.beat.as_ref()?;
-        if self.now_ms - beat.monotonic_ms > heartbeat::late_after_ms(self.settings) {
+        if self.age_ms(beat.monotonic_ms) > heartbeat::late_after_ms(self.settings) {
             return Some(self.now_ms);
         }
         let again_after_ms = self.settings.heartbeat_interval_ms();
-        beat.recovered_monotonic_ms.filter(|recovered| self.now_ms - recovered < again_after_ms)
+        beat.recovered_monotonic_ms.filter(|recovered| self.age_ms(*recovered) < again_after_ms)
     }
 
     /// Picks who must go so that no more than `max_processes` remain.
@@ -337,7 +342,7 @@ impl Court<'_> {
         });
         for (judgement, parent_gone, activity_ms) in candidates.into_iter().take(surplus) {
             let reason = if parent_gone { "its client is gone" } else { "it is the one missed least" };
-            let idle_s = seconds(self.now_ms - activity_ms);
+            let idle_s = seconds(self.age_ms(activity_ms));
             judgement.verdict = Verdict::Surplus;
             judgement.action = Action::End;
             judgement.occupies = false;
@@ -360,5 +365,7 @@ fn is_parent_gone(process: &Process, seen: &Observation) -> bool {
     }
 }
 
+#[cfg(test)]
+mod properties;
 #[cfg(test)]
 mod tests;

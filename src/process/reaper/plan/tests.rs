@@ -155,6 +155,9 @@ fn every_process_is_judged_by_what_is_known_of_it() {
         ("stale", |r, _| { age_of_beat(r, 300_001); }, "stale", "end", "300.0 s old, over 300 s"),
         ("stale by the longer interval that it promised",
             |r, _| age_of_beat(r, 601_000).interval_ms = 300_000, "stale", "end", "over 600 s"),
+        ("it promised a beat within longer than anything, which must not wrap around",
+            |r, _| age_of_beat(r, 400_000).interval_ms = i64::MAX, "alive", "leave", "400.0 s old"),
+        ("a heartbeat from before all time", |r, _| age_of_beat(r, 0).monotonic_ms = i64::MIN, "stale", "end", "over 300 s"),
         ("stale and stopped", |r, s| {
             age_of_beat(r, 400_000);
             s.process = Sighting::Present(Presence { stopped: true, ..present() });
