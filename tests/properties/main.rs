@@ -4,6 +4,7 @@
 //! Each tries a few dozen cases; `PROPTEST_CASES=10000 cargo test --release --test properties` tries more. What once
 //! failed is in a `*.regressions` file beside its property, and is tried first.
 
+mod dynamics;
 mod health;
 mod migration;
 mod model;

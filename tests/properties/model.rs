@@ -1,7 +1,7 @@
 //! A fleet as plain Rust: what a store must show after each operation, by its documentation alone.
 //!
-//! Figures of an update are not computed here: what the report said is what record and history must say, and at the
-//! end of a case the same updates, made again from the start, must have led there.
+//! Figures of an update are not computed here: what the report said is what record and history must say. At the end of
+//! a case they are compared with those that [`crate::dynamics`] comes to.
 
 use std::collections::BTreeMap;
 
@@ -10,6 +10,9 @@ use govstore::{Action, EventKind, HealthStatus, HealthThresholds, Lifecycle, Upd
 use serde_json::{Map, Value, json};
 
 use crate::operation::{Act, Edit, Handle};
+
+/// Updates since a reset that statistics look at, and that pruning leaves.
+pub const WINDOW: i64 = 1_000;
 
 /// Why something is not done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -319,7 +322,7 @@ impl Fleet {
         let Some(limit) = self.history_limit else { return 0 };
         let mut removed = 0;
         for agent in self.agents.values_mut() {
-            let kept = usize::try_from(limit.max(agent.update_count)).expect("a count");
+            let kept = usize::try_from(limit.max(agent.update_count.min(WINDOW))).expect("a count");
             let surplus = agent.history.len().saturating_sub(kept);
             agent.history.drain(..surplus);
             removed += surplus as u64;

@@ -53,6 +53,13 @@ pub enum Operation {
         agent_id: &'static str,
         act: Act,
     },
+    /// These updates in turns, so many altogether: the window of V fills, and λ₁ is controlled.
+    Burst {
+        by: Handle,
+        agent_id: &'static str,
+        updates: Vec<Update>,
+        times: usize,
+    },
     /// An update by `govstore apply`, a process of its own.
     UpdateElsewhere {
         agent_id: &'static str,
@@ -80,6 +87,9 @@ pub fn operation() -> impl Strategy<Value = Operation> {
     let by = || prop_oneof![Just(Handle::Registered), Just(Handle::Other)];
     prop_oneof![
         60 => (by(), agent_id(), act()).prop_map(|(by, agent_id, act)| Operation::Act { by, agent_id, act }),
+        2 => (by(), agent_id(), vec(update(), 1..3), 10..60_usize).prop_map(
+            |(by, agent_id, updates, times)| Operation::Burst { by, agent_id, updates, times },
+        ),
         1 => (agent_id(), update()).prop_map(|(agent_id, update)| Operation::UpdateElsewhere {
             agent_id,
             update: in_json(update),
@@ -124,7 +134,7 @@ fn update() -> impl Strategy<Value = Update> {
 
 /// Sensible numbers, and all others: NaN, infinities, the subnormal and the huge.
 fn number() -> impl Strategy<Value = f64> {
-    prop_oneof![4 => 0.0..1.0, 1 => -2.0..2.0, 1 => prop::num::f64::ANY, 1 => Just(f64::NAN), 1 => Just(-0.0)]
+    prop_oneof![4 => 0.0..1.0, 1 => -1e3..1e3, 1 => prop::num::f64::ANY, 1 => Just(f64::NAN), 1 => Just(-0.0)]
 }
 
 fn response_text() -> impl Strategy<Value = String> {
