@@ -218,8 +218,15 @@ proptest! {
                 let guilty = matches!(judgement.verdict, Verdict::Stale | Verdict::Orphaned | Verdict::Surplus);
                 prop_assert!(guilty, "{judgement:?}");
             }
-            if matches!(judgement.verdict, Verdict::Alive | Verdict::Foreign | Verdict::Unverifiable) {
-                prop_assert!(matches!(judgement.action, Action::Leave | Action::Forget), "{judgement:?}");
+            match judgement.verdict {
+                Verdict::Alive => prop_assert_eq!(judgement.action, Action::Leave, "{:?}", judgement),
+                Verdict::Exited => prop_assert_eq!(judgement.action, Action::Forget, "{:?}", judgement),
+                Verdict::Foreign | Verdict::Unverifiable => {
+                    prop_assert!(matches!(judgement.action, Action::Leave | Action::Forget), "{judgement:?}");
+                }
+                Verdict::Stale | Verdict::Orphaned | Verdict::Surplus => {
+                    prop_assert_ne!(judgement.action, Action::Forget, "{:?}", judgement);
+                }
             }
             prop_assert!(!judgement.evidence.is_empty());
         }
