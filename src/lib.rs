@@ -34,6 +34,7 @@
 //! `mcp` (default) is the MCP server, and `cli` (default) the command line. A server that links the library says `default-features = false`.
 
 mod agent;
+mod crash_point;
 mod error;
 pub mod governance;
 pub mod health;

@@ -11,6 +11,7 @@ use super::event::{self, EventKind};
 use super::lifecycle::PIONEER_TAG;
 use super::lock::{self, LockRow};
 use super::record::AgentId;
+use crate::crash_point;
 use crate::error::{Error, Result};
 use crate::governance::{self, Decision, LegacyStatus, SamplingParams, State, Update, Verdict};
 use crate::health::{self, Health, HealthStatus};
@@ -118,6 +119,7 @@ fn apply(
         Some(_) => return Ok(None),
         None => create(tx, id)?,
     };
+    crash_point::reach("after the read");
     let thresholds = settings.health_thresholds();
     let health_before = (state.update_count > 0)
         .then(|| health::classify(risk_score, state.measured_coherence, void_active, &thresholds));

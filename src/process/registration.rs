@@ -13,6 +13,7 @@ use super::reaper;
 use super::record::{self, Now};
 use super::system::{Here, System};
 use crate::agent;
+use crate::crash_point;
 use crate::error::{Error, Result};
 use crate::store::{LimitPolicy, Settings, Store, TxResult, WriteTx, settings};
 
@@ -100,6 +101,7 @@ impl Store {
                 refuse_if_full(tx, &settings, &scene, &system)?;
             }
             let process_id = enrol(tx, &who)?;
+            crash_point::reach("during the registration");
             let interval_ms = heartbeat::interval_ms(&settings);
             let late_after_ms = heartbeat::late_after_ms(&settings);
             heartbeat::write(tx, process_id, &who.here.boot_id, interval_ms, late_after_ms)?;

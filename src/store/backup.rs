@@ -20,6 +20,7 @@ use serde::Serialize;
 
 use super::Store;
 use super::partial::{Partial, SIDE_FILES, beside, folder_of};
+use crate::crash_point;
 use crate::error::{DatabaseError, Error, Result};
 use crate::timestamp::Timestamp;
 
@@ -259,6 +260,7 @@ fn copy_pages(
         let steps = Copy::new(&snapshot, to)?;
         loop {
             let step = steps.step(PAGES_A_STEP)?;
+            crash_point::reach("during a backup");
             let pages = steps.progress();
             let bytes = |pages: i32| u64::from(pages.unsigned_abs()) * page_bytes;
             progress(BackupProgress {

@@ -37,6 +37,7 @@ pub use settings::{LimitPolicy, Settings};
 pub(crate) use wait::Deadline;
 
 use crate::agent::HeldLocks;
+use crate::crash_point;
 use crate::error::{Error, Result};
 use crate::process::Member;
 use crate::timestamp::Timestamp;
@@ -262,11 +263,14 @@ fn immediate<T>(
     process_id: Option<i64>,
     body: impl FnOnce(&WriteTx<'_>) -> TxResult<T>,
 ) -> TxResult<T> {
+    crash_point::reach("before the transaction");
     let sql = conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let at = Timestamp::now();
     let tx = WriteTx { sql, at, at_text: at.to_string(), process_id: Cell::new(process_id) };
     let value = body(&tx)?; // an error drops `tx`, which rolls back
+    crash_point::reach("after the write");
     tx.sql.commit()?;
+    crash_point::reach("after the commit");
     Ok(value)
 }
 
