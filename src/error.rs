@@ -84,6 +84,18 @@ pub enum Error {
         /// The file.
         path: PathBuf,
     },
+    /// The database, or a file that belongs to it, was moved, deleted or replaced while this process had it open.
+    #[error("{} was moved, deleted or replaced while this process has the database open, so nothing is written there any more. End all processes that have it open, put back what was moved, and restart them", path.display())]
+    Displaced {
+        /// The name that means nothing, or another file.
+        path: PathBuf,
+    },
+    /// There is no database file, or an empty one, but the log of one.
+    #[error("there is no database at {0}, but the log of one: it was moved, deleted or emptied while it was in use. Nothing was changed; put it back, or move {0}-wal away to begin a new one", path.display())]
+    LogWithoutDatabase {
+        /// Where the database was looked for.
+        path: PathBuf,
+    },
     /// The device or the file system failed at reading or writing.
     #[error("reading or writing {} failed ({source}, SQLite code {code}); nothing was changed. Look for the device in the system's log", path.display())]
     DeviceFailed {

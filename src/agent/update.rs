@@ -88,7 +88,8 @@ impl Store {
     /// # Errors
     ///
     /// [`Error::WrongLifecycle`] unless the agent is active, [`Error::InvalidAgentId`],
-    /// [`Error::AgentLocked`], [`Error::Fenced`], [`Error::LockTimeout`], [`Error::DiskFull`]. Whatever the error, nothing was written.
+    /// [`Error::AgentLocked`], [`Error::Fenced`], [`Error::LockTimeout`], [`Error::DiskFull`],
+    /// [`Error::Displaced`]. Whatever the error, nothing was written.
     pub fn process_update(&self, agent_id: &str, update: &Update) -> Result<UpdateReport> {
         let id = AgentId::parse(agent_id)?;
         self.scan_in_background();

@@ -139,7 +139,7 @@ impl Registration {
     ///
     /// # Errors
     ///
-    /// [`Error::Forked`], [`Error::LockTimeout`], [`Error::DiskFull`].
+    /// [`Error::Forked`], [`Error::LockTimeout`], [`Error::DiskFull`], [`Error::Displaced`].
     pub fn beat(&self) -> Result<Beat> {
         Ok(self.store.beat(false)?.map_or(Beat::Alive, |pulse| pulse.beat()))
     }
@@ -159,7 +159,8 @@ impl Registration {
         Ok(Duration::from_millis(heartbeat::interval_ms(&settings).unsigned_abs()))
     }
 
-    /// Whether a beat or an update has found that a reaper claimed this process: it must exit.
+    /// Whether a beat or an update has found that this process must exit: a reaper claimed it, or the database was
+    /// moved, deleted or replaced ([`Error::Displaced`]) and nobody sees this process any more.
     #[must_use]
     pub fn must_exit(&self) -> bool {
         self.store.member().must_exit()

@@ -157,8 +157,9 @@ impl<'s> Backup<'s> {
         self.store.refuse_after_fork()?;
         let _polling = wait.enter(&self.store.shared.shm);
         // Not one of the pool's: a map is for this alone.
-        let from = super::connection::open_to_look(self.store.path())
-            .map_err(|e| super::connection::explain(e, self.store.path(), wait.waited()))?;
+        let opened = super::connection::open_to_look(self.store.path());
+        self.store.shared.place.check_all()?; // else it would be a backup of another file
+        let from = opened.map_err(|e| super::connection::explain(e, self.store.path(), wait.waited()))?;
         let copied = copy(&from, partial, &mut self.progress);
         copied.map_err(|fault| fault.into_error(self.store.path(), target))
     }

@@ -92,9 +92,8 @@ impl Store {
     /// Whether the name still means the file that is open, here and in other processes.
     fn place(&self) -> Finding {
         let path = self.path();
-        if self.shared.file != file_id(path) {
-            let detail = "the file was moved, deleted or replaced while this process has it open; restart it";
-            return failed(detail);
+        if let Err(error) = self.shared.place.check_all() {
+            return failed(error.to_string());
         }
         let displaced: Vec<String> =
             process::displaced(path).into_iter().map(|pid| format!("PID {pid}")).collect();
@@ -331,17 +330,4 @@ fn permissions(path: &Path) -> Finding {
 #[cfg(not(unix))]
 fn permissions(_path: &Path) -> Finding {
     ok("not looked at on this system")
-}
-
-/// What tells one file from another, whatever their names. Opens nothing.
-#[cfg(unix)]
-pub(super) fn file_id(path: &Path) -> Option<(u64, u64)> {
-    use std::os::unix::fs::MetadataExt;
-    fs::metadata(path).ok().map(|found| (found.dev(), found.ino()))
-}
-
-/// Not known on this system.
-#[cfg(not(unix))]
-pub(super) fn file_id(_path: &Path) -> Option<(u64, u64)> {
-    None
 }

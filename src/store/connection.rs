@@ -51,8 +51,13 @@ pub(super) fn pool(path: &Path, durability: Durability, max: u32) -> Pool {
         .build_unchecked(manager)
 }
 
-/// Closes a connection that the pool keeps. The pool is left with an empty one, which it drops in its time.
-pub(super) fn close(pooled: &mut Pooled) {
+/// Closes a connection that the pool keeps. The pool is left with an empty one, which it drops in its time. The
+/// last one that anybody has folds the log in, unless it is told not to.
+pub(super) fn close(pooled: &mut Pooled, fold_in_log: bool) {
+    if !fold_in_log {
+        // It fails on a connection that is closed already, and then there is nothing to keep from it.
+        let _ = pooled.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true);
+    }
     if let Ok(nothing) = Connection::open_in_memory() {
         drop(std::mem::replace(&mut **pooled, nothing));
     }

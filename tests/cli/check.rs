@@ -178,7 +178,7 @@ fn a_file_that_was_replaced_under_a_server_is_found() -> TestResult {
     // And by the one that has the old file.
     let place = store.check().into_iter().find(|check| check.name == "place").ok_or("no such check")?;
     assert_eq!(place.status, govstore::CheckStatus::Failed);
-    assert!(place.detail.contains("restart it"), "{}", place.detail);
+    assert!(place.detail.contains("restart them"), "{}", place.detail);
     Ok(())
 }
 
