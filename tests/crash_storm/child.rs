@@ -206,7 +206,7 @@ impl Conversation {
                 json!({ "jsonrpc": "2.0", "id": self.asked, "method": "tools/call", "params": params })
                     .to_string()
             }
-            Program::Worker => format!("update {agent_id} {complexity}"),
+            Program::Worker => format!("update {agent_id} complexity {complexity}"),
             Program::Server => return, // it does so by itself
         };
         if stdin.write_all(format!("{request}\n").as_bytes()).is_ok() {

@@ -81,7 +81,9 @@ impl<'d> Ledger<'d> {
         fresh.expect_line("patient");
         for agent_id in agents {
             let complexity = unique_complexity();
-            fresh.tell(&format!("lock {agent_id}\nupdate {agent_id} {complexity}\nrelease {agent_id}"));
+            fresh.tell(&format!(
+                "lock {agent_id}\nupdate {agent_id} complexity {complexity}\nrelease {agent_id}"
+            ));
             for prefix in ["locked", "updated", "released"] {
                 let said = fresh.expect_line("");
                 assert!(said.starts_with(prefix), "{agent_id} was not {prefix} at once: {said}");

@@ -6,6 +6,8 @@
 //! forks in `tests/processes.rs`, and death in `tests/crash_storm`.
 #![cfg(target_os = "linux")]
 
+mod clock;
+mod damaged;
 mod displaced;
 #[path = "../server/mod.rs"]
 mod server;
