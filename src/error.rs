@@ -38,6 +38,20 @@ pub enum Error {
         /// The reason, from the system or from SQLite.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// This process may not open one more file.
+    #[error("cannot open {}: {source}; close files that this process has open, or raise its limit with `ulimit -n`", path.display())]
+    TooManyOpenFiles {
+        /// The database file.
+        path: PathBuf,
+        /// The system's reason.
+        source: std::io::Error,
+    },
+    /// The system gives this process no thread, and the pool of connections needs some.
+    #[error("cannot start a thread: {source}; check the limits on threads and on memory")]
+    NoThread {
+        /// The system's reason.
+        source: std::io::Error,
+    },
     /// The file is no SQLite database.
     #[error("{} is not a SQLite database; it was left as it is. Name another file with --db, or put a backup in its place", path.display())]
     NotADatabase {

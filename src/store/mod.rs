@@ -218,10 +218,10 @@ impl Store {
         }
         // r2d2 wants a moment even when nothing is to be waited for: it opens connections on a thread.
         let patience = wait.remaining().max(Duration::from_millis(100));
-        self.shared
-            .pool
-            .get_timeout(patience)
-            .map_err(|e| Error::PoolTimeout { waited: wait.waited(), reason: e.to_string() })
+        self.shared.pool.get_timeout(patience).map_err(|e| match connection::too_many_open_files() {
+            Some(source) => Error::TooManyOpenFiles { path: self.shared.path.clone(), source },
+            None => Error::PoolTimeout { waited: wait.waited(), reason: e.to_string() },
+        })
     }
 
     /// [`Error::Forked`] in a child that was forked after the store was opened.

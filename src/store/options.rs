@@ -139,7 +139,7 @@ impl StoreOptions {
             lock_timeout: self.lock_timeout,
             shared: Arc::new(Shared {
                 place: Place::of(name, &real)?,
-                pool: connection::pool(&path, self.durability, self.max_connections.max(1)),
+                pool: connection::pool(&path, self.durability, self.max_connections.max(1))?,
                 queue: WriteQueue::default(),
                 manners: Manners::default(),
                 lock_timeout_ms: AtomicU64::default(),

@@ -9,5 +9,7 @@
 mod clock;
 mod damaged;
 mod displaced;
+#[cfg(feature = "cli")]
+mod exhausted;
 #[path = "../server/mod.rs"]
 mod server;
