@@ -48,6 +48,10 @@ use crate::timestamp::Timestamp;
 /// Cloning is cheap, and clones share their connections. Every method may be called from any thread; all of
 /// them block, so async code wraps them in `spawn_blocking`.
 ///
+/// A store belongs to the file that it opened. Should that be moved, deleted or replaced, every call fails with
+/// [`Error::Displaced`], and nothing is written where nobody will see it, until the file is back or the store is
+/// opened again.
+///
 /// ```
 /// # let dir = tempfile::tempdir()?;
 /// # let path = dir.path().join("governance.db");

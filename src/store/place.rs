@@ -16,6 +16,9 @@
 //! | the `-wal` file is gone | the same within 10 ms; the last process to close the database folds its log in |
 //! | the `-shm` file is gone | the same within 10 ms; the log stays, and the next process to open the database folds it in |
 //! | all are put back | it goes on |
+//!
+//! What can't be helped: the commits of those 10 ms, if every process is killed before one could fold them in; and
+//! bytes that somebody writes into the file itself, as `cp` does over an existing name.
 
 use std::fs::{self, Metadata};
 use std::io;

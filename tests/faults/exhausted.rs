@@ -32,7 +32,7 @@ fn updates_in(database: &Database) -> rusqlite::Result<usize> {
 fn too_few_descriptors_are_told_as_such() -> TestResult {
     let database = Database::new(&[("lock_timeout_ms", "200")])?;
     let (mut refused, mut made) = (0, 0);
-    for descriptors in 4..=16 {
+    for descriptors in [4, 5, 7, 12, 16] {
         let output = limited(&database, &format!("-n {descriptors}"), "update writer")?;
         if output.status.success() {
             made += 1;
