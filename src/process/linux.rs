@@ -1,5 +1,7 @@
 //! Everything that is Linux's alone: procfs to look at processes, pidfd to signal them.
 
+use std::fs::File;
+use std::io::Read;
 use std::ops::RangeInclusive;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -91,7 +93,7 @@ impl System for Linux {
             rustix::fs::minor(metadata.dev()),
             metadata.ino()
         );
-        let locks = fs::read_to_string("/proc/locks").unwrap_or_default();
+        let locks = all_locks().unwrap_or_default();
         locks.lines().filter_map(|line| locked_by(line, &file, kind, &bytes)).collect()
     }
 
@@ -130,6 +132,16 @@ impl System for Linux {
         }
         Ok(Box::new(Pidfd(pidfd)))
     }
+}
+
+/// The locks of the whole system. `fs::read_to_string` would begin with reads of 32 bytes, as it does where a file
+/// has no size; the kernel counts lines between two reads, so each lock that somebody lets go in the meantime hides
+/// another one. A read gets a page of them at once.
+fn all_locks() -> io::Result<String> {
+    const ROOM_BYTES: usize = 64 << 10;
+    let mut locks = String::with_capacity(ROOM_BYTES);
+    File::open("/proc/locks")?.read_to_string(&mut locks)?;
+    Ok(locks)
 }
 
 struct Pidfd(OwnedFd);
