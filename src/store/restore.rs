@@ -110,6 +110,7 @@ fn refuse_if_alive(database: &Path) -> Result<()> {
         // There is none, or its registry can't be read: whoever has it open is found by the lock that he holds.
         Err(
             Error::NoDatabase { .. }
+            | Error::LogWithoutDatabase { .. }
             | Error::Corrupt { .. }
             | Error::Unreadable { .. }
             | Error::Replaced { .. }

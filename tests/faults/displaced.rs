@@ -76,6 +76,27 @@ fn nobody_begins_a_new_database_beside_the_log_of_a_moved_one() -> TestResult {
     Ok(())
 }
 
+/// If it can't be found again, a backup takes its place, and what is left of its log is kept with the old name.
+#[test]
+fn a_backup_can_be_restored_where_only_the_log_is_left() -> TestResult {
+    let database = Database::new(&[])?;
+    let (path, copy) = (database.path(), database.folder().join("copy.db"));
+    let store = database.store()?;
+    assert_eq!(update(&store)?, 1);
+    store.backup_to(&copy)?;
+    assert_eq!(update(&store)?, 2);
+    fs::remove_file(&path)?;
+    drop(store);
+    let log = fs::read(beside(&path, "-wal"))?;
+    govstore::restore(&copy, &path)?;
+    assert_eq!(updates_in(&path)?, 1);
+    let kept = fs::read_dir(database.folder())?.filter_map(|entry| Some(entry.ok()?.path())).find(|file| {
+        file.to_string_lossy().contains(".replaced-") && fs::read(file).is_ok_and(|kept| kept == log)
+    });
+    assert!(kept.is_some(), "the log was thrown away");
+    Ok(())
+}
+
 #[test]
 fn a_replaced_database_is_not_written_by_those_who_had_the_old_one() -> TestResult {
     let database = Database::new(&[])?;
