@@ -89,10 +89,17 @@ impl Store {
         named(name, finding.unwrap_or_else(|e| (CheckStatus::Failed, e.to_string())))
     }
 
+    /// Whether [`Store::path`] still names the file that is open. If not, it was moved, deleted or replaced, and
+    /// whoever opens the path now sees nothing of what is written here. Always true where the system doesn't tell.
+    #[must_use]
+    pub fn is_in_place(&self) -> bool {
+        self.shared.file == file_id(self.path())
+    }
+
     /// Whether the name still means the file that is open, here and in other processes.
     fn place(&self) -> Finding {
         let path = self.path();
-        if self.shared.file != file_id(path) {
+        if !self.is_in_place() {
             let detail = "the file was moved, deleted or replaced while this process has it open; restart it";
             return failed(detail);
         }
