@@ -1,6 +1,7 @@
 //! How a command ends: its exit code, and why it failed.
 
 use std::io;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use govstore::LockHolder;
@@ -54,6 +55,12 @@ pub enum Failure {
         what: String,
         /// Why.
         reason: String,
+    },
+    /// The database is no longer where it was opened.
+    #[error("{} was moved, deleted or replaced while it was watched; name the file that is to be watched now with --db", database.display())]
+    Displaced {
+        /// Where it was.
+        database: PathBuf,
     },
     /// The command line parses and makes no sense.
     #[error("{0}")]
