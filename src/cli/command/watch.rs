@@ -39,9 +39,15 @@ pub fn run(args: &Args, session: &mut Session) -> Outcome {
             "watch is for people; for scripts there are `events --follow --json` and `health --json`";
         return Err(Failure::Usage(sentence.to_owned()));
     }
+    let no_terminal = |what: &str| {
+        let sentence = "`govstore agents`, `govstore health` and `govstore events --follow` write anywhere";
+        Failure::Usage(format!("{what}; {sentence}"))
+    };
     if !session.out.is_terminal() {
-        let sentence = "standard output is no terminal; `govstore agents`, `health` and `events --follow` write anywhere";
-        return Err(Failure::Usage(sentence.to_owned()));
+        return Err(no_terminal("standard output is no terminal"));
+    }
+    if std::env::var_os("TERM").is_some_and(|kind| kind == "dumb") {
+        return Err(no_terminal("this terminal shows lines alone (TERM is dumb)"));
     }
     watch(session.open()?, Query::new(args.sort, args.limit), session.out.colour())
 }

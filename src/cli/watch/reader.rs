@@ -15,7 +15,7 @@ use super::{Event, Exit, Failure};
 /// From the beginning of one read to that of the next, at least.
 const READ_EVERY: Duration = Duration::from_secs(1);
 
-/// Reading takes no more than this part of one processor: of a very large fleet it is read less often.
+/// Reading takes no more than one part in this many of the time: a very large fleet is read less often.
 const REST_FACTOR: u32 = 2;
 
 /// How long a pause or a resume waits for the write lock. Somebody sits and waits for the answer.

@@ -123,8 +123,9 @@ impl State {
     }
 
     fn press(&mut self, key: KeyEvent) -> Change {
-        if key.modifiers.contains(KeyModifiers::CONTROL) {
-            return if key.code == KeyCode::Char('c') { Change::Quit } else { Change::Redraw };
+        if key.modifiers.intersects(KeyModifiers::CONTROL | KeyModifiers::ALT) {
+            let is_ctrl_c = key.code == KeyCode::Char('c') && key.modifiers == KeyModifiers::CONTROL;
+            return if is_ctrl_c { Change::Quit } else { Change::Redraw };
         }
         self.notice = None;
         match self.mode {

@@ -8,7 +8,7 @@ use ratatui::Frame;
 use ratatui::buffer::Buffer;
 use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::text::{Line, Span};
-use ratatui::widgets::{Block, Clear, Padding, Widget};
+use ratatui::widgets::{Block, Clear, Padding, Paragraph, Widget, Wrap};
 
 use super::agents;
 use super::figures::{age, count};
@@ -56,15 +56,18 @@ pub fn draw(frame: &mut Frame<'_>, state: &State, now: Timestamp, palette: Palet
     .areas(area);
     let view = View { state, now, palette };
     let buffer = frame.buffer_mut();
-    let about_text = view.about();
     view.summary(summary, buffer);
     view.list(list, buffer);
     view.tables(body, buffer);
-    match about_text {
-        // What was done is said even where there is one line for it and the keys.
-        Some(line) if about.is_empty() && state.notice.is_some() => put(line, keys, buffer),
-        about_text => {
-            put(about_text.unwrap_or_default(), about, buffer);
+    match view.news() {
+        // Told in full, and for as long as that is needed in place of the keys.
+        Some(news) if about.is_empty() || news.width() > usize::from(about.width) => {
+            let lines = about.height + keys.height;
+            let place = Rect { y: keys.bottom() - lines, height: lines, ..keys };
+            Paragraph::new(news).wrap(Wrap { trim: true }).render(place, buffer);
+        }
+        news => {
+            put(news.or_else(|| view.about()).unwrap_or_default(), about, buffer);
             put(view.keys(keys.width), keys, buffer);
         }
     }
@@ -150,18 +153,20 @@ impl View<'_> {
         }
     }
 
-    /// What a key did, else what is in the way, else more about the selected row.
-    fn about(&self) -> Option<Line<'static>> {
-        let state = self.state;
-        if let Some(notice) = &state.notice {
+    /// What a key did, else what is in the way.
+    fn news(&self) -> Option<Line<'static>> {
+        if let Some(notice) = &self.state.notice {
             let style = if notice.bad { self.palette.bad() } else { self.palette.strong() };
             return Some(Line::styled(notice.text.clone(), style));
         }
-        if let Some(stuck) = &state.stuck {
-            return Some(Line::styled(format!("not read: {stuck}"), self.palette.bad()));
-        }
-        let snapshot = state.snapshot.as_ref()?;
-        self.shown(snapshot, state.focus).about_selected(state.focus).map(Line::raw)
+        let stuck = self.state.stuck.as_ref()?;
+        Some(Line::styled(format!("not read: {stuck}"), self.palette.bad()))
+    }
+
+    /// More about the selected row.
+    fn about(&self) -> Option<Line<'static>> {
+        let (snapshot, table) = (self.state.snapshot.as_ref()?, self.state.focus);
+        self.shown(snapshot, table).about_selected(table).map(Line::raw)
     }
 
     /// As many keys as there is room for.

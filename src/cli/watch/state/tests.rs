@@ -131,7 +131,7 @@ fn typed_keys_are_text() -> TestResult {
 }
 
 #[test]
-fn ctrl_c_quits_always_and_keys_do_not_repeat_on_release() -> TestResult {
+fn ctrl_c_quits_always_and_no_other_key_does_anything_by_accident() -> TestResult {
     let mut watched = Watched::new(&[("a", 0.5)])?;
     let ctrl_c = Input::Key(KeyEvent::new(KeyCode::Char('c'), KeyModifiers::CONTROL));
     for key in ["", "/", "?"] {
@@ -142,6 +142,8 @@ fn ctrl_c_quits_always_and_keys_do_not_repeat_on_release() -> TestResult {
     watched.state.mode = Mode::Help;
     assert_eq!(watched.keys("p"), Change::Redraw, "it closes the help, and does nothing else");
     watched.keys("j");
+    let with_alt = KeyEvent::new(KeyCode::Char('p'), KeyModifiers::ALT);
+    assert_eq!(watched.state.input(&Input::Key(with_alt)), Change::Redraw);
     let released = KeyEvent::new_with_kind(KeyCode::Char('p'), KeyModifiers::NONE, KeyEventKind::Release);
     assert_eq!(watched.state.input(&Input::Key(released)), Change::Redraw);
     Ok(())

@@ -178,7 +178,10 @@ fn no_size_is_too_small() -> TestResult {
         state.mode = mode;
         for table in Table::ALL {
             state.focus = table;
-            for (width, height) in (0..30).flat_map(|width| (0..16).map(move |height| (width, height))) {
+            let widths = [0, 1, 2, 3, 4, 7, 11, 19, 28];
+            for (width, height) in
+                widths.into_iter().flat_map(|width| (0..13).map(move |height| (width, height)))
+            {
                 frame(&state, width, height, true);
             }
             for size in [(1, 200), (200, 1), (300, 100)] {
@@ -261,6 +264,10 @@ fn what_is_in_the_way_is_said_and_old_figures_are_called_old() -> TestResult {
     let mut state = fleet.state(worst())?;
     state.stuck = Some("the database stayed locked for 2.0 s: PID 7 holds its write lock".to_owned());
     assert_eq!(lines(&state, 120, 24)[22], format!("not read: {}", state.stuck.clone().unwrap_or_default()));
+
+    // In full, where that needs the place of the keys.
+    let narrow = lines(&state, 60, 24);
+    assert_eq!(narrow[22..].join(" "), format!("not read: {}", state.stuck.clone().unwrap_or_default()));
 
     let snapshot = state.snapshot.as_ref().ok_or("a snapshot")?;
     let later = Timestamp::from(snapshot.read_at.to_utc() + std::time::Duration::from_secs(17));
