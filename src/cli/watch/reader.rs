@@ -16,7 +16,7 @@ use super::{Event, Exit, Failure};
 const READ_EVERY: Duration = Duration::from_secs(1);
 
 /// Reading takes no more than one part in this many of the time: a very large fleet is read less often.
-const REST_FACTOR: u32 = 2;
+const REST_FACTOR: u32 = 5;
 
 /// How long a pause or a resume waits for the write lock. Somebody sits and waits for the answer.
 const PATIENCE: Duration = Duration::from_secs(2);

@@ -10,15 +10,16 @@ use signal_hook::low_level::emulate_default_handler;
 
 use super::Event;
 
-/// Sends an event for each of them.
+/// Sends an event for the first of them. The next one ends the process there and then: the view may be writing to a
+/// terminal that takes nothing.
 pub fn forward(events: Sender<Event>) -> io::Result<()> {
     let mut signals = Signals::new([SIGHUP, SIGINT, SIGQUIT, SIGTERM])?;
     thread::Builder::new().name("govstore-watch-signals".to_owned()).spawn(move || {
-        for signal in signals.forever() {
-            if events.send(Event::Signal(signal)).is_err() {
-                return;
-            }
+        let mut signals = signals.forever();
+        if let Some(first) = signals.next() {
+            let _ = events.send(Event::Signal(first)); // nobody waits for it if the view is at its end anyway
         }
+        signals.for_each(die_of);
     })?;
     Ok(())
 }

@@ -27,8 +27,11 @@ const OLD_S: i64 = 3;
 /// Blanks between two texts on one line.
 const BETWEEN: usize = 2;
 
-/// What each key does: in a word for the last line, the most important ones first, and in a sentence for the help.
-const KEYS: [(&str, &str, &str); 11] = [
+/// A key, what it does in a word for the last line, and in a sentence for the help.
+type Key = (&'static str, &'static str, &'static str);
+
+/// The most important ones first.
+const KEYS: [Key; 11] = [
     ("q", "quit", "quit, as Ctrl-C does"),
     ("?", "help", "this help"),
     ("↑↓", "select", "select a row; also j k, PgUp PgDn, Home End"),
@@ -171,7 +174,7 @@ impl View<'_> {
 
     /// As many keys as there is room for.
     fn keys(&self, width: u16) -> Line<'static> {
-        let keys: &[(&str, &str, &str)] = match self.state.mode {
+        let keys: &[Key] = match self.state.mode {
             Mode::Typing => {
                 &[("Enter", "keep", ""), ("Esc", "drop", ""), ("", "a part of an agent's id", "")]
             }
@@ -217,23 +220,29 @@ impl View<'_> {
     }
 }
 
-/// The tables one below the other. Each has the lines that it needs, as far as the agents still have room, who get
-/// the rest; what they don't need goes to the events.
+/// The tables one below the other. Each has the lines that it needs, up to a share; the agents have the rest, and
+/// what they don't need is for those whose share was too small.
 fn places(snapshot: &Snapshot, area: Rect) -> Vec<(Table, Rect)> {
-    let needs = |table| {
-        let rows = snapshot.len(table).max(1); // without any rows, a word instead
-        u16::try_from(rows).unwrap_or(u16::MAX).saturating_add(1)
+    let needs = |table| match u16::try_from(snapshot.len(table)).unwrap_or(u16::MAX) {
+        0 if table == Table::Locks => 0,
+        rows => rows.max(1).saturating_add(1), // without any rows, a word instead
     };
     let share = |table, part: u16| needs(table).min((area.height / part).max(3));
-    let processes = share(Table::Processes, 4);
-    let locks = if snapshot.locks.is_empty() { 0 } else { share(Table::Locks, 6) };
-    let events = share(Table::Events, 4);
-    let agents = area.height.saturating_sub(processes + locks + events);
-    let to_spare =
-        agents.saturating_sub(needs(Table::Agents)).min(needs(Table::Events).saturating_sub(events));
-    let heights = [agents - to_spare, processes, locks, events + to_spare];
-    let rows: [Rect; 4] = Layout::vertical(heights.map(Constraint::Length)).areas(area);
-    Table::ALL.into_iter().zip(rows).filter(|(_, place)| place.height > 0).collect()
+    let mut others = [(Table::Processes, 4), (Table::Locks, 6), (Table::Events, 4)]
+        .map(|(table, part)| (table, share(table, part)));
+    let mut agents = area.height.saturating_sub(others.iter().map(|(_, height)| height).sum());
+    for (table, height) in &mut others {
+        let more = agents.saturating_sub(needs(Table::Agents)).min(needs(*table) - *height);
+        agents -= more;
+        *height += more;
+    }
+    let mut y = area.y;
+    let mut place = |(table, height)| {
+        let place = Rect { y, height, ..area }.intersection(area);
+        y += height;
+        (table, place)
+    };
+    [(Table::Agents, agents)].into_iter().chain(others).map(&mut place).collect()
 }
 
 /// Puts a line into a place, cut with an ellipsis if it is too long.

@@ -116,6 +116,27 @@ fn a_large_terminal_has_all_of_it() -> TestResult {
 }
 
 #[test]
+fn lines_that_the_agents_do_not_need_are_for_the_others() -> TestResult {
+    let fleet = Fleet::of(&["writer"])?;
+    for _ in 0..10 {
+        fleet.store.pause("writer", None)?;
+        fleet.store.resume("writer")?;
+    }
+    let state = fleet.state(worst())?;
+    let lines = lines(&state, 100, 40);
+    let events = lines.iter().filter(|line| line.contains("paused") || line.contains("resumed")).count();
+    assert_eq!(events, 20, "{lines:#?}");
+    let many: Vec<String> = (0..100).map(|number| format!("agent-{number}")).collect();
+    let fleet = Fleet::of(&many.iter().map(String::as_str).collect::<Vec<_>>())?;
+    let state = fleet.state(worst())?;
+    for height in 16..60 {
+        let lines = self::lines(&state, 100, height);
+        assert!(!lines[..lines.len() - 2].iter().any(String::is_empty), "{lines:#?}");
+    }
+    Ok(())
+}
+
+#[test]
 fn an_empty_database_says_so() -> TestResult {
     let lines = lines(&Fleet::new()?.state(worst())?, 80, 24);
     for word in [
