@@ -139,6 +139,11 @@ mod tests {
         }
         store.archive("away", None)?;
         store.reset("new")?; // neither risk nor coherence
+        // A second between them: two updates may fall into one millisecond.
+        store.write(|tx| {
+            tx.execute("UPDATE agents SET last_update_at = printf('2025-11-19T20:41:%02d.000Z', rowid)", [])?;
+            Ok(())
+        })?;
         Ok(store)
     }
 
