@@ -7,13 +7,16 @@ use ratatui::layout::Rect;
 use ratatui::style::Style;
 
 use super::figures::{NONE, age, percent, span, time};
-use super::grid::{Cell, Column, Grid, Set};
+use super::grid::{Cell, Column, Grid, Set, cut};
 use super::palette::Palette;
 use super::snapshot::{Row, SPARKLINE_UPDATES, Snapshot, Table};
 use super::visible::visible;
 
 /// More than this of one text is never shown: nobody reads it in a line, and every frame would go through it.
 const SHOWN_CHARS: usize = 400;
+
+/// An agent's name takes no more columns than this: there is more to say of it.
+const NAME_MAX: u16 = 48;
 
 /// A text of strangers: it says what it likes, on one line, and does nothing.
 pub fn shown(text: &str) -> String {
@@ -48,7 +51,7 @@ impl Shown<'_> {
     fn agents(&self) -> Grid<9> {
         let now = self.snapshot.read_at;
         let columns = [
-            Column::new("AGENT", 8).up_to(48),
+            Column::new("AGENT", 8).up_to(NAME_MAX),
             Column::new("STATUS", 8).dispensable(1),
             Column::new("HEALTH", 8),
             Column::new("RISK", 7).set(Set::Right).dispensable(2),
@@ -106,7 +109,7 @@ impl Shown<'_> {
     fn locks(&self) -> Grid<5> {
         let now = self.snapshot.read_at;
         let columns = [
-            Column::new("LOCKED AGENT", 12).up_to(48),
+            Column::new("LOCKED AGENT", 12).up_to(NAME_MAX),
             Column::new("HOLDER", 7).up_to(40),
             Column::new("STATE", 7),
             Column::new("HELD", 6).set(Set::Right).dispensable(1),
@@ -129,7 +132,7 @@ impl Shown<'_> {
         let columns = [
             Column::new("AGO", 6).set(Set::Right),
             Column::new("EVENT", 19),
-            Column::new("AGENT", 12).up_to(48),
+            Column::new("AGENT", 12).up_to(NAME_MAX),
             Column::new("WHY", 10).up_to(200).dispensable(1),
         ];
         let rows = self.snapshot.events.iter().map(|event| {
@@ -194,7 +197,7 @@ impl Shown<'_> {
         });
         let tags = (!agent.tags.is_empty()).then(|| format!("tags {}", shown(&agent.tags.join(", "))));
         let parts = [since, Some(health.message), decision, tags].into_iter().flatten();
-        format!("{}: {}", shown(&agent.agent_id), parts.collect::<Vec<_>>().join("; "))
+        format!("{}: {}", cut(&shown(&agent.agent_id), NAME_MAX), parts.collect::<Vec<_>>().join("; "))
     }
 }
 
