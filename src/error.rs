@@ -306,6 +306,17 @@ pub enum Error {
         /// The reason, from the system.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// The backup is in place, but the database that it replaced is still taken for the real one by whoever opened
+    /// it during the swap.
+    #[error("{} is restored, but {} could not be marked as replaced: {source}. End whoever has it open: what they write is lost", path.display(), replaced.display())]
+    RestoreUnfinished {
+        /// The database, which is now what the backup was.
+        path: PathBuf,
+        /// The database that was there before.
+        replaced: PathBuf,
+        /// The reason, from SQLite or the system.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
     /// A constraint of the schema refused a value.
     #[error("the database refused the change: {rule}")]
     Constraint {

@@ -262,7 +262,12 @@ fn log(conn: &Connection, path: &Path) -> TxResult<Finding> {
     if bytes < LOG_LARGE_BYTES && lag < LOG_LAG_PAGES {
         return Ok(ok(format!("{} KiB, {lag} pages behind", bytes >> 10)));
     }
-    let readers: Vec<String> = process::readers(path).into_iter().map(|pid| format!("PID {pid}")).collect();
+    let readers: Vec<String> = process::readers(path)
+        .into_iter()
+        .map(|(pid, name)| {
+            name.map_or(format!("PID {pid}"), |name| format!("PID {pid} ({})", name.escape_debug()))
+        })
+        .collect();
     let cause = if readers.is_empty() {
         "the next writers cut it back".to_owned()
     } else {
