@@ -5,14 +5,16 @@
 //! server's own time, from request line read to response line written, is taken to be what is left when the round
 //! trip of the same line through `cat` is taken away: the two pipes, and waking whoever reads them.
 
+mod mcp_pipe;
+
 use std::error::Error;
-use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use govstore::Store;
+use mcp_pipe::{Server, milliseconds, request};
 use serde_json::{Value, json};
 
 type BenchResult<T = ()> = Result<T, Box<dyn Error>>;
@@ -90,7 +92,7 @@ fn updates(database: &Path) -> BenchResult {
     println!(
         "{:<64}{:>10.1}{:>10}{:>10}{:>10}",
         "resident after 10,000 updates, MB",
-        server.resident_mb()?,
+        mcp_pipe::resident_mb(server.pid())?,
         "",
         "15",
         "71"
@@ -148,10 +150,6 @@ fn median(figures: &mut [f64]) -> f64 {
     figures[(figures.len() - 1) / 2]
 }
 
-fn request(id: u32, method: &str, params: &Value) -> String {
-    format!("{}\n", json!({ "jsonrpc": "2.0", "id": id, "method": method, "params": params }))
-}
-
 /// A process that answers each line with one line.
 struct Pipe {
     child: Child,
@@ -179,79 +177,5 @@ impl Pipe {
         drop(self.stdin);
         self.child.wait()?;
         Ok(())
-    }
-}
-
-fn milliseconds(duration: Duration) -> f64 {
-    duration.as_secs_f64() * 1e3
-}
-
-/// A server on a pipe that has answered `initialize`.
-struct Server {
-    child: Child,
-    stdin: Option<ChildStdin>,
-    stdout: BufReader<ChildStdout>,
-}
-
-impl Server {
-    fn start(database: &Path) -> BenchResult<Self> {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_govstore"))
-            .arg("--db")
-            .arg(database)
-            .arg("serve")
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()?;
-        let stdin = child.stdin.take();
-        let stdout = BufReader::new(child.stdout.take().ok_or("no stdout")?);
-        let mut server = Self { child, stdin, stdout };
-        let client = json!({ "name": "bench", "version": "1" });
-        let begin = json!({ "protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": client });
-        server.round_trip(0, "initialize", &begin)?;
-        Ok(server)
-    }
-
-    fn send(&mut self, id: u32, method: &str, params: &Value) -> BenchResult {
-        let stdin = self.stdin.as_mut().ok_or("stdin is closed")?;
-        Ok(stdin.write_all(request(id, method, params).as_bytes())?)
-    }
-
-    fn receive(&mut self) -> BenchResult<String> {
-        let mut line = String::new();
-        if self.stdout.read_line(&mut line)? == 0 {
-            return Err("the server ended".into());
-        }
-        Ok(line)
-    }
-
-    fn round_trip(&mut self, id: u32, method: &str, params: &Value) -> BenchResult<(f64, Value)> {
-        let request = request(id, method, params);
-        let stdin = self.stdin.as_mut().ok_or("stdin is closed")?;
-        let began = Instant::now();
-        stdin.write_all(request.as_bytes())?;
-        let line = self.receive()?;
-        let took = milliseconds(began.elapsed());
-        Ok((took, serde_json::from_str(&line)?))
-    }
-
-    fn resident_mb(&self) -> BenchResult<f64> {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
-        let kb = status
-            .lines()
-            .find_map(|line| line.strip_prefix("VmRSS:"))
-            .and_then(|size| size.split_whitespace().next())
-            .ok_or("no VmRSS")?;
-        Ok(kb.parse::<f64>()? * 1024.0 / 1e6)
-    }
-
-    /// Closes stdin and says how many milliseconds the server took to end.
-    fn end(mut self) -> BenchResult<f64> {
-        let began = Instant::now();
-        drop(self.stdin.take());
-        let mut rest = Vec::new();
-        std::io::Read::read_to_end(&mut self.stdout, &mut rest)?; // so that it can write its answers
-        assert!(self.child.wait()?.success());
-        Ok(milliseconds(began.elapsed()))
     }
 }

@@ -77,6 +77,11 @@ impl Worker {
                 let report = self.store.process_update(agent, &Update::default())?;
                 format!("updated {}", report.metrics.total_updates)
             }
+            ["update", agent, "complexity", complexity] => {
+                let update = Update { complexity: complexity.parse()?, ..Update::default() };
+                let metrics = self.store.process_update(agent, &update)?.metrics;
+                format!("updated {} {}", metrics.total_updates, metrics.risk_score)
+            }
             ["beat"] => format!("beat {:?}", self.registration.beat()?),
             ["write-slowly", agent] => self.write_slowly(agent)?,
             ["increment", agent, times] => {

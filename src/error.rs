@@ -38,6 +38,20 @@ pub enum Error {
         /// The reason, from the system or from SQLite.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// This process may not open one more file.
+    #[error("cannot open {}: {source}; close files that this process has open, or raise its limit with `ulimit -n`", path.display())]
+    TooManyOpenFiles {
+        /// The database file.
+        path: PathBuf,
+        /// The system's reason.
+        source: std::io::Error,
+    },
+    /// The system gives this process no thread, and the pool of connections needs some.
+    #[error("cannot start a thread: {source}; check the limits on threads and on memory")]
+    NoThread {
+        /// The system's reason.
+        source: std::io::Error,
+    },
     /// The file is no SQLite database.
     #[error("{} is not a SQLite database; it was left as it is. Name another file with --db, or put a backup in its place", path.display())]
     NotADatabase {
@@ -82,6 +96,18 @@ pub enum Error {
     #[error("no room left for {} and its -wal file; nothing was changed. Free some space and try again", path.display())]
     DiskFull {
         /// The file.
+        path: PathBuf,
+    },
+    /// The database, or a file that belongs to it, was moved, deleted or replaced while this process had it open.
+    #[error("{} was moved, deleted or replaced while this process has the database open, so nothing is written there any more. End all processes that have it open, put back what was moved, and restart them", path.display())]
+    Displaced {
+        /// The name that means nothing, or another file.
+        path: PathBuf,
+    },
+    /// There is no database file, or an empty one, but the log of one.
+    #[error("there is no database at {0}, but the log of one: it was moved, deleted or emptied while it was in use. Nothing was changed; put it back, or move {0}-wal away to begin a new one", path.display())]
+    LogWithoutDatabase {
+        /// Where the database was looked for.
         path: PathBuf,
     },
     /// The device or the file system failed at reading or writing.
@@ -304,6 +330,17 @@ pub enum Error {
         /// The backup or the database, whichever it was that failed.
         path: PathBuf,
         /// The reason, from the system.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// The backup is in place, but the database that it replaced is still taken for the real one by whoever opened
+    /// it during the swap.
+    #[error("{} is restored, but {} could not be marked as replaced: {source}. End whoever has it open: what they write is lost", path.display(), replaced.display())]
+    RestoreUnfinished {
+        /// The database, which is now what the backup was.
+        path: PathBuf,
+        /// The database that was there before.
+        replaced: PathBuf,
+        /// The reason, from SQLite or the system.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// A constraint of the schema refused a value.

@@ -34,6 +34,7 @@
 //! `mcp` (default) is the MCP server, and `cli` (default) the command line. A server that links the library says `default-features = false`.
 
 mod agent;
+mod crash_point;
 mod error;
 pub mod governance;
 pub mod health;
@@ -49,8 +50,8 @@ mod text_enum;
 mod timestamp;
 
 pub use agent::{
-    Agent, AgentEdit, AgentEvent, AgentFilter, AgentLock, AgentLockInfo, EventKind, FleetHealth, HistoryRow,
-    Lifecycle, Metrics, PruneReport, UpdateReport, WindowStatistics,
+    Agent, AgentEdit, AgentEvent, AgentFilter, AgentLock, AgentLockInfo, AgentOrder, AgentRanking, EventKind,
+    FleetHealth, HistoryRow, Lifecycle, Metrics, PruneReport, UpdateReport, WindowStatistics,
 };
 pub use error::{DatabaseError, Error, Result};
 pub use governance::{Action, Decision, LegacyStatus, SamplingParams, Update};

@@ -3,8 +3,10 @@
 
 mod server;
 
+use std::fs::File;
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -73,6 +75,39 @@ fn a_writer_stopped_inside_its_transaction_is_no_mystery() -> TestResult {
     writer.end();
     assert_eq!(store.agent("writer")?.total_updates, 2);
     assert_eq!(store.agent("tester")?.notes, "written slowly", "nothing is lost");
+    Ok(())
+}
+
+/// The system lists its locks while others take and release theirs.
+#[test]
+fn a_holder_is_named_whatever_else_is_being_locked() -> TestResult {
+    let database = Database::new(&[])?;
+    let store = database.store()?;
+    let _writer = writer(&database, "the editor");
+    let others_are_at_it = AtomicBool::new(true);
+    thread::scope(|scope| {
+        for n in 0..4 {
+            let path = database.folder().join(format!("other-{n}"));
+            let others_are_at_it = &others_are_at_it;
+            scope.spawn(move || {
+                let files: Vec<File> = (0..4).map(|_| File::create(&path).unwrap()).collect();
+                while others_are_at_it.load(Ordering::Relaxed) {
+                    for file in &files {
+                        file.lock_shared().unwrap();
+                    }
+                    for file in &files {
+                        file.unlock().unwrap();
+                    }
+                }
+            });
+        }
+        let hurried = store.with_lock_timeout(Duration::ZERO);
+        let told =
+            |error| matches!(error, Error::LockTimeout { holder, .. } if holder.is_some() == TELLS_HOLDER);
+        let named = (0..200).filter(|_| update(&hurried).is_err_and(told)).count();
+        others_are_at_it.store(false, Ordering::Relaxed);
+        assert_eq!(named, 200);
+    });
     Ok(())
 }
 

@@ -12,6 +12,7 @@ mod history;
 mod lifecycle;
 mod lock;
 mod prune;
+mod ranking;
 mod record;
 mod update;
 
@@ -23,6 +24,7 @@ pub use lifecycle::Lifecycle;
 pub use lock::{AgentLock, AgentLockInfo};
 pub(crate) use lock::{HeldLocks, release_locks};
 pub use prune::PruneReport;
+pub use ranking::{AgentOrder, AgentRanking};
 pub use record::{Agent, AgentFilter};
 pub use update::{Metrics, UpdateReport};
 

@@ -103,13 +103,15 @@ pub struct Agent {
     pub attributes: Map<String, Value>,
 }
 
-/// Which agents to list, in the order of their ids.
+/// Which agents to list.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct AgentFilter {
     /// Only those with this lifecycle status.
     pub lifecycle_status: Option<Lifecycle>,
     /// Only those with this health.
     pub health_status: Option<HealthStatus>,
+    /// Only those whose id has this text in it, upper and lower case of ASCII letters being the same.
+    pub id_contains: Option<String>,
     /// Only those after this id: the last one of the page before.
     pub after: Option<String>,
     /// At most this many.
@@ -163,6 +165,7 @@ fn list(conn: &Connection, filter: &AgentFilter) -> TxResult<Vec<Agent>> {
          FROM agents AS a
          JOIN agent_health AS h ON h.agent_id = a.agent_id
          WHERE a.agent_id > :after
+           AND instr(lower(a.agent_id), lower(:id_contains)) > 0
            AND a.lifecycle_status = coalesce(:lifecycle_status, a.lifecycle_status)
            AND h.health_status = coalesce(:health_status, h.health_status)
          ORDER BY a.agent_id
@@ -171,6 +174,7 @@ fn list(conn: &Connection, filter: &AgentFilter) -> TxResult<Vec<Agent>> {
     let rows = statement.query_map(
         named_params! {
             ":after": filter.after.as_deref().unwrap_or_default(),
+            ":id_contains": filter.id_contains.as_deref().unwrap_or_default(),
             ":lifecycle_status": filter.lifecycle_status.map(Lifecycle::as_str),
             ":health_status": filter.health_status.map(HealthStatus::as_str),
             ":limit": filter.limit.map_or(-1, i64::from), // SQLite: negative is no limit
@@ -180,7 +184,7 @@ fn list(conn: &Connection, filter: &AgentFilter) -> TxResult<Vec<Agent>> {
     Ok(rows.collect::<rusqlite::Result<_>>()?)
 }
 
-fn from_row(row: &Row<'_>) -> rusqlite::Result<Agent> {
+pub(super) fn from_row(row: &Row<'_>) -> rusqlite::Result<Agent> {
     let time = |column| -> rusqlite::Result<Option<Timestamp>> {
         Ok(row.get::<_, Option<Parsed<_>>>(column)?.map(|parsed| parsed.0))
     };

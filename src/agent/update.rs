@@ -11,6 +11,7 @@ use super::event::{self, EventKind};
 use super::lifecycle::PIONEER_TAG;
 use super::lock::{self, LockRow};
 use super::record::AgentId;
+use crate::crash_point;
 use crate::error::{Error, Result};
 use crate::governance::{self, Decision, LegacyStatus, SamplingParams, State, Update, Verdict};
 use crate::health::{self, Health, HealthStatus};
@@ -87,7 +88,8 @@ impl Store {
     /// # Errors
     ///
     /// [`Error::WrongLifecycle`] unless the agent is active, [`Error::InvalidAgentId`],
-    /// [`Error::AgentLocked`], [`Error::Fenced`], [`Error::LockTimeout`], [`Error::DiskFull`]. Whatever the error, nothing was written.
+    /// [`Error::AgentLocked`], [`Error::Fenced`], [`Error::LockTimeout`], [`Error::DiskFull`],
+    /// [`Error::Displaced`]. Whatever the error, nothing was written.
     pub fn process_update(&self, agent_id: &str, update: &Update) -> Result<UpdateReport> {
         let id = AgentId::parse(agent_id)?;
         self.scan_in_background();
@@ -118,6 +120,7 @@ fn apply(
         Some(_) => return Ok(None),
         None => create(tx, id)?,
     };
+    crash_point::reach("after the read");
     let update_no = total_updates.checked_add(1).ok_or_else(|| Error::Constraint {
         rule: format!("total_updates of agent {:?} is as large as a number can be", id.as_str()),
     })?;

@@ -21,6 +21,7 @@ mod sparkline;
 mod table;
 mod text_argument;
 mod visible;
+mod watch;
 
 use std::ffi::OsStr;
 use std::io;

@@ -52,6 +52,11 @@ impl Output {
         self.terminal
     }
 
+    /// Whether colours are wanted, and can be shown.
+    pub fn colour(&self) -> bool {
+        self.colour
+    }
+
     /// A text for people, which may be painted, and an end of line. What comes from the database must have
     /// gone through [`visible`] before.
     pub fn say(&mut self, text: impl Display) -> io::Result<()> {

@@ -1,30 +1,67 @@
 //! Colours. They mean the same everywhere, and no text needs them to be understood.
 
 use anstyle::{AnsiColor, Style};
-use govstore::{Action, CheckStatus, HealthStatus, Lifecycle, Verdict};
+use govstore::{Action, CheckStatus, HealthStatus, HolderState, Lifecycle, Verdict};
 
 const GOOD: Style = AnsiColor::Green.on_default();
 const DOUBTFUL: Style = AnsiColor::Yellow.on_default();
-const BAD: Style = AnsiColor::Red.on_default().bold();
-const PALE: Style = Style::new().dimmed();
-const STRONG: Style = Style::new().bold();
+pub const BAD: Style = AnsiColor::Red.on_default().bold();
+pub const PALE: Style = Style::new().dimmed();
+pub const STRONG: Style = Style::new().bold();
+
+/// What has a colour that tells how it is.
+pub trait Painted {
+    fn style(&self) -> Style;
+}
+
+impl Painted for HealthStatus {
+    fn style(&self) -> Style {
+        match self {
+            Self::Healthy => GOOD,
+            Self::Degraded => DOUBTFUL,
+            Self::Critical => BAD,
+        }
+    }
+}
+
+impl Painted for Lifecycle {
+    fn style(&self) -> Style {
+        match self {
+            Self::Active => Style::new(),
+            Self::Paused => DOUBTFUL,
+            Self::Archived | Self::Deleted => PALE,
+        }
+    }
+}
+
+impl Painted for Verdict {
+    fn style(&self) -> Style {
+        match self {
+            Self::Alive => GOOD,
+            Self::Exited | Self::Surplus => PALE,
+            Self::Foreign | Self::Unverifiable => DOUBTFUL,
+            Self::Stale | Self::Orphaned => BAD,
+        }
+    }
+}
+
+impl Painted for HolderState {
+    fn style(&self) -> Style {
+        match self {
+            Self::Running => Style::new(),
+            Self::Gone => PALE,
+            Self::Unknown => DOUBTFUL,
+            Self::Stopped => BAD,
+        }
+    }
+}
 
 pub fn health(status: HealthStatus) -> String {
-    let style = match status {
-        HealthStatus::Healthy => GOOD,
-        HealthStatus::Degraded => DOUBTFUL,
-        HealthStatus::Critical => BAD,
-    };
-    paint(style, status.as_str())
+    paint(status.style(), status.as_str())
 }
 
 pub fn lifecycle(status: Lifecycle) -> String {
-    let style = match status {
-        Lifecycle::Active => Style::new(),
-        Lifecycle::Paused => DOUBTFUL,
-        Lifecycle::Archived | Lifecycle::Deleted => PALE,
-    };
-    paint(style, status.as_str())
+    paint(status.style(), status.as_str())
 }
 
 pub fn action(action: Action) -> String {
@@ -37,13 +74,7 @@ pub fn action(action: Action) -> String {
 }
 
 pub fn verdict(verdict: Verdict) -> String {
-    let style = match verdict {
-        Verdict::Alive => GOOD,
-        Verdict::Exited | Verdict::Surplus => PALE,
-        Verdict::Foreign | Verdict::Unverifiable => DOUBTFUL,
-        Verdict::Stale | Verdict::Orphaned => BAD,
-    };
-    paint(style, verdict.as_str())
+    paint(verdict.style(), verdict.as_str())
 }
 
 /// How a check ended.

@@ -1,9 +1,9 @@
-//! What ends a server: its client hung up, its parent is gone, a signal, a reaper's claim.
+//! What ends a server: its client hung up, its parent is gone, a signal, a reaper's claim, the loss of its database.
 
 use std::fmt;
 use std::io;
 
-use super::membership::Claimed;
+use super::membership::MustEnd;
 use super::parent::Parent;
 use super::stdio::Hangup;
 
@@ -18,6 +18,9 @@ pub enum Reason {
     Signal,
     /// A reaper has claimed this process, and may be about to signal it.
     Claimed,
+    /// The database was moved, deleted or replaced. Calls would be refused from here on; the server that the client
+    /// starts next opens what is there then.
+    Displaced,
 }
 
 impl fmt::Display for Reason {
@@ -27,12 +30,13 @@ impl fmt::Display for Reason {
             Self::ParentGone => "the parent process is gone",
             Self::Signal => "a signal says so",
             Self::Claimed => "a reaper has claimed this server",
+            Self::Displaced => "the database is not where it was",
         })
     }
 }
 
 /// Resolves when the server should end. Signals are caught from the moment of the call on.
-pub fn ending(hangup: Hangup, parent: Parent, claimed: Claimed) -> io::Result<impl Future<Output = Reason>> {
+pub fn ending(hangup: Hangup, parent: Parent, must_end: MustEnd) -> io::Result<impl Future<Output = Reason>> {
     let parent_gone = parent.watch()?;
     let signal = signal()?;
     Ok(async move {
@@ -40,7 +44,7 @@ pub fn ending(hangup: Hangup, parent: Parent, claimed: Claimed) -> io::Result<im
             () = hangup.wait() => Reason::ClientGone,
             () = parent_gone => Reason::ParentGone,
             () = signal => Reason::Signal,
-            () = claimed.wait() => Reason::Claimed,
+            reason = must_end.wait() => reason,
         }
     })
 }

@@ -2,7 +2,7 @@
 //!
 //! Beats come from a task of the runtime that answers the client, so that a server that hangs stops beating.
 //! The registration goes from hand to hand and is nobody's twice: a beat under way at the end is waited for,
-//! and then the row is ended.
+//! and then the row is ended. A beat may find that there is no use in going on, and then the server ends.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,43 +11,46 @@ use tokio::sync::{Notify, oneshot};
 use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::sleep;
 
-use crate::error::Result;
+use super::ending::Reason;
+use crate::error::{Error, Result};
 use crate::process::{Beat, Registration};
 
 /// A registered server's heartbeat, until it leaves the registry.
 pub struct Membership {
-    task: JoinHandle<()>,
+    task: JoinHandle<Result<()>>,
     leave: oneshot::Sender<()>,
-    claimed: Arc<Notify>,
 }
 
-/// A beat found that a reaper has claimed this server, which must end.
-pub struct Claimed(Arc<Notify>);
+/// Resolves when a beat has found that the server must end.
+pub struct MustEnd(oneshot::Receiver<Reason>);
 
-impl Claimed {
-    pub async fn wait(self) {
-        self.0.notified().await;
+impl MustEnd {
+    pub async fn wait(self) -> Reason {
+        match self.0.await {
+            Ok(reason) => reason,
+            Err(_) => std::future::pending().await, // it left, and had no reason to say so
+        }
     }
 }
 
 impl Membership {
     /// Beats from now on, and whenever `used` is notified.
-    pub fn begin(registration: Registration, used: Arc<Notify>) -> Result<Self> {
+    pub fn begin(registration: Registration, used: Arc<Notify>) -> Result<(Self, MustEnd)> {
         let (leave, told_to_leave) = oneshot::channel();
-        let claimed = Arc::new(Notify::new());
+        let (end, must_end) = oneshot::channel();
         let first = registration.heartbeat_interval()?; // registering was a beat, too
-        let task = tokio::spawn(live(registration, first, used, told_to_leave, Arc::clone(&claimed)));
-        Ok(Self { task, leave, claimed })
-    }
-
-    pub fn claimed(&self) -> Claimed {
-        Claimed(Arc::clone(&self.claimed))
+        let task = tokio::spawn(live(registration, first, used, told_to_leave, end));
+        Ok((Self { task, leave }, MustEnd(must_end)))
     }
 
     /// Returns when the row is ended, or when that has failed.
-    pub async fn leave(self) {
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Displaced`]: the server has lost its database.
+    pub async fn leave(self) -> Result<()> {
         let _ = self.leave.send(()); // a task that is gone has left
-        let _ = self.task.await;
+        self.task.await.unwrap_or(Ok(()))
     }
 }
 
@@ -56,8 +59,8 @@ async fn live(
     mut wait: Duration,
     used: Arc<Notify>,
     mut told_to_leave: oneshot::Receiver<()>,
-    claimed: Arc<Notify>,
-) {
+    end: oneshot::Sender<Reason>,
+) -> Result<()> {
     loop {
         let activity = tokio::select! {
             () = sleep(wait) => false,
@@ -68,7 +71,7 @@ async fn live(
             let outcome = beat(&registration, activity);
             (registration, outcome)
         });
-        let Ok((returned, outcome)) = beaten.await else { return }; // it panicked, and took the row with it
+        let Ok((returned, outcome)) = beaten.await else { return Ok(()) }; // it panicked, and took the row with it
         registration = returned;
         wait = match outcome {
             Ok((Beat::Alive, interval)) => interval,
@@ -77,9 +80,14 @@ async fn live(
                 interval
             }
             Ok((Beat::Terminating, _)) => {
-                claimed.notify_one();
+                let _ = end.send(Reason::Claimed); // a server that ends already needs no telling
                 let _ = told_to_leave.await;
                 break;
+            }
+            Err(error @ Error::Displaced { .. }) => {
+                let _ = end.send(Reason::Displaced);
+                let _ = told_to_leave.await;
+                return Err(error); // there is no row to be ended
             }
             Err(error) => {
                 tracing::warn!(%error, "no heartbeat");
@@ -94,6 +102,7 @@ async fn live(
         }
         Err(error) => tracing::error!(%error, "cannot leave the registry"),
     }
+    Ok(())
 }
 
 /// When to beat again after a beat that failed, as of a busy or a full database. Short of any interval that is

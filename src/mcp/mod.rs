@@ -70,7 +70,8 @@ pub struct ServeOptions {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ServeError {
-    /// The database could not be opened, or this process could not be registered.
+    /// The database could not be opened, this process could not be registered, or the database was lost: moved,
+    /// deleted or replaced.
     #[error(transparent)]
     Store(#[from] crate::Error),
     /// The log could not be opened.
@@ -97,7 +98,7 @@ pub enum ServeError {
 ///
 /// # Errors
 ///
-/// One for each way not to start. An end for whatever reason is no error.
+/// One for each way not to start, and [`crate::Error::Displaced`]. An end for any other reason is no error.
 pub fn serve(options: &ServeOptions) -> Result<(), ServeError> {
     let log = options.log_file.as_deref();
     log::start(log)
@@ -143,19 +144,20 @@ pub fn serve_streams(
 /// The life of a registered server.
 async fn live(store: Store, registration: Registration, parent: Parent) -> Result<(), ServeError> {
     let session = Arc::new(Session::new(store.clone()));
-    let membership = Membership::begin(registration, Arc::clone(&session.used))?;
+    let (membership, must_end) = Membership::begin(registration, Arc::clone(&session.used))?;
     spawn_blocking(move || reap(&store)); // the client need not wait for the dead
     let served = match Stdio::open() {
-        Ok((stdio, hangup)) => match ending(hangup, parent, membership.claimed()) {
+        Ok((stdio, hangup)) => match ending(hangup, parent, must_end) {
             Ok(ending) => converse(Server::new(session), stdio, ending).await,
             Err(error) => Err(error.into()),
         },
         Err(error) => Err(error.into()),
     };
-    if timeout(LEAVE_WITHIN, membership.leave()).await.is_err() {
+    let Ok(left) = timeout(LEAVE_WITHIN, membership.leave()).await else {
         tracing::warn!("this server's row stays in the registry until it is reaped");
-    }
-    served
+        return served;
+    };
+    served.and(left.map_err(ServeError::Store))
 }
 
 /// Answers the client until something ends the server.

@@ -46,12 +46,13 @@ impl Store {
         wait: &Deadline,
         body: impl FnOnce(&WriteTx<'_>, &Settings) -> TxResult<T>,
     ) -> Result<T> {
-        let (value, pulse) = self.write_by(wait, |tx| {
+        let written = self.write_by(wait, |tx| {
             let settings = settings::read(tx)?;
             self.follow(&settings);
             let pulse = self.pulse_if_enrolled(tx, &settings, true)?;
             Ok((body(tx, &settings)?, pulse))
-        })?;
+        });
+        let (value, pulse) = self.heed_loss(written)?;
         if let Some(pulse) = pulse {
             self.heed(&pulse);
         }
@@ -60,11 +61,12 @@ impl Store {
 
     /// Beats once. `None` if this process is not registered, or no longer.
     pub(super) fn beat(&self, activity: bool) -> Result<Option<Pulse>> {
-        let pulse = self.write(|tx| {
+        let written = self.write(|tx| {
             let settings = settings::read(tx)?;
             self.follow(&settings);
             self.pulse_if_enrolled(tx, &settings, activity)
-        })?;
+        });
+        let pulse = self.heed_loss(written)?;
         if let Some(pulse) = &pulse {
             self.heed(pulse);
         }
@@ -83,6 +85,14 @@ impl Store {
         let pulse = pulse(tx, settings, &enrolled, activity)?;
         self.held_locks().renew(tx)?;
         Ok(Some(pulse))
+    }
+
+    /// A process that has lost its database has lost its row as well: it must exit.
+    fn heed_loss<T>(&self, written: Result<T>) -> Result<T> {
+        if matches!(written, Err(Error::Displaced { .. })) {
+            self.member().tell_to_exit();
+        }
+        written
     }
 
     fn heed(&self, pulse: &Pulse) {

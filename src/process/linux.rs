@@ -1,7 +1,10 @@
 //! Everything that is Linux's alone: procfs to look at processes, pidfd to signal them.
 
+use std::fs::File;
+use std::io::Read;
+use std::ops::RangeInclusive;
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::{fs, io};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -9,8 +12,9 @@ use rustix::fd::OwnedFd;
 use rustix::io::Errno;
 use rustix::process::{PidfdFlags, pidfd_open, pidfd_send_signal};
 
-use super::system::{Here, Hold, NoHold, Parent, Presence, Sighting, Signal, System};
+use super::system::{Here, Hold, LockKind, NoHold, Parent, Presence, Sighting, Signal, System};
 use super::system::{gone_or_hidden, signalable};
+use crate::store::beside;
 
 /// Linux as this process sees it.
 pub(super) struct Linux {
@@ -78,19 +82,36 @@ impl System for Linux {
         Some(String::from_utf8_lossy(name.trim_ascii_end()).into_owned())
     }
 
-    fn lock_owner(&self, file: &Path, byte: u64) -> Option<u32> {
+    fn lock_owners(&self, file: &Path, kind: LockKind, bytes: RangeInclusive<u64>) -> Vec<u32> {
         if !self.procfs_is_ours {
-            return None;
+            return Vec::new();
         }
-        let metadata = fs::metadata(file).ok()?;
+        let Ok(metadata) = fs::metadata(file) else { return Vec::new() };
         let file = format!(
             "{:02x}:{:02x}:{}",
             rustix::fs::major(metadata.dev()),
             rustix::fs::minor(metadata.dev()),
             metadata.ino()
         );
-        let locks = fs::read_to_string("/proc/locks").ok()?;
-        locks.lines().find_map(|line| locked_by(line, &file, byte))
+        let locks = all_locks().unwrap_or_default();
+        locks.lines().filter_map(|line| locked_by(line, &file, kind, &bytes)).collect()
+    }
+
+    /// Other users' processes can't be looked at.
+    fn displaced(&self, database: &Path, wal_index: &Path) -> Vec<u32> {
+        if !self.procfs_is_ours {
+            return Vec::new();
+        }
+        let deleted = beside(database, " (deleted)");
+        let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
+        let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
+        pids.filter(|pid| {
+            let files = fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
+            let open: Vec<PathBuf> = files.filter_map(|file| fs::read_link(file.path()).ok()).collect();
+            let has = |name: &Path| open.iter().any(|file| file == name);
+            has(&deleted) || (has(wal_index) && !has(database))
+        })
+        .collect()
     }
 
     /// Opens a pidfd first and looks second. If the start still matches, the pidfd is of that very process:
@@ -111,6 +132,16 @@ impl System for Linux {
         }
         Ok(Box::new(Pidfd(pidfd)))
     }
+}
+
+/// The locks of the whole system. `fs::read_to_string` would begin with reads of 32 bytes, as it does where a file
+/// has no size; the kernel counts lines between two reads, so each lock that somebody lets go in the meantime hides
+/// another one. A read gets a page of them at once.
+fn all_locks() -> io::Result<String> {
+    const ROOM_BYTES: usize = 64 << 10;
+    let mut locks = String::with_capacity(ROOM_BYTES);
+    File::open("/proc/locks")?.read_to_string(&mut locks)?;
+    Ok(locks)
 }
 
 struct Pidfd(OwnedFd);
@@ -178,16 +209,21 @@ fn real_uid(pid: u32) -> Option<u32> {
     str::from_utf8(line).ok()?.split_ascii_whitespace().next()?.parse().ok()
 }
 
-/// The owner of the lock in one line of `/proc/locks`, if it is a write lock on that byte of that file. See
+/// The owner of the lock in one line of `/proc/locks`, if it is of this kind, on one of these bytes of that file. See
 /// `proc_locks(5)`: `1: POSIX  ADVISORY  WRITE 4711 08:01:131072 120 120`. A line with `->` is of one who waits.
 ///
 /// On a file system whose files have another device number for `stat` than for the kernel (Btrfs), no line
 /// matches.
-fn locked_by(line: &str, file: &str, byte: u64) -> Option<u32> {
+fn locked_by(line: &str, file: &str, kind: LockKind, bytes: &RangeInclusive<u64>) -> Option<u32> {
     let fields: Vec<&str> = line.split_ascii_whitespace().collect();
-    let [_, "POSIX", _, "WRITE", pid, locked, start, end] = fields[..] else { return None };
-    let within = start.parse::<u64>().ok()? <= byte && (end == "EOF" || byte <= end.parse().ok()?);
-    if locked == file && within { pid.parse().ok().filter(|pid| *pid > 0) } else { None }
+    let [_, "POSIX", _, access, pid, locked, start, end] = fields[..] else { return None };
+    let wanted = match kind {
+        LockKind::Read => "READ",
+        LockKind::Write => "WRITE",
+    };
+    let end = if end == "EOF" { u64::MAX } else { end.parse().ok()? };
+    let meets = start.parse::<u64>().ok()? <= *bytes.end() && *bytes.start() <= end;
+    if access == wanted && locked == file && meets { pid.parse().ok().filter(|pid| *pid > 0) } else { None }
 }
 
 #[cfg(test)]
@@ -196,7 +232,7 @@ mod tests {
 
     #[test]
     fn only_the_owner_of_a_write_lock_on_that_byte_is_named() {
-        let of = |line: &str| locked_by(line, "fe:00:10281008", 120);
+        let of = |line: &str| locked_by(line, "fe:00:10281008", LockKind::Write, &(120..=120));
         assert_eq!(of("1: POSIX  ADVISORY  WRITE 21225 fe:00:10281008 120 120"), Some(21225));
         assert_eq!(of("13: POSIX  ADVISORY  WRITE 7 fe:00:10281008 0 EOF"), Some(7));
         for other in [
@@ -209,6 +245,20 @@ mod tests {
             "7: FLOCK  ADVISORY  WRITE 21225 fe:00:10281008 0 EOF",
             "8: POSIX  ADVISORY  WRITE 0 fe:00:10281008 120 120",
             "",
+        ] {
+            assert_eq!(of(other), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn readers_are_those_with_a_read_lock_on_one_of_the_marks() {
+        let of = |line: &str| locked_by(line, "fe:00:10281008", LockKind::Read, &(123..=127));
+        assert_eq!(of("1: POSIX  ADVISORY  READ 21225 fe:00:10281008 124 124"), Some(21225));
+        assert_eq!(of("1: POSIX  ADVISORY  READ 21225 fe:00:10281008 120 EOF"), Some(21225));
+        for other in [
+            "1: POSIX  ADVISORY  READ 21225 fe:00:10281008 128 128", // the lock of all who have it open
+            "2: POSIX  ADVISORY  READ 21225 fe:00:10281008 120 122",
+            "3: POSIX  ADVISORY  WRITE 21225 fe:00:10281008 124 124",
         ] {
             assert_eq!(of(other), None, "{other}");
         }

@@ -69,7 +69,7 @@ impl Member {
         lock(&self.enrolled).take()
     }
 
-    /// A reaper has claimed this process.
+    /// A reaper has claimed this process, or nobody sees it any more.
     pub(super) fn tell_to_exit(&self) {
         self.must_exit.store(true, Ordering::Relaxed);
     }

@@ -12,7 +12,6 @@ mod clock;
 mod heartbeat;
 mod holder;
 mod member;
-mod open_files;
 mod portable;
 mod reaper;
 mod record;
@@ -30,9 +29,8 @@ pub use record::{Process, ProcessState};
 pub use registration::{ProcessInfo, Registration};
 pub use usage::Usage;
 
-pub(crate) use holder::{Fallen, Standing, Witness, wal_index, write_lock_owner};
+pub(crate) use holder::{Fallen, Standing, Witness, displaced, readers, wal_index, write_lock_owner};
 pub(crate) use member::Member;
-pub(crate) use open_files::{displaced, readers};
 pub(crate) use registration::forget_all;
 
 /// The PID of this process's parent as it is now.

@@ -6,11 +6,12 @@
 //! same second as the victim, which is one that the look itself could not have told apart.
 
 use std::io;
+use std::ops::RangeInclusive;
 use std::path::Path;
 
 use sysinfo::{Pid, ProcessRefreshKind, ProcessStatus, ProcessesToUpdate, UpdateKind};
 
-use super::system::{Here, Hold, NoHold, Parent, Presence, Sighting, Signal, System};
+use super::system::{Here, Hold, LockKind, NoHold, Parent, Presence, Sighting, Signal, System};
 
 /// `boot_id` where the system tells none: start times tell boots apart.
 const NO_BOOT_ID: &str = "unknown";
@@ -67,8 +68,12 @@ impl System for Portable {
     }
 
     /// No other system has a list of locks that can be read without opening the file.
-    fn lock_owner(&self, _file: &Path, _byte: u64) -> Option<u32> {
-        None
+    fn lock_owners(&self, _file: &Path, _kind: LockKind, _bytes: RangeInclusive<u64>) -> Vec<u32> {
+        Vec::new()
+    }
+
+    fn displaced(&self, _database: &Path, _wal_index: &Path) -> Vec<u32> {
+        Vec::new()
     }
 
     fn hold(&self, pid: u32, start_ticks: u64) -> Result<Box<dyn Hold>, NoHold> {

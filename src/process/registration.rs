@@ -13,6 +13,7 @@ use super::reaper;
 use super::record::{self, Now};
 use super::system::{Here, System};
 use crate::agent;
+use crate::crash_point;
 use crate::error::{Error, Result};
 use crate::store::{LimitPolicy, Settings, Store, TxResult, WriteTx, settings};
 
@@ -100,6 +101,7 @@ impl Store {
                 refuse_if_full(tx, &settings, &scene, &system)?;
             }
             let process_id = enrol(tx, &who)?;
+            crash_point::reach("during the registration");
             let interval_ms = heartbeat::interval_ms(&settings);
             let late_after_ms = heartbeat::late_after_ms(&settings);
             heartbeat::write(tx, process_id, &who.here.boot_id, interval_ms, late_after_ms)?;
@@ -137,7 +139,7 @@ impl Registration {
     ///
     /// # Errors
     ///
-    /// [`Error::Forked`], [`Error::LockTimeout`], [`Error::DiskFull`].
+    /// [`Error::Forked`], [`Error::LockTimeout`], [`Error::DiskFull`], [`Error::Displaced`].
     pub fn beat(&self) -> Result<Beat> {
         Ok(self.store.beat(false)?.map_or(Beat::Alive, |pulse| pulse.beat()))
     }
@@ -157,7 +159,8 @@ impl Registration {
         Ok(Duration::from_millis(heartbeat::interval_ms(&settings).unsigned_abs()))
     }
 
-    /// Whether a beat or an update has found that a reaper claimed this process: it must exit.
+    /// Whether a beat or an update has found that this process must exit: a reaper claimed it, or the database was
+    /// moved, deleted or replaced ([`Error::Displaced`]) and nobody sees this process any more.
     #[must_use]
     pub fn must_exit(&self) -> bool {
         self.store.member().must_exit()

@@ -5,6 +5,7 @@
 //! on it alone.
 
 use std::io;
+use std::ops::RangeInclusive;
 use std::path::Path;
 
 #[cfg(any(not(target_os = "linux"), govstore_portable))]
@@ -77,12 +78,23 @@ pub(super) trait System {
     /// What its command is called; `None` where it cannot be seen.
     fn command(&self, pid: u32) -> Option<String>;
 
-    /// The PID of the process that has locked this byte of a file for writing; `None` if nobody has, or where
-    /// that cannot be known. Only looks at the file's metadata.
-    fn lock_owner(&self, file: &Path, byte: u64) -> Option<u32>;
+    /// The PIDs of the processes that have locked some of these bytes of a file in this way; none where that
+    /// cannot be known. Only looks at the file's metadata.
+    fn lock_owners(&self, file: &Path, kind: LockKind, bytes: RangeInclusive<u64>) -> Vec<u32>;
+
+    /// The PIDs of the processes that have a file open which was `database` once and is no longer, and of those
+    /// that have its `wal_index` open without it; none where that cannot be known.
+    fn displaced(&self, database: &Path, wal_index: &Path) -> Vec<u32>;
 
     /// Takes hold of the process that has this PID and started then, so that a signal reaches it or nobody.
     fn hold(&self, pid: u32, start_ticks: u64) -> Result<Box<dyn Hold>, NoHold>;
+}
+
+/// How a process may lock bytes of a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum LockKind {
+    Read,
+    Write,
 }
 
 /// A hold on one identified process.

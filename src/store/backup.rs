@@ -20,6 +20,7 @@ use serde::Serialize;
 
 use super::Store;
 use super::partial::{Partial, SIDE_FILES, beside, folder_of};
+use crate::crash_point;
 use crate::error::{DatabaseError, Error, Result};
 use crate::timestamp::Timestamp;
 
@@ -156,8 +157,9 @@ impl<'s> Backup<'s> {
         self.store.refuse_after_fork()?;
         let _polling = wait.enter(&self.store.shared.shm);
         // Not one of the pool's: a map is for this alone.
-        let from = super::connection::open_to_look(self.store.path())
-            .map_err(|e| super::connection::explain(e, self.store.path(), wait.waited()))?;
+        let opened = super::connection::open_to_look(self.store.path());
+        self.store.shared.place.check_all()?; // else it would be a backup of another file
+        let from = opened.map_err(|e| super::connection::explain(e, self.store.path(), wait.waited()))?;
         let copied = copy(&from, partial, &mut self.progress);
         copied.map_err(|fault| fault.into_error(self.store.path(), target))
     }
@@ -259,6 +261,7 @@ fn copy_pages(
         let steps = Copy::new(&snapshot, to)?;
         loop {
             let step = steps.step(PAGES_A_STEP)?;
+            crash_point::reach("during a backup");
             let pages = steps.progress();
             let bytes = |pages: i32| u64::from(pages.unsigned_abs()) * page_bytes;
             progress(BackupProgress {

@@ -92,9 +92,8 @@ impl Store {
     /// Whether the name still means the file that is open, here and in other processes.
     fn place(&self) -> Finding {
         let path = self.path();
-        if self.shared.file != file_id(path) {
-            let detail = "the file was moved, deleted or replaced while this process has it open; restart it";
-            return failed(detail);
+        if let Err(error) = self.shared.place.check_all() {
+            return failed(error.to_string());
         }
         let displaced: Vec<String> =
             process::displaced(path).into_iter().map(|pid| format!("PID {pid}")).collect();
@@ -255,7 +254,12 @@ fn log(conn: &Connection, path: &Path) -> TxResult<Finding> {
     if bytes < LOG_LARGE_BYTES && lag < LOG_LAG_PAGES {
         return Ok(ok(format!("{} KiB, {lag} pages behind", bytes >> 10)));
     }
-    let readers: Vec<String> = process::readers(path).into_iter().map(|pid| format!("PID {pid}")).collect();
+    let readers: Vec<String> = process::readers(path)
+        .into_iter()
+        .map(|(pid, name)| {
+            name.map_or(format!("PID {pid}"), |name| format!("PID {pid} ({})", name.escape_debug()))
+        })
+        .collect();
     let cause = if readers.is_empty() {
         "the next writers cut it back".to_owned()
     } else {
@@ -331,17 +335,4 @@ fn permissions(path: &Path) -> Finding {
 #[cfg(not(unix))]
 fn permissions(_path: &Path) -> Finding {
     ok("not looked at on this system")
-}
-
-/// What tells one file from another, whatever their names. Opens nothing.
-#[cfg(unix)]
-pub(super) fn file_id(path: &Path) -> Option<(u64, u64)> {
-    use std::os::unix::fs::MetadataExt;
-    fs::metadata(path).ok().map(|found| (found.dev(), found.ino()))
-}
-
-/// Not known on this system.
-#[cfg(not(unix))]
-pub(super) fn file_id(_path: &Path) -> Option<(u64, u64)> {
-    None
 }

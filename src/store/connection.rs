@@ -1,6 +1,10 @@
 //! One connection: how it is opened and set up, and what its errors mean.
 
+use std::fs::File;
+use std::io;
 use std::path::Path;
+use std::sync::{Mutex, mpsc};
+use std::thread;
 use std::time::Duration;
 
 use r2d2_sqlite::SqliteConnectionManager;
@@ -36,23 +40,41 @@ pub(super) fn open_to_look(path: &Path) -> rusqlite::Result<Connection> {
 }
 
 /// Connections for a process's threads: opened when needed, at most `max` of them.
-pub(super) fn pool(path: &Path, durability: Durability, max: u32) -> Pool {
+pub(super) fn pool(path: &Path, durability: Durability, max: u32) -> Result<Pool> {
+    try_threads().map_err(|source| Error::NoThread { source })?;
     let manager = SqliteConnectionManager::file(path).with_flags(FLAGS).with_init(move |conn| {
         wait::install(conn)?;
         configure(conn, durability)
     });
-    r2d2::Pool::builder()
+    Ok(r2d2::Pool::builder()
         .max_size(max)
         .min_idle(Some(0))
         .idle_timeout(None)
         .max_lifetime(None)
         .test_on_check_out(false)
         .error_handler(Box::new(r2d2::NopErrorHandler)) // `get` reports the error
-        .build_unchecked(manager)
+        .build_unchecked(manager))
 }
 
-/// Closes a connection that the pool keeps. The pool is left with an empty one, which it drops in its time.
-pub(super) fn close(pooled: &mut Pooled) {
+/// Whether as many threads can be had at once as r2d2 starts with a pool. Where it gets none it panics.
+fn try_threads() -> io::Result<()> {
+    const THREADS_OF_A_POOL: u32 = 3;
+    let (sender, end) = mpsc::channel::<()>();
+    let end = Mutex::new(end);
+    thread::scope(|scope| {
+        let _sender = sender; // until it is dropped, the first of them waits for it and the others for the first
+        let wait = || drop(end.lock().map(|end| end.recv()));
+        (0..THREADS_OF_A_POOL).try_for_each(|_| thread::Builder::new().spawn_scoped(scope, wait).map(drop))
+    })
+}
+
+/// Closes a connection that the pool keeps. The pool is left with an empty one, which it drops in its time. The
+/// last one that anybody has folds the log in, unless it is told not to.
+pub(super) fn close(pooled: &mut Pooled, fold_in_log: bool) {
+    if !fold_in_log {
+        // It fails on a connection that is closed already, and then there is nothing to keep from it.
+        let _ = pooled.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true);
+    }
     if let Ok(nothing) = Connection::open_in_memory() {
         drop(std::mem::replace(&mut **pooled, nothing));
     }
@@ -115,6 +137,9 @@ pub(super) fn explain(error: rusqlite::Error, path: &Path, waited: Duration) -> 
         }
         ErrorCode::ReadOnly => Error::ReadOnly { path, source: DatabaseError(error) },
         ErrorCode::CannotOpen => {
+            if let Some(source) = too_many_open_files() {
+                return Error::TooManyOpenFiles { path, source };
+            }
             // The message of an open has the path in it, which ours has too.
             let source = rusqlite::Error::SqliteFailure(*failure, Some(CANNOT_OPEN.to_owned()));
             Error::CannotOpen { path, source: Box::new(DatabaseError(source)) }
@@ -131,6 +156,14 @@ pub(super) fn explain(error: rusqlite::Error, path: &Path, waited: Duration) -> 
         }
         _ => Error::Database(DatabaseError(error)),
     }
+}
+
+/// Why this process can't open any file at all, if so. SQLite says of it only that it can't open the database.
+pub(super) fn too_many_open_files() -> Option<io::Error> {
+    const ANY_FILE: &str = if cfg!(windows) { "NUL" } else { "/dev/null" };
+    // Missing or forbidden is another matter; out of descriptors, here or in the whole system, has no kind.
+    let refused = File::open(ANY_FILE).err()?;
+    (!matches!(refused.kind(), io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied)).then_some(refused)
 }
 
 /// Says in a [`Error::LockTimeout`] who holds the write lock, as far as that can be known.

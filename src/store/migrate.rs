@@ -9,6 +9,7 @@ use rusqlite::Connection;
 
 use super::wait::Deadline;
 use super::{Fault, TxResult, connection, immediate};
+use crate::crash_point;
 use crate::error::{Error, Result};
 
 /// "govs": which application a SQLite file belongs to (`PRAGMA application_id`).
@@ -39,6 +40,7 @@ pub(super) fn migrate(conn: &mut Connection, path: &Path, wait: &Deadline) -> Re
         let found = version(tx, path)?; // again, now that nobody else can migrate
         for migration in MIGRATIONS.iter().skip(usize::try_from(found).unwrap_or_default()) {
             tx.execute_batch(migration)?;
+            crash_point::reach("during a migration");
         }
         tx.pragma_update(None, "application_id", APPLICATION_ID)?;
         tx.pragma_update(None, "user_version", SUPPORTED)?;

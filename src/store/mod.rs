@@ -14,6 +14,7 @@ mod manners;
 mod migrate;
 mod options;
 mod partial;
+mod place;
 mod queue;
 mod restore;
 pub(crate) mod settings;
@@ -37,6 +38,7 @@ pub use settings::{LimitPolicy, Settings};
 pub(crate) use wait::Deadline;
 
 use crate::agent::HeldLocks;
+use crate::crash_point;
 use crate::error::{Error, Result};
 use crate::process::Member;
 use crate::timestamp::Timestamp;
@@ -45,6 +47,10 @@ use crate::timestamp::Timestamp;
 ///
 /// Cloning is cheap, and clones share their connections. Every method may be called from any thread; all of
 /// them block, so async code wraps them in `spawn_blocking`.
+///
+/// A store belongs to the file that it opened. Should that be moved, deleted or replaced, every call fails with
+/// [`Error::Displaced`], and nothing is written where nobody will see it, until the file is back or the store is
+/// opened again.
 ///
 /// ```
 /// # let dir = tempfile::tempdir()?;
@@ -67,8 +73,8 @@ struct Shared {
     path: PathBuf,
     /// The wal-index of the file, whose locks tell who writes.
     shm: Arc<Path>,
-    /// Which file that was when it was opened.
-    file: Option<(u64, u64)>,
+    /// Whether the names still mean the files that are open.
+    place: place::Place,
     pool: connection::Pool,
     queue: queue::WriteQueue,
     manners: manners::Manners,
@@ -133,6 +139,7 @@ impl Store {
     pub(crate) fn read<T>(&self, body: impl FnOnce(&Connection) -> TxResult<T>) -> Result<T> {
         let wait = self.patience();
         let _waiting = wait.enter(&self.shared.shm);
+        self.shared.place.check()?;
         let conn = self.checkout(&wait)?;
         body(&conn).map_err(|fault| self.explain(fault, &conn, &wait))
     }
@@ -168,7 +175,9 @@ impl Store {
         manners.let_others_in(wait);
         let written = immediate(&mut conn, self.member().process_id(), |tx| {
             manners.lock_taken();
-            body(tx)
+            let value = body(tx)?;
+            self.shared.place.check()?; // as late as can be: nothing is committed where nobody sees it
+            Ok(value)
         });
         manners.write_ended();
         written.map_err(|fault| self.explain(fault, &conn, wait))
@@ -208,12 +217,15 @@ impl Store {
 
     fn checkout(&self, wait: &Deadline) -> Result<connection::Pooled> {
         self.refuse_after_fork()?;
+        if self.shared.pool.state().idle_connections == 0 {
+            self.shared.place.check()?; // a new connection opens whatever has the name by now
+        }
         // r2d2 wants a moment even when nothing is to be waited for: it opens connections on a thread.
         let patience = wait.remaining().max(Duration::from_millis(100));
-        self.shared
-            .pool
-            .get_timeout(patience)
-            .map_err(|e| Error::PoolTimeout { waited: wait.waited(), reason: e.to_string() })
+        self.shared.pool.get_timeout(patience).map_err(|e| match connection::too_many_open_files() {
+            Some(source) => Error::TooManyOpenFiles { path: self.shared.path.clone(), source },
+            None => Error::PoolTimeout { waited: wait.waited(), reason: e.to_string() },
+        })
     }
 
     /// [`Error::Forked`] in a child that was forked after the store was opened.
@@ -227,6 +239,10 @@ impl Store {
         match fault {
             Fault::Refused(error) => error,
             Fault::Sqlite(error) => {
+                // Without its log a file looks damaged, and it would be wrong to say so.
+                if let Err(displaced) = self.shared.place.check_all() {
+                    return displaced;
+                }
                 let error = connection::explain(error, &self.shared.path, wait.waited());
                 connection::name_holder(error, Some(conn))
             }
@@ -245,8 +261,11 @@ impl Drop for Shared {
     /// Closes the connections here and now. The last one to close folds the `-wal` file into the database;
     /// left to the pool's threads, that would come after a short program has ended, or never.
     fn drop(&mut self) {
+        let fold_in_log = self.place.may_fold_in_log();
         let mut idle: Vec<_> = std::iter::from_fn(|| self.pool.try_get()).collect();
-        idle.iter_mut().for_each(connection::close);
+        for conn in &mut idle {
+            connection::close(conn, fold_in_log);
+        }
     }
 }
 
@@ -262,11 +281,14 @@ fn immediate<T>(
     process_id: Option<i64>,
     body: impl FnOnce(&WriteTx<'_>) -> TxResult<T>,
 ) -> TxResult<T> {
+    crash_point::reach("before the transaction");
     let sql = conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let at = Timestamp::now();
     let tx = WriteTx { sql, at, at_text: at.to_string(), process_id: Cell::new(process_id) };
     let value = body(&tx)?; // an error drops `tx`, which rolls back
+    crash_point::reach("after the write");
     tx.sql.commit()?;
+    crash_point::reach("after the commit");
     Ok(value)
 }
 

@@ -8,9 +8,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::manners::Manners;
+use super::partial::beside;
+use super::place::{self, Place};
 use super::queue::WriteQueue;
 use super::wait::Deadline;
-use super::{Shared, Store, check, connection, migrate, settings};
+use super::{Shared, Store, connection, migrate, settings};
 use crate::agent::HeldLocks;
 use crate::error::{Error, Result};
 use crate::process::{self, Member};
@@ -106,17 +108,18 @@ impl StoreOptions {
     /// file that is refused is left as it is.
     pub fn open(self, path: impl AsRef<Path>) -> Result<Store> {
         match self.open_once(path.as_ref()) {
-            // By a restore, while this call waited: another file has the name now. Unless it hasn't.
-            Err(Error::Replaced { .. }) => self.open_once(path.as_ref()),
+            // While this call waited, by a restore or by hand: another file has the name now. Unless it hasn't.
+            Err(Error::Replaced { .. } | Error::Displaced { .. }) => self.open_once(path.as_ref()),
             opened => opened,
         }
     }
 
     fn open_once(&self, path: &Path) -> Result<Store> {
         let path = locate(path, self.create)?;
-        let file = check::file_id(&path);
+        let real = path.canonicalize().unwrap_or_else(|_| path.clone());
+        let name = place::Name::now(path.clone());
         let wait = Deadline::within(self.lock_timeout.unwrap_or(settings::LOCK_TIMEOUT));
-        let shm: Arc<Path> = process::wal_index(&path).into();
+        let shm: Arc<Path> = process::wal_index(&real).into();
         let _polling = wait.enter(&shm);
         let explain = |e| connection::explain(e, &path, wait.waited());
 
@@ -135,7 +138,8 @@ impl StoreOptions {
         let store = Store {
             lock_timeout: self.lock_timeout,
             shared: Arc::new(Shared {
-                pool: connection::pool(&path, self.durability, self.max_connections.max(1)),
+                place: Place::of(name, &real)?,
+                pool: connection::pool(&path, self.durability, self.max_connections.max(1))?,
                 queue: WriteQueue::default(),
                 manners: Manners::default(),
                 lock_timeout_ms: AtomicU64::default(),
@@ -143,7 +147,6 @@ impl StoreOptions {
                 member: Member::default(),
                 locks: HeldLocks::default(),
                 opened_by: std::process::id(),
-                file,
                 path,
                 shm,
             }),
@@ -160,7 +163,13 @@ fn locate(path: &Path, create: bool) -> Result<PathBuf> {
     let absolute = std::path::absolute(path)
         .map_err(|source| Error::CannotOpen { path: path.to_owned(), source: Box::new(source) })?;
     let cannot_open = |source| Error::CannotOpen { path: absolute.clone(), source: Box::new(source) };
+    // Before the database is looked at: whoever makes one gives it a header first, and then a log.
+    let has_log = beside(&absolute, "-wal").metadata().is_ok_and(|log| log.len() > 0);
     let exists = match absolute.metadata() {
+        // SQLite would delete the log, and with it the newest commits of a database that was moved or emptied.
+        Ok(found) if found.is_file() && found.len() == 0 && has_log => {
+            return Err(Error::LogWithoutDatabase { path: absolute });
+        }
         Ok(found) if found.is_file() => true,
         // SQLite would say "disk I/O error" of /dev/null, and worse of a pipe.
         Ok(found) if found.is_dir() => return Err(cannot_open(io::ErrorKind::IsADirectory.into())),
@@ -170,6 +179,9 @@ fn locate(path: &Path, create: bool) -> Result<PathBuf> {
     };
     if !exists && !create {
         return Err(Error::NoDatabase { path: absolute });
+    }
+    if !exists && has_log {
+        return Err(Error::LogWithoutDatabase { path: absolute });
     }
     if !exists {
         create_private(&absolute)?;

@@ -121,7 +121,7 @@ pub(super) fn rename_to_free_name(from: &Path, to: &Path) -> io::Result<()> {
 }
 
 /// Makes names that were given in a folder survive a power cut.
-pub(super) fn sync_folder(folder: &Path) -> io::Result<()> {
+fn sync_folder(folder: &Path) -> io::Result<()> {
     if cfg!(unix) { File::open(folder)?.sync_all() } else { Ok(()) }
 }
 

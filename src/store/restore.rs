@@ -18,7 +18,7 @@ use rusqlite::Connection;
 use serde::Serialize;
 
 use super::backup::copy;
-use super::partial::{self, Partial, beside, folder_of};
+use super::partial::{self, Partial, beside};
 use super::wait::Deadline;
 use super::{Store, connection, immediate, migrate, settings};
 use crate::error::{DatabaseError, Error, Result};
@@ -62,7 +62,7 @@ pub struct RestoreReport {
 /// What is wrong with the backup: [`Error::NoDatabase`], [`Error::NotADatabase`], [`Error::ForeignDatabase`],
 /// [`Error::SchemaTooNew`], [`Error::Corrupt`]. [`Error::ProcessesAlive`] with those that are registered in the
 /// database and live; [`Error::InUse`] if somebody else has it open; [`Error::RestoreFailed`]. Nothing was changed
-/// then.
+/// then. [`Error::RestoreUnfinished`] if the last step failed, with the backup in place.
 pub fn restore(backup: impl AsRef<Path>, database: impl AsRef<Path>) -> Result<RestoreReport> {
     let absolute = |path: &Path| std::path::absolute(path).map_err(|e| failed(path, e));
     let (backup, database) = (absolute(backup.as_ref())?, absolute(database.as_ref())?);
@@ -110,6 +110,7 @@ fn refuse_if_alive(database: &Path) -> Result<()> {
         // There is none, or its registry can't be read: whoever has it open is found by the lock that he holds.
         Err(
             Error::NoDatabase { .. }
+            | Error::LogWithoutDatabase { .. }
             | Error::Corrupt { .. }
             | Error::Unreadable { .. }
             | Error::Replaced { .. }
@@ -117,7 +118,15 @@ fn refuse_if_alive(database: &Path) -> Result<()> {
         ) => return Ok(()),
         // It doesn't say of itself what it is, and not even a lock can be had.
         Err(Error::NotADatabase { .. }) if !beside(database, "-shm").exists() => return Ok(()),
-        Err(Error::NotADatabase { path }) => return Err(Error::InUse { path }),
+        Err(Error::NotADatabase { .. }) => {
+            let shm = beside(database, "-shm");
+            let reason = format!(
+                "it is no database any more, and {} says that a process may have it open; end that process, or \
+                 remove that file if there is none",
+                shm.display()
+            );
+            return Err(failed(database, reason));
+        }
         Err(Error::LockTimeout { .. }) => return Err(Error::InUse { path: database.to_owned() }),
         Err(other) => return Err(other),
     };
@@ -181,10 +190,12 @@ fn swap(new: Partial, database: &Path, wait: &Deadline) -> Result<Option<PathBuf
     }
     new.publish(database, true).map_err(io_failed)?;
     if let Some(old) = &mut old {
-        immediate(old, None, |tx| migrate::mark_replaced(tx))
-            .map_err(|fault| migrate::unwrap(fault, &kept, wait))?;
+        immediate(old, None, |tx| migrate::mark_replaced(tx)).map_err(|fault| Error::RestoreUnfinished {
+            path: database.to_owned(),
+            replaced: kept.clone(),
+            source: migrate::unwrap(fault, &kept, wait).into(),
+        })?;
     }
-    partial::sync_folder(folder_of(database)).map_err(io_failed)?;
     Ok(exists.then_some(kept))
 }
 

@@ -13,7 +13,9 @@ impl Store {
         let _polling = wait.enter(&self.shared.shm);
         let explain = |e| connection::explain(e, self.path(), wait.waited());
         // Not one of the pool's: those keep temporary tables in memory, and here that is the whole database.
-        let conn = connection::open_to_look(self.path()).map_err(explain)?;
+        let opened = connection::open_to_look(self.path());
+        self.shared.place.check_all()?; // else it would be another file
+        let conn = opened.map_err(explain)?;
         conn.execute_batch("VACUUM").map_err(explain)?;
         // Until it is folded in, the new file is in the log. Where a reader is in the way, writers do it later.
         conn.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).map_err(explain)

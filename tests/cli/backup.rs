@@ -429,3 +429,17 @@ fn a_damaged_database_can_be_replaced_and_is_kept() {
         folder.run(&["update", "writer"]).done();
     }
 }
+
+/// A file without a header can't be asked whether somebody has it open. What lies beside it tells.
+#[test]
+fn what_is_no_database_any_more_is_not_replaced_under_a_process() {
+    let (folder, copy) = with_copy();
+    folder.write("governance.db", "not a database at all, ".repeat(100));
+    let shm = folder.write("governance.db-shm", "");
+    folder
+        .run(&["restore", &copy])
+        .refused(1, &["governance.db-shm", "end that process, or remove that file"]);
+    fs::remove_file(shm).unwrap();
+    folder.run(&["restore", &copy]).done();
+    assert_eq!(updates_of_writer(&folder), 1);
+}

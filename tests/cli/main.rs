@@ -22,3 +22,4 @@ mod selftest;
 mod server;
 mod support;
 mod terminal;
+mod watch;

@@ -4,8 +4,9 @@ use std::process::Command;
 
 use super::support::{Folder, GOVSTORE, Ran, available};
 
-/// Runs a shell line, in which `$g` is the binary, on a terminal of 80 columns; what appears on it.
-fn on_terminal(folder: &Folder, line: &str, environment: &[(&str, &str)]) -> Option<Ran> {
+/// A shell line, in which `$g` is the binary, on a terminal of 80 columns. `None`, and a word about it, where there
+/// is no `script`.
+pub fn terminal(folder: &Folder, line: &str) -> Option<Command> {
     if !available("script", &["-qefc", "true", "/dev/null"]) {
         return None;
     }
@@ -14,6 +15,12 @@ fn on_terminal(folder: &Folder, line: &str, environment: &[(&str, &str)]) -> Opt
     command.env("g", GOVSTORE).env("GOVSTORE_DB", folder.db()).env("TERM", "xterm-256color");
     command.env_remove("NO_COLOR").env_remove("CLICOLOR").env_remove("CLICOLOR_FORCE");
     command.env_remove("CI"); // whose terminals are taken to show colours even where TERM says dumb
+    Some(command)
+}
+
+/// Runs such a line; what appears on the terminal.
+fn on_terminal(folder: &Folder, line: &str, environment: &[(&str, &str)]) -> Option<Ran> {
+    let mut command = terminal(folder, line)?;
     command.envs(environment.iter().copied()).stdin(std::process::Stdio::null());
     Some(Ran::of(&mut command))
 }

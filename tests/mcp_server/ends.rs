@@ -118,6 +118,35 @@ fn a_server_that_was_never_initialized_ends_as_well() -> TestResult {
     Ok(())
 }
 
+/// Its client starts another, which finds everything: the last to leave has folded in the log that had no name.
+#[cfg(unix)]
+#[test]
+fn a_server_whose_log_was_deleted_refuses_ends_and_loses_nothing() -> TestResult {
+    let home = Home::new()?;
+    let mut wire = home.serving()?;
+    for id in 2..=5 {
+        wire.call(id, "process_agent_update", &json!({ "agent_id": "a" }))?;
+        assert_eq!(wire.answer()?["result"]["isError"], false);
+    }
+    std::fs::remove_file(home.path().join("governance.db-wal"))?;
+    let mut acknowledged = 5;
+    // It looks every few milliseconds; a refusal makes it look again and end.
+    for id in 6.. {
+        wire.call(id, "process_agent_update", &json!({ "agent_id": "a" }))?;
+        let result = &wire.answer()?["result"];
+        if result["isError"] == false {
+            acknowledged += 1;
+            continue;
+        }
+        let error = result["structuredContent"]["error"].as_str().unwrap_or_default();
+        assert!(error.contains("governance.db-wal was moved, deleted or replaced"), "{error}");
+        break;
+    }
+    assert_eq!(wire.ended()?.code(), Some(1));
+    assert_eq!(home.store()?.agent("a")?.total_updates, acknowledged);
+    Ok(())
+}
+
 #[cfg(unix)]
 mod unix {
     use rustix::process::{Pid, Signal, kill_process};

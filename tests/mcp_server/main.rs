@@ -1,13 +1,16 @@
 //! The MCP server as its clients meet it: the real binary, over its stdin and stdout.
 //!
 //! `tools`, `lifecycle`, `exports` and `resources` make every call through rmcp's own client, `wire` sends what
-//! no client should, `life` starts servers and `ends` ends them in every way, `fleet` runs several on one
+//! no client should, `life` starts servers and `ends` ends them in every way, `exhausted` takes from them what they
+//! need, `fleet` runs several on one
 //! database, and `python` lets the official Python client talk to one.
 
 #![cfg(all(feature = "cli", feature = "mcp"))]
 
 mod client;
 mod ends;
+#[cfg(target_os = "linux")]
+mod exhausted;
 mod exports;
 mod fleet;
 mod life;

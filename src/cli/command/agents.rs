@@ -51,6 +51,7 @@ pub fn run(args: Args, session: &mut Session) -> Outcome {
         health_status: args.health,
         after: args.after,
         limit: args.limit.map(|limit| limit.saturating_add(1)), // one more tells whether there are more
+        ..AgentFilter::default()
     })?;
     let fleet = store.health()?;
     let wanted = args.limit.map_or(agents.len(), |limit| limit as usize);

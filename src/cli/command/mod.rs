@@ -1,7 +1,7 @@
 //! The commands, one file each: `Args` is what the command line says, `run` does it.
 
 mod agent;
-mod agents;
+pub mod agents;
 mod apply;
 mod backup;
 mod check;
@@ -24,6 +24,7 @@ mod selftest;
 mod serve;
 mod tag;
 mod update;
+mod watch;
 
 use clap::Subcommand;
 
@@ -44,6 +45,7 @@ pub enum Command {
     History(history::Args),
     Health(health::Args),
     Events(events::Args),
+    Watch(watch::Args),
     Pause(lifecycle::PauseArgs),
     Resume(lifecycle::ResumeArgs),
     Archive(lifecycle::ArchiveArgs),
@@ -78,6 +80,7 @@ impl Command {
             Self::History(args) => history::run(&args, session),
             Self::Health(args) => health::run(&args, session),
             Self::Events(args) => events::run(&args, session),
+            Self::Watch(args) => watch::run(&args, session),
             Self::Pause(args) => lifecycle::pause(&args, session),
             Self::Resume(args) => lifecycle::resume(&args, session),
             Self::Archive(args) => lifecycle::archive(&args, session),

@@ -24,6 +24,7 @@ pub use plan::{Action, Judgement, ReapPlan, Verdict};
 
 use super::record::{self, Now};
 use super::system::System;
+use crate::crash_point;
 use crate::error::Result;
 use crate::store::{Store, settings};
 
@@ -113,7 +114,9 @@ pub(super) fn reap_with(store: &Store, system: &dyn System) -> Result<ReapReport
         return Ok(ReapReport { events: Vec::new(), plan }); // the usual case takes no lock
     }
     let claimed = claim::claim(store, system, &scene, caller)?;
+    crash_point::reach("between claim and signal");
     let endings = signal::end_all(system, &claimed.victims);
+    crash_point::reach("between signal and record");
     let mut events = claimed.events;
     events.extend(ledger::record(store, system, &claimed.victims, &endings, caller)?);
     Ok(ReapReport { events, plan: claimed.plan })

@@ -1,0 +1,218 @@
+//! The four tables: what is in their columns, and what is said of a selected row.
+
+use govstore::health::classify;
+use govstore::{AgentEvent, AgentLockInfo, EventKind, HolderState, Judgement, Lifecycle, Timestamp, Verdict};
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
+use ratatui::style::Style;
+
+use super::figures::{NONE, age, percent, span, time};
+use super::grid::{Cell, Column, Grid, Set, cut};
+use super::palette::Palette;
+use super::snapshot::{Row, SPARKLINE_UPDATES, Snapshot, Table};
+use super::visible::visible;
+
+/// More than this of one text is never shown: nobody reads it in a line, and every frame would go through it.
+const SHOWN_CHARS: usize = 400;
+
+/// An agent's name takes no more columns than this: there is more to say of it.
+const NAME_MAX: u16 = 48;
+
+/// A text of strangers: it says what it likes, on one line, and does nothing.
+pub fn shown(text: &str) -> String {
+    match text.char_indices().nth(SHOWN_CHARS) {
+        None => visible(text).into_owned(),
+        Some((end, _)) => visible(&text[..end]).into_owned() + "…",
+    }
+}
+
+/// One table of the snapshot, and how it is to be shown.
+pub struct Shown<'a> {
+    pub snapshot: &'a Snapshot,
+    pub selected: Option<usize>,
+    pub focused: bool,
+    pub palette: Palette,
+}
+
+impl Shown<'_> {
+    pub fn render(&self, table: Table, area: Rect, buffer: &mut Buffer) {
+        match table {
+            Table::Agents => self.agents().render(area, buffer, self.palette),
+            Table::Processes => self.processes().render(area, buffer, self.palette),
+            Table::Locks => self.locks().render(area, buffer, self.palette),
+            Table::Events => self.events().render(area, buffer, self.palette),
+        }
+    }
+
+    fn grid<const N: usize>(&self, columns: [Column; N], rows: Vec<[Cell; N]>, none: &str) -> Grid<N> {
+        Grid { columns, rows, none: none.to_owned(), selected: self.selected, focused: self.focused }
+    }
+
+    fn agents(&self) -> Grid<9> {
+        let now = self.snapshot.read_at;
+        let columns = [
+            Column::new("AGENT", 8).up_to(NAME_MAX),
+            Column::new("STATUS", 8).dispensable(1),
+            Column::new("HEALTH", 8),
+            Column::new("RISK", 7).set(Set::Right).dispensable(2),
+            Column::new("", 8).up_to(SPARKLINE_UPDATES.into()).set(Set::Newest).close().dispensable(5),
+            Column::new("COHERENCE", 9).set(Set::Right).dispensable(3),
+            Column::new("", 8).up_to(SPARKLINE_UPDATES.into()).set(Set::Newest).close().dispensable(6),
+            Column::new("UPDATES", 7).set(Set::Right).dispensable(7),
+            Column::new("LAST", 6).set(Set::Right).dispensable(4),
+        ];
+        let rows = self.snapshot.agents.iter().map(|Row { agent, risk, coherence }| {
+            let health = self.palette.of(&agent.health_status);
+            [
+                Cell::new(shown(&agent.agent_id)),
+                Cell::styled(agent.lifecycle_status.as_str(), self.palette.of(&agent.lifecycle_status)),
+                Cell::styled(agent.health_status.as_str(), health),
+                Cell::new(agent.risk_score.map_or(NONE.into(), percent)),
+                Cell::styled(risk.as_str(), health),
+                Cell::new(agent.coherence.map_or(NONE.into(), |coherence| format!("{coherence:.4}"))),
+                Cell::styled(coherence.as_str(), self.palette.pale()),
+                Cell::new(agent.total_updates.to_string()),
+                Cell::new(agent.last_update_at.map_or(NONE.into(), |at| age(at, now))),
+            ]
+        });
+        let none = if self.snapshot.fleet.total_agents == 0 { "no agents yet" } else { "no such agents" };
+        self.grid(columns, rows.collect(), none)
+    }
+
+    fn processes(&self) -> Grid<7> {
+        let now = self.snapshot.read_at;
+        let columns = [
+            Column::new("PROCESS", 10).up_to(28),
+            Column::new("VERDICT", 12),
+            Column::new("PID", 7).set(Set::Right),
+            Column::new("HEARTBEAT", 9).set(Set::Right),
+            Column::new("ACTIVITY", 8).set(Set::Right).dispensable(1),
+            Column::new("UPTIME", 6).set(Set::Right).dispensable(2),
+            Column::new("WHY", 12).up_to(200).dispensable(3),
+        ];
+        let ago = |age_s: Option<f64>| Cell::new(age_s.map_or(NONE.into(), span));
+        let rows = self.snapshot.processes.iter().map(|Judgement { process, verdict, evidence, .. }| {
+            let why = if *verdict == Verdict::Alive { String::new() } else { shown(evidence) };
+            [
+                Cell::new(shown(&process.name)),
+                Cell::styled(verdict.as_str(), self.palette.of(verdict)),
+                Cell::new(process.pid.to_string()),
+                ago(process.heartbeat_age_s),
+                ago(process.activity_age_s),
+                Cell::new(age(process.registered_at, now)),
+                Cell::styled(why, self.palette.pale()),
+            ]
+        });
+        self.grid(columns, rows.collect(), "no processes are registered")
+    }
+
+    fn locks(&self) -> Grid<5> {
+        let now = self.snapshot.read_at;
+        let columns = [
+            Column::new("LOCKED AGENT", 12).up_to(NAME_MAX),
+            Column::new("HOLDER", 7).up_to(40),
+            Column::new("STATE", 7),
+            Column::new("HELD", 6).set(Set::Right).dispensable(1),
+            Column::new("REASON", 8).up_to(200).dispensable(2),
+        ];
+        let rows = self.snapshot.locks.iter().map(|lock| {
+            [
+                Cell::new(shown(&lock.agent_id)),
+                Cell::new(holder(lock)),
+                Cell::styled(lock.state.as_str(), self.palette.of(&lock.state)),
+                Cell::new(age(lock.acquired_at, now)),
+                Cell::styled(shown(lock.reason.as_deref().unwrap_or(NONE)), self.palette.pale()),
+            ]
+        });
+        self.grid(columns, rows.collect(), "no agent is locked")
+    }
+
+    fn events(&self) -> Grid<4> {
+        let now = self.snapshot.read_at;
+        let columns = [
+            Column::new("AGO", 6).set(Set::Right),
+            Column::new("EVENT", 19),
+            Column::new("AGENT", 12).up_to(NAME_MAX),
+            Column::new("WHY", 10).up_to(200).dispensable(1),
+        ];
+        let rows = self.snapshot.events.iter().map(|event| {
+            let style = event.health_to.map_or(Style::new(), |health| self.palette.of(&health));
+            [
+                Cell::new(age(event.occurred_at, now)),
+                Cell::styled(what(event), style),
+                Cell::new(shown(&event.agent_id)),
+                Cell::styled(shown(event.reason.as_deref().unwrap_or_default()), self.palette.pale()),
+            ]
+        });
+        self.grid(columns, rows.collect(), "nothing has happened yet")
+    }
+
+    /// All that there is to say of the selected row of this table.
+    pub fn about_selected(&self, table: Table) -> Option<String> {
+        let row = self.selected?;
+        Some(match table {
+            Table::Agents => self.about_agent(self.snapshot.agents.get(row)?),
+            Table::Processes => {
+                let Judgement { process, verdict, evidence, .. } = self.snapshot.processes.get(row)?;
+                let (name, version) = (shown(&process.name), shown(&process.version));
+                format!("PID {} ({name} {version}) is {verdict}: {}", process.pid, shown(evidence))
+            }
+            Table::Locks => {
+                let lock = self.snapshot.locks.get(row)?;
+                let (agent, held) = (shown(&lock.agent_id), age(lock.acquired_at, self.snapshot.read_at));
+                let state = match lock.state {
+                    HolderState::Stopped => {
+                        format!("stopped; `kill -CONT {}` wakes it", lock.pid.unwrap_or_default())
+                    }
+                    HolderState::Gone => "gone, and its lock is in nobody's way".to_owned(),
+                    state => state.to_string(),
+                };
+                let reason = shown(lock.reason.as_deref().unwrap_or("no reason given"));
+                format!("{agent} is locked for {held} by {}, which is {state}: {reason}", holder(lock))
+            }
+            Table::Events => {
+                let event = self.snapshot.events.get(row)?;
+                let why = event.reason.as_deref().map(|why| format!(": {}", shown(why))).unwrap_or_default();
+                let (at, agent) = (time(event.occurred_at), shown(&event.agent_id));
+                format!("{at} UTC: {agent} {}{why}", what(event))
+            }
+        })
+    }
+
+    fn about_agent(&self, Row { agent, .. }: &Row) -> String {
+        let health =
+            classify(agent.risk_score, agent.coherence, agent.void_active, &self.snapshot.thresholds);
+        let since =
+            |at: Timestamp| format!("{} for {}", agent.lifecycle_status, age(at, self.snapshot.read_at));
+        let since = match agent.lifecycle_status {
+            Lifecycle::Active => None,
+            Lifecycle::Paused => agent.paused_at,
+            Lifecycle::Archived => agent.archived_at,
+            Lifecycle::Deleted => agent.deleted_at,
+        }
+        .map(since);
+        let decision = agent.last_decision.map(|action| {
+            let reason = agent.last_decision_reason.as_deref();
+            format!("{action}{}", reason.map(|reason| format!(": {}", shown(reason))).unwrap_or_default())
+        });
+        let tags = (!agent.tags.is_empty()).then(|| format!("tags {}", shown(&agent.tags.join(", "))));
+        let parts = [since, Some(health.message), decision, tags].into_iter().flatten();
+        format!("{}: {}", cut(&shown(&agent.agent_id), NAME_MAX), parts.collect::<Vec<_>>().join("; "))
+    }
+}
+
+/// `PID 4711 my-server`.
+fn holder(lock: &AgentLockInfo) -> String {
+    match (lock.pid, &lock.name) {
+        (Some(pid), Some(name)) => format!("PID {pid} {}", shown(name)),
+        _ => format!("process {}, gone", lock.process_id),
+    }
+}
+
+fn what(event: &AgentEvent) -> String {
+    match (event.event, event.health_from, event.health_to) {
+        (EventKind::HealthChanged, Some(from), Some(to)) => format!("{from} → {to}"),
+        (EventKind::HealthChanged, None, Some(to)) => format!("{NONE} → {to}"),
+        (event, ..) => event.to_string(),
+    }
+}

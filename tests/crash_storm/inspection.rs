@@ -1,0 +1,172 @@
+//! What must hold once every process is dead, whatever they were doing.
+
+use std::collections::{HashMap, HashSet};
+use std::process::Command;
+
+use rusqlite::Connection;
+
+use crate::child::{
+    Acknowledged, CRASH_AT, GOVSTORE, Program, Remains, acknowledged_in_words, unique_complexity,
+};
+use crate::server::{Database, Server, TestResult};
+
+/// Everything that was said about one database.
+pub struct Ledger<'d> {
+    database: &'d Database,
+    dead: Vec<Remains>,
+}
+
+/// Rows of `agent_updates`, by the PID of the process that wrote them.
+type Rows = HashMap<u32, Vec<Acknowledged>>;
+
+impl<'d> Ledger<'d> {
+    pub fn new(database: &'d Database) -> Self {
+        Self { database, dead: Vec::new() }
+    }
+
+    pub fn bury(&mut self, dead: Vec<Remains>) {
+        self.dead.extend(dead);
+    }
+
+    /// Opens the database, which recovers it, and compares it with what was said.
+    pub fn inspect(&mut self) -> TestResult {
+        let conn = Connection::open(self.database.path())?;
+        assert_sound(&conn)?;
+        assert_numbered_without_gaps(&conn)?;
+        let rows = rows(&conn)?;
+        drop(conn);
+        self.assert_nothing_lost_or_doubled(&rows);
+        self.assert_nothing_is_locked()
+    }
+
+    /// Each process's rows are those that it acknowledged, and at most those beyond that it had no time to
+    /// acknowledge.
+    fn assert_nothing_lost_or_doubled(&self, rows: &Rows) {
+        let none = Vec::new();
+        for Remains { pid, cause, acknowledged, unanswered, .. } in &self.dead {
+            let stored = rows.get(pid).unwrap_or(&none);
+            for update in acknowledged {
+                let kept = stored.iter().filter(|row| {
+                    row.agent_id == update.agent_id
+                        && row.update_no == update.update_no
+                        && (row.risk_score == update.risk_score || update.risk_score.is_none())
+                });
+                assert_eq!(kept.count(), 1, "PID {pid} died {cause}; it had acknowledged {update:?}");
+            }
+            let limit = acknowledged.len() + unanswered;
+            assert!(
+                stored.len() <= limit,
+                "PID {pid} died {cause}; {} rows of {limit} requests",
+                stored.len()
+            );
+        }
+        let mut seen = HashSet::new();
+        let told_apart = self.dead.iter().filter(|remains| remains.program != Program::Server);
+        for update in told_apart.filter_map(|remains| rows.get(&remains.pid)).flatten() {
+            let risk = update.risk_score.map(f64::to_bits);
+            assert!(seen.insert(risk), "{update:?} was applied twice");
+        }
+    }
+
+    /// A fresh process that waits for nothing gets the write lock, and the lock of every agent.
+    fn assert_nothing_is_locked(&mut self) -> TestResult {
+        let agents: Vec<String> = {
+            let conn = Connection::open(self.database.path())?;
+            let mut statement = conn.prepare("SELECT agent_id FROM agents ORDER BY agent_id")?;
+            statement.query_map([], |row| row.get(0))?.collect::<Result<_, _>>()?
+        };
+        let mut fresh = Server::worker(self.database, &["fresh", "--no-heartbeat"]);
+        let mut acknowledged = Vec::new();
+        fresh.tell("patience 0");
+        fresh.expect_line("patient");
+        for agent_id in agents {
+            let complexity = unique_complexity();
+            fresh.tell(&format!(
+                "lock {agent_id}\nupdate {agent_id} complexity {complexity}\nrelease {agent_id}"
+            ));
+            for prefix in ["locked", "updated", "released"] {
+                let said = fresh.expect_line("");
+                assert!(said.starts_with(prefix), "{agent_id} was not {prefix} at once: {said}");
+                acknowledged.extend(acknowledged_in_words(&said, Some(&agent_id)).unwrap_or_default());
+            }
+        }
+        self.dead.push(Remains {
+            pid: fresh.pid(),
+            program: Program::Worker,
+            cause: "in good order".to_owned(),
+            acknowledged,
+            unanswered: 0,
+        });
+        fresh.end();
+        Ok(())
+    }
+
+    /// A reaper frees every place of the dead.
+    pub fn assert_no_place_stays_occupied(&self) -> TestResult {
+        let reaped = Command::new(GOVSTORE)
+            .arg("--db")
+            .arg(self.database.path())
+            .arg("reap")
+            .env_remove(CRASH_AT)
+            .output()?;
+        assert!(reaped.status.success(), "{reaped:?}");
+        let left = self.database.count(
+            "SELECT (SELECT count(*) FROM processes WHERE state IN ('running', 'terminating'))
+                  + (SELECT count(*) FROM heartbeats)
+                  + (SELECT count(*) FROM agent_locks WHERE process_id IS NOT NULL)",
+        )?;
+        assert_eq!(left, 0, "rows of the dead");
+        Ok(())
+    }
+
+    /// Updates that were acknowledged.
+    pub fn acknowledged(&self) -> usize {
+        self.dead.iter().map(|remains| remains.acknowledged.len()).sum()
+    }
+
+    /// Updates that were made and whose maker died before it could say so.
+    pub fn untold(&self) -> Result<usize, Box<dyn std::error::Error>> {
+        let stored = self.database.count("SELECT count(*) FROM agent_updates")?;
+        Ok(usize::try_from(stored)? - self.acknowledged())
+    }
+}
+
+pub fn assert_sound(conn: &Connection) -> TestResult {
+    let integrity: String = conn.query_row("PRAGMA integrity_check", [], |row| row.get(0))?;
+    assert_eq!(integrity, "ok");
+    let orphans: i64 =
+        conn.query_row("SELECT count(*) FROM pragma_foreign_key_check", [], |row| row.get(0))?;
+    assert_eq!(orphans, 0, "rows that refer to nothing");
+    Ok(())
+}
+
+fn assert_numbered_without_gaps(conn: &Connection) -> TestResult {
+    let broken: i64 = conn.query_row(
+        "SELECT count(*) FROM agents AS a
+         WHERE (SELECT count(*) FROM agent_updates AS u WHERE u.agent_id = a.agent_id) <> a.total_updates
+            OR (SELECT coalesce(max(update_no), 0) FROM agent_updates AS u WHERE u.agent_id = a.agent_id)
+               <> a.total_updates
+            OR a.update_count <> a.total_updates",
+        [],
+        |row| row.get(0),
+    )?;
+    assert_eq!(broken, 0, "agents whose history has gaps or doubles");
+    Ok(())
+}
+
+fn rows(conn: &Connection) -> rusqlite::Result<Rows> {
+    let mut statement = conn.prepare(
+        "SELECT p.pid, u.agent_id, u.update_no, u.risk_score
+         FROM agent_updates AS u JOIN processes AS p ON p.process_id = u.process_id",
+    )?;
+    let mut rows = Rows::new();
+    let found = statement.query_map([], |row| {
+        let update = Acknowledged { agent_id: row.get(1)?, update_no: row.get(2)?, risk_score: row.get(3)? };
+        Ok((row.get(0)?, update))
+    })?;
+    for row in found {
+        let (pid, update) = row?;
+        rows.entry(pid).or_default().push(update);
+    }
+    Ok(rows)
+}
