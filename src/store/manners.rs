@@ -13,9 +13,11 @@ use std::time::{Duration, Instant};
 use super::wait::{self, Deadline};
 
 /// How long a process may write on and off, whoever waits.
-const BURST: Duration = Duration::from_millis(5);
-/// How long it then stays away: most naps of those who wait are over.
+const BURST: Duration = Duration::from_millis(10);
+/// How long it then stays away: naps of those who have waited for a while are over.
 const PAUSE: Duration = Duration::from_millis(3);
+/// Whoever has written more recently than this writes without a pause.
+const JUST_NOW: Duration = Duration::from_millis(1);
 /// For how long one who had to wait takes it that others wait too.
 const CONTENDED_FOR: Duration = Duration::from_secs(1);
 
@@ -35,14 +37,18 @@ struct Burst {
 }
 
 impl Manners {
-    /// Before a write begins: stays away for a moment if that is due. Never beyond the deadline.
+    /// Before a write begins: stays away for a moment if that is due, never beyond the deadline; and if it follows
+    /// another at once, and meets somebody, lets that one go first.
     pub fn let_others_in(&self, wait: &Deadline) {
-        let due = self.burst().is_some_and(|burst| {
-            burst.ended.elapsed() < PAUSE
-                && burst.ended - burst.began >= BURST
-                && burst.waited_at.is_some_and(|at| at.elapsed() < CONTENDED_FOR)
-        });
-        if due {
+        let Some(burst) = *self.burst() else { return };
+        let quiet_for = burst.ended.elapsed();
+        if quiet_for < JUST_NOW {
+            wait::be_patient();
+        }
+        if quiet_for < PAUSE
+            && burst.ended - burst.began >= BURST
+            && burst.waited_at.is_some_and(|at| at.elapsed() < CONTENDED_FOR)
+        {
             thread::sleep(PAUSE.min(wait.remaining()));
         }
     }

@@ -1,17 +1,19 @@
 //! Waiting for SQLite's locks: short jittered polls against one deadline, with an eye on who is in the way.
 //!
-//! SQLite's own `busy_timeout` backs off to steps of 100 ms and starves whoever has waited longest. Polls that
-//! stay short cost a sleeping process next to nothing. They come in volleys: a few almost at once, since most
-//! transactions are over by then, then a nap of some milliseconds, with jitter. They are fair together with the
-//! `manners` of those who hold the lock again and again. benches/contention.rs has the figures that the
-//! constants were chosen by. (`SQLITE_ENABLE_SETLK_TIMEOUT` would block in the kernel, but the public unix VFS
-//! ignores it.)
+//! SQLite's own `busy_timeout` backs off to steps of 100 ms and starves whoever has waited longest. Here the
+//! longer somebody has waited the oftener he asks, so that turns come nearly in the order in which they were asked
+//! for. Whoever comes anew asks a few times almost at once, since most transactions are over by then. But whoever
+//! has just written, and finds that another has the lock now, lets that one write for a while: two that take the
+//! lock from each other write by write would both find their caches stale each time. The `manners` of those who
+//! hold the lock again and again do the rest. benches/contention.rs has the figures that the constants were chosen
+//! by. (`SQLITE_ENABLE_SETLK_TIMEOUT` would block in the kernel, but the public unix VFS ignores it.)
 //!
 //! Whoever waits longer than a moment looks from time to time at who holds the write lock, so that the error
 //! at the end of a wait can name the holder, and say since when it was seen.
 
 use std::cell::{Cell, RefCell};
 use std::hash::{BuildHasher, RandomState};
+use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 use std::thread;
@@ -21,14 +23,20 @@ use rusqlite::Connection;
 
 use crate::process;
 
-/// Polls of a volley that follow each other with next to no sleep.
+/// The first polls of one who comes anew.
 const QUICK_POLLS: i32 = 4;
 /// As short as a sleep can be: the kernel adds some 50 µs of its own.
 const QUICK_NAP: Duration = Duration::from_micros(20);
-const NAP_MIN_US: u64 = 1_000;
-const NAP_SPREAD_US: u64 = 4_000;
-/// Naps allowed to code that set no deadline: about five seconds of them.
-const VOLLEYS_WITHOUT_DEADLINE: i32 = 1_600;
+/// The first nap of one who has just written.
+const PATIENT_NAP_US: Range<u64> = 20_000..25_000;
+/// What naps and waits so far multiply to: after 25 ms one of 1 ms is due.
+const NAP_TIMES_WAITED_US2: u64 = 25_000_000;
+const SHORTEST_NAP_US: u64 = 250;
+const LONGEST_NAP_US: u64 = 1_500;
+/// Whoever has waited this long waits for one holder, and not for a turn: there is no hurry any more.
+const LONG_WAIT: Duration = Duration::from_secs(1);
+/// Polls allowed to code that set no deadline: some five seconds of the longest naps.
+const POLLS_WITHOUT_DEADLINE: i32 = 3_300;
 
 /// A wait that is over sooner than this asks nobody who was in the way.
 const FIRST_LOOK_AFTER: Duration = Duration::from_millis(100);
@@ -48,26 +56,36 @@ pub(super) fn install(conn: &Connection) -> rusqlite::Result<()> {
 /// Called by SQLite while a lock is held elsewhere; `false` makes it give up with `SQLITE_BUSY`.
 fn poll(attempt: i32) -> bool {
     watch();
-    let volley = QUICK_POLLS + 1;
-    let nap = if attempt % volley < QUICK_POLLS { QUICK_NAP } else { short() };
-    let deadline = WAITING.with_borrow_mut(|waiting| {
+    let waiting = WAITING.with_borrow_mut(|waiting| {
         waiting.as_mut().map(|waiting| {
             waiting.polled = true;
-            waiting.deadline
+            (waiting.deadline, waiting.patient)
         })
     });
-    let nap = match deadline {
-        Some(deadline) => nap.min(deadline.remaining()),
-        None if attempt / volley < VOLLEYS_WITHOUT_DEADLINE => nap,
+    let nap = match waiting {
+        Some((deadline, true)) if attempt == 0 => between(PATIENT_NAP_US).min(deadline.remaining()),
+        Some((deadline, false)) if attempt < QUICK_POLLS => QUICK_NAP.min(deadline.remaining()),
+        Some((deadline, _)) => short(deadline.waited()).min(deadline.remaining()),
+        None if attempt < POLLS_WITHOUT_DEADLINE => short(Duration::ZERO),
         None => Duration::ZERO,
     };
     thread::sleep(nap);
     !nap.is_zero()
 }
 
-/// How long to sleep between two volleys of polls.
-fn short() -> Duration {
-    Duration::from_micros(NAP_MIN_US + jitter() % NAP_SPREAD_US)
+/// How long to sleep between two polls after a wait.
+fn short(waited: Duration) -> Duration {
+    let nap_us = if waited < LONG_WAIT {
+        let waited_us = u64::try_from(waited.as_micros()).unwrap_or(u64::MAX);
+        (NAP_TIMES_WAITED_US2 / waited_us.max(1)).clamp(SHORTEST_NAP_US, LONGEST_NAP_US)
+    } else {
+        LONGEST_NAP_US
+    };
+    between(nap_us / 2..nap_us * 3 / 2)
+}
+
+fn between(us: Range<u64>) -> Duration {
+    Duration::from_micros(us.start + jitter() % (us.end - us.start))
 }
 
 /// A pseudo-random number, different in every thread and process (xorshift64).
@@ -100,9 +118,9 @@ impl Deadline {
         self.limit.saturating_sub(self.waited())
     }
 
-    /// Sleeps as long as between two volleys of polls; `false`, at once, when there is no time left.
+    /// Sleeps as long as between two polls; `false`, at once, when there is no time left.
     pub fn nap(&self) -> bool {
-        let nap = short().min(self.remaining());
+        let nap = short(self.waited()).min(self.remaining());
         thread::sleep(nap);
         !nap.is_zero()
     }
@@ -115,6 +133,7 @@ impl Deadline {
             next_look: self.began + FIRST_LOOK_AFTER,
             in_the_way: None,
             polled: false,
+            patient: false,
         };
         Entered { previous: WAITING.replace(Some(waiting)) }
     }
@@ -128,6 +147,8 @@ struct Waiting {
     in_the_way: Option<InTheWay>,
     /// Whether SQLite found a lock held elsewhere.
     polled: bool,
+    /// Whether others may go first.
+    patient: bool,
 }
 
 /// A process that was seen holding the write lock, at every look since.
@@ -155,6 +176,15 @@ pub(super) fn watch() {
             && Instant::now() >= waiting.next_look
         {
             waiting.look();
+        }
+    });
+}
+
+/// From here on this thread lets others go first, for a while, if it finds the lock held.
+pub(super) fn be_patient() {
+    WAITING.with_borrow_mut(|waiting| {
+        if let Some(waiting) = waiting {
+            waiting.patient = true;
         }
     });
 }
