@@ -16,8 +16,10 @@ use super::wait::{self, Deadline};
 const BURST: Duration = Duration::from_millis(10);
 /// How long it then stays away: naps of those who have waited for a while are over.
 const PAUSE: Duration = Duration::from_millis(3);
-/// Whoever has written more recently than this writes without a pause.
-const JUST_NOW: Duration = Duration::from_millis(1);
+/// A write that begins so soon after another follows it without a pause.
+const NO_PAUSE: Duration = Duration::from_millis(1);
+/// After so many writes in a row there may be many more. Two at once are nothing special in a server.
+const MANY_IN_A_ROW: u32 = 3;
 /// For how long one who had to wait takes it that others wait too.
 const CONTENDED_FOR: Duration = Duration::from_secs(1);
 
@@ -32,19 +34,25 @@ struct Burst {
     /// When the newest of them let the lock go; before that, when it got it.
     ended: Instant,
     holds: bool,
+    /// How many writes have followed another without a pause, the time that they waited aside.
+    in_a_row: u32,
     /// When a write of this process last had to wait for the lock.
     waited_at: Option<Instant>,
 }
 
 impl Manners {
     /// Before a write begins: stays away for a moment if that is due, never beyond the deadline; and if it follows
-    /// another at once, and meets somebody, lets that one go first.
+    /// many others, and meets somebody, lets that one go first.
     pub fn let_others_in(&self, wait: &Deadline) {
-        let Some(burst) = *self.burst() else { return };
+        let mut latest = self.burst();
+        let Some(burst) = latest.as_mut() else { return };
         let quiet_for = burst.ended.elapsed();
-        if quiet_for < JUST_NOW {
+        burst.in_a_row = if quiet_for < NO_PAUSE { burst.in_a_row.saturating_add(1) } else { 0 };
+        if burst.in_a_row >= MANY_IN_A_ROW {
             wait::be_patient();
         }
+        let burst = *burst;
+        drop(latest);
         if quiet_for < PAUSE
             && burst.ended - burst.began >= BURST
             && burst.waited_at.is_some_and(|at| at.elapsed() < CONTENDED_FOR)
@@ -58,11 +66,12 @@ impl Manners {
         let now = Instant::now();
         let mut burst = self.burst();
         let waited_at = if wait::has_polled() { Some(now) } else { burst.and_then(|burst| burst.waited_at) };
+        let in_a_row = burst.map_or(0, |burst| burst.in_a_row);
         let began = match *burst {
             Some(burst) if waited_at != Some(now) && now - burst.ended < PAUSE => burst.began,
             _ => now,
         };
-        *burst = Some(Burst { began, ended: now, holds: true, waited_at });
+        *burst = Some(Burst { began, ended: now, holds: true, in_a_row, waited_at });
     }
 
     /// The write is over, and the lock let go if it was had.

@@ -3,8 +3,8 @@
 //! SQLite's own `busy_timeout` backs off to steps of 100 ms and starves whoever has waited longest. Here the
 //! longer somebody has waited the oftener he asks, so that turns come nearly in the order in which they were asked
 //! for. Whoever comes anew asks a few times almost at once, since most transactions are over by then. But whoever
-//! has just written, and finds that another has the lock now, lets that one write for a while: two that take the
-//! lock from each other write by write would both find their caches stale each time. The `manners` of those who
+//! has written many times in a row, and finds that another has the lock now, lets that one write for a while: two
+//! that take the lock from each other write by write would both find their caches stale each time. The `manners` of those who
 //! hold the lock again and again do the rest. benches/contention.rs has the figures that the constants were chosen
 //! by. (`SQLITE_ENABLE_SETLK_TIMEOUT` would block in the kernel, but the public unix VFS ignores it.)
 //!
@@ -27,7 +27,7 @@ use crate::process;
 const QUICK_POLLS: i32 = 4;
 /// As short as a sleep can be: the kernel adds some 50 µs of its own.
 const QUICK_NAP: Duration = Duration::from_micros(20);
-/// The first nap of one who has just written.
+/// The first nap of one who has written many times in a row.
 const PATIENT_NAP_US: Range<u64> = 20_000..25_000;
 /// What naps and waits so far multiply to: after 25 ms one of 1 ms is due.
 const NAP_TIMES_WAITED_US2: u64 = 25_000_000;
