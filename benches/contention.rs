@@ -4,6 +4,8 @@
 //! 1. With 5 ms of work (a sleep) inside each transaction, an edit: the worst wait for the lock, timeouts, and
 //!    how evenly the processes get their turns.
 //! 2. Without work, a governance update: throughput, and the 99.9th percentile of a whole update.
+//!
+//! Then, without another side: the holder of an agent's lock is killed, and another process waits for it.
 
 mod by_hand;
 
@@ -16,7 +18,7 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use govstore::{Durability, Store, Update};
+use govstore::{Durability, ProcessInfo, Store, Update};
 use rusqlite::{Connection, ErrorCode, TransactionBehavior, named_params};
 
 const PROCESSES: usize = 9;
@@ -25,6 +27,7 @@ const WITH_WORK_FOR: Duration = Duration::from_secs(10);
 /// Without work the two sides take turns, so that both meet the same noise.
 const WITHOUT_WORK_FOR: Duration = Duration::from_secs(3);
 const TURNS: usize = 3;
+const KILLED_HOLDERS: usize = 30;
 
 type BenchResult<T = ()> = Result<T, Box<dyn Error>>;
 
@@ -37,11 +40,62 @@ fn main() -> BenchResult {
         let run = Duration::from_millis(run_ms.parse()?);
         return write_without_pause(side, Path::new(db), synchronous, agent, work, run);
     }
+    if let [holder, db] = &args[..]
+        && holder == "holder"
+    {
+        return hold(Path::new(db));
+    }
     println!("{PROCESSES} processes, {} cores", thread::available_parallelism()?);
     for synchronous in ["NORMAL", "FULL"] {
         with_work(synchronous)?;
         without_work(synchronous)?;
     }
+    killed_holders()
+}
+
+/// From when the death of a lock's holder is seen until the next one has the lock.
+fn killed_holders() -> BenchResult {
+    let folder = tempfile::tempdir()?;
+    let store = Store::open(folder.path().join("governance.db"))?;
+    store.process_update("agent", &Update::default())?;
+    let _registration = store.register(ProcessInfo::new("bench", "1"))?;
+    let mut took = Vec::new();
+    for _ in 0..KILLED_HOLDERS {
+        let mut child = Command::new(env::current_exe()?)
+            .arg("holder")
+            .arg(store.path())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()?;
+        BufReader::new(child.stdout.take().ok_or("no stdout")?).read_line(&mut String::new())?; // it has the lock
+        let waiting = store.clone();
+        let locked = thread::spawn(move || {
+            let lock = waiting.lock_agent("agent", None);
+            lock.map(|_| Instant::now())
+        });
+        thread::sleep(WORK * 10);
+        child.kill()?;
+        child.wait()?;
+        let death = Instant::now();
+        let locked = locked.join().map_err(|_| "the waiting thread panicked")??;
+        took.push(locked.saturating_duration_since(death));
+    }
+    took.sort();
+    println!(
+        "{KILLED_HOLDERS} holders of an agent's lock killed: the next one had it {:.0} ms after, the last {:.0} ms",
+        took[KILLED_HOLDERS / 2].as_secs_f64() * 1e3,
+        took[KILLED_HOLDERS - 1].as_secs_f64() * 1e3,
+    );
+    Ok(())
+}
+
+/// One that has the lock until it is killed.
+fn hold(db: &Path) -> BenchResult {
+    let store = Store::open(db)?;
+    let _registration = store.register(ProcessInfo::new("holder", "1"))?;
+    let _lock = store.lock_agent("agent", None)?;
+    println!("locked");
+    io::stdin().lock().read_line(&mut String::new())?;
     Ok(())
 }
 

@@ -14,11 +14,16 @@ CREATE TABLE processes (
   pid INTEGER NOT NULL -- as its own PID namespace counts
     CONSTRAINT "pid lies between 1 and 2147483647" CHECK (pid BETWEEN 1 AND 2147483647),
   boot_id TEXT NOT NULL, -- which boot of which machine; 'unknown' where the system has no such id
-  pid_namespace INTEGER, -- inode of its PID namespace; NULL where the system has none
-  start_ticks INTEGER NOT NULL, -- when it started: kernel ticks since boot on Linux, elsewhere seconds since 1970
-  parent_pid INTEGER, -- its client at registration; NULL if that could not be seen
-  parent_start_ticks INTEGER, -- when its client started; NULL if that could not be seen
-  uid INTEGER, -- its user; NULL where the system has no numbers for users
+  pid_namespace INTEGER -- inode of its PID namespace; NULL where the system has none
+    CONSTRAINT "pid_namespace is not negative" CHECK (pid_namespace >= 0),
+  start_ticks INTEGER NOT NULL -- when it started: kernel ticks since boot on Linux, elsewhere seconds since 1970
+    CONSTRAINT "start_ticks is not negative" CHECK (start_ticks >= 0),
+  parent_pid INTEGER -- its client at registration; NULL if that could not be seen
+    CONSTRAINT "parent_pid lies between 1 and 2147483647" CHECK (parent_pid BETWEEN 1 AND 2147483647),
+  parent_start_ticks INTEGER -- when its client started; NULL if that could not be seen
+    CONSTRAINT "parent_start_ticks is not negative" CHECK (parent_start_ticks >= 0),
+  uid INTEGER -- its user; NULL where the system has no numbers for users
+    CONSTRAINT "uid lies between 0 and 4294967295" CHECK (uid BETWEEN 0 AND 4294967295),
   registered_at TEXT NOT NULL -- when it registered
     CONSTRAINT "registered_at is UTC with milliseconds" CHECK (registered_at GLOB '????-??-??T??:??:??.???Z'),
   last_activity_at TEXT NOT NULL -- when its client last used it; registering counts
@@ -35,9 +40,12 @@ CREATE TABLE processes (
     CONSTRAINT "claim_verdict is stale, orphaned or surplus" CHECK (claim_verdict IN ('stale', 'orphaned', 'surplus')),
   claimed_at TEXT -- when it was claimed
     CONSTRAINT "claimed_at is UTC with milliseconds" CHECK (claimed_at GLOB '????-??-??T??:??:??.???Z'),
-  claimed_by_pid INTEGER, -- the reaper; NULL once it has given up
-  claimed_by_pid_namespace INTEGER, -- the reaper's PID namespace
-  claimed_by_start_ticks INTEGER, -- when the reaper started
+  claimed_by_pid INTEGER -- the reaper; NULL once it has given up
+    CONSTRAINT "claimed_by_pid lies between 1 and 2147483647" CHECK (claimed_by_pid BETWEEN 1 AND 2147483647),
+  claimed_by_pid_namespace INTEGER -- the reaper's PID namespace
+    CONSTRAINT "claimed_by_pid_namespace is not negative" CHECK (claimed_by_pid_namespace >= 0),
+  claimed_by_start_ticks INTEGER -- when the reaper started
+    CONSTRAINT "claimed_by_start_ticks is not negative" CHECK (claimed_by_start_ticks >= 0),
   claim_until_monotonic_ms INTEGER, -- from then on anybody may take the claim over, whatever became of the reaper
   CONSTRAINT "a running or terminating process has not ended, any other has" CHECK ((state IN ('running', 'terminating')) = (ended_at IS NULL)),
   CONSTRAINT "a terminating process has a claim, any other has none" CHECK (
@@ -80,10 +88,13 @@ CREATE TABLE reap_events (
   process_id INTEGER NOT NULL, -- the victim's registry id; no reference: the ledger outlives the registry
   name TEXT NOT NULL, -- what the victim called itself
   version TEXT NOT NULL, -- the victim's version
-  pid INTEGER NOT NULL, -- the victim's identity: PID,
+  pid INTEGER NOT NULL -- the victim's identity: PID,
+    CONSTRAINT "pid lies between 1 and 2147483647" CHECK (pid BETWEEN 1 AND 2147483647),
   boot_id TEXT NOT NULL, -- boot,
-  pid_namespace INTEGER, -- PID namespace,
-  start_ticks INTEGER NOT NULL, -- and start
+  pid_namespace INTEGER -- PID namespace,
+    CONSTRAINT "pid_namespace is not negative" CHECK (pid_namespace >= 0),
+  start_ticks INTEGER NOT NULL -- and start
+    CONSTRAINT "start_ticks is not negative" CHECK (start_ticks >= 0),
   verdict TEXT NOT NULL -- what it was judged to be
     CONSTRAINT "verdict is exited, stale, orphaned, surplus, foreign or unverifiable"
       CHECK (verdict IN ('exited', 'stale', 'orphaned', 'surplus', 'foreign', 'unverifiable')),
@@ -97,7 +108,8 @@ CREATE TABLE reap_events (
   outcome TEXT NOT NULL -- terminated: it obeyed SIGTERM; gone: it ended before it was signalled; survived, denied: tried again later
     CONSTRAINT "outcome is terminated, killed, gone, forgotten, postponed, survived or denied"
       CHECK (outcome IN ('terminated', 'killed', 'gone', 'forgotten', 'postponed', 'survived', 'denied')),
-  reaper_pid INTEGER NOT NULL, -- by whom
+  reaper_pid INTEGER NOT NULL -- by whom
+    CONSTRAINT "reaper_pid lies between 1 and 2147483647" CHECK (reaper_pid BETWEEN 1 AND 2147483647),
   reaper_process_id INTEGER -- the reaper's registry id, if it was registered
 ) STRICT;
 

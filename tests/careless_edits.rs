@@ -47,3 +47,27 @@ fn a_process_that_promised_its_next_beat_for_the_end_of_time_is_judged_like_any_
     }
     Ok(())
 }
+
+/// Otherwise the whole registry could not be read.
+#[test]
+fn a_process_cannot_be_given_an_identity_that_no_process_has() -> TestResult {
+    let folder = tempfile::tempdir()?;
+    let store = Store::open(folder.path().join("governance.db"))?;
+    let _registration = store.register(ProcessInfo::new("test", "1"))?;
+    let conn = Connection::open(store.path())?;
+    for (column, value) in [
+        ("pid", "0"),
+        ("pid", "4294967297"),
+        ("pid_namespace", "-1"),
+        ("start_ticks", "-1"),
+        ("parent_pid", "0"),
+        ("parent_start_ticks", "-1"),
+        ("uid", "4294967296"),
+    ] {
+        let refused = conn.execute_batch(&format!("UPDATE processes SET {column} = {value}"));
+        let said = refused.expect_err(&format!("{column} = {value}")).to_string();
+        assert!(said.contains(&format!("CHECK constraint failed: {column} ")), "{said}");
+    }
+    assert_eq!(store.processes()?.len(), 1);
+    Ok(())
+}

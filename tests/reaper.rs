@@ -88,7 +88,10 @@ fn three_victims_take_one_grace() -> TestResult {
     let database = Database::new(&[("terminate_grace_ms", "3000")])?;
     let mut victims: Vec<_> =
         (0..3).map(|_| Server::start(&database, &["--no-heartbeat", "--deaf"])).collect();
-    let healthy: Vec<_> = (0..3).map(|_| Server::start(&database, &[])).collect(); // no more than half are stale
+    let mut healthy: Vec<_> = (0..3).map(|_| Server::start(&database, &[])).collect(); // no more than half are stale
+    for server in victims.iter_mut().chain(&mut healthy) {
+        server.expect_line("ready"); // it has reaped, as it does at its start
+    }
     for victim in &victims {
         database.age_heartbeat(victim.process_id, 400)?;
     }
@@ -130,9 +133,12 @@ fn an_orphan_that_nobody_uses_is_ended() -> TestResult {
 #[test]
 fn the_plan_says_what_would_be_done_and_does_nothing() -> TestResult {
     let database = Database::new(&[])?;
-    let stale = Server::start(&database, &["--no-heartbeat"]);
+    let mut stale = Server::start(&database, &["--no-heartbeat"]);
     let mut crashed = Server::start(&database, &[]);
-    let healthy = Server::start(&database, &[]);
+    let mut healthy = Server::start(&database, &[]);
+    for server in [&mut stale, &mut crashed, &mut healthy] {
+        server.expect_line("ready"); // it has reaped, as it does at its start
+    }
     database.age_heartbeat(stale.process_id, 400)?;
     crashed.crash();
     let plan = database.store()?.reap_plan()?;

@@ -33,6 +33,8 @@ const PATIENT_NAP_US: Range<u64> = 20_000..25_000;
 const NAP_TIMES_WAITED_US2: u64 = 25_000_000;
 const SHORTEST_NAP_US: u64 = 250;
 const LONGEST_NAP_US: u64 = 1_500;
+/// A nap of one who doesn't wait for a transaction.
+const UNHURRIED_NAP_US: Range<u64> = 1_000..5_000;
 /// Whoever has waited this long waits for one holder, and not for a turn: there is no hurry any more.
 const LONG_WAIT: Duration = Duration::from_secs(1);
 /// Polls allowed to code that set no deadline: some five seconds of the longest naps.
@@ -118,9 +120,9 @@ impl Deadline {
         self.limit.saturating_sub(self.waited())
     }
 
-    /// Sleeps as long as between two polls; `false`, at once, when there is no time left.
+    /// Sleeps for a moment, for what takes longer than a transaction; `false`, at once, when there is no time left.
     pub fn nap(&self) -> bool {
-        let nap = short(self.waited()).min(self.remaining());
+        let nap = between(UNHURRIED_NAP_US).min(self.remaining());
         thread::sleep(nap);
         !nap.is_zero()
     }
