@@ -1,5 +1,7 @@
 //! No acknowledged update is ever lost, and none is applied twice: threads, processes, `kill -9`.
 
+mod sound;
+
 use std::error::Error;
 use std::fs::{self, File};
 use std::path::Path;
@@ -10,31 +12,17 @@ use std::time::{Duration, Instant};
 use govstore::{AgentFilter, Durability, Store, Update};
 use rusqlite::Connection;
 use serde_json::Value;
+use sound::{assert_numbered_without_gaps, assert_sound};
 
 type TestResult = Result<(), Box<dyn Error>>;
 
 const WRITERS: usize = 8;
 const UPDATES: usize = 200;
 
-/// Totals, history and agents tell the same story: one row an update, numbered without gaps from 1.
 fn assert_gap_free(db: &Path) -> TestResult {
     let conn = Connection::open(db)?;
-    let broken: i64 = conn.query_row(
-        "SELECT count(*) FROM agents AS a
-         WHERE (SELECT count(*) FROM agent_updates AS u WHERE u.agent_id = a.agent_id) <> a.total_updates
-            OR (SELECT coalesce(max(update_no), 0) FROM agent_updates AS u WHERE u.agent_id = a.agent_id)
-               <> a.total_updates
-            OR a.update_count <> a.total_updates",
-        [],
-        |row| row.get(0),
-    )?;
-    assert_eq!(broken, 0, "agents whose history has gaps or doubles");
-    let integrity: String = conn.query_row("PRAGMA integrity_check", [], |row| row.get(0))?;
-    assert_eq!(integrity, "ok");
-    let orphans: i64 =
-        conn.query_row("SELECT count(*) FROM pragma_foreign_key_check", [], |row| row.get(0))?;
-    assert_eq!(orphans, 0);
-    Ok(())
+    assert_numbered_without_gaps(&conn)?;
+    assert_sound(&conn)
 }
 
 fn totals(store: &Store) -> Result<Vec<i64>, govstore::Error> {

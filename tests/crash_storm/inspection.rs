@@ -9,6 +9,7 @@ use crate::child::{
     Acknowledged, CRASH_AT, GOVSTORE, Program, Remains, acknowledged_in_words, unique_complexity,
 };
 use crate::server::{Database, Server, TestResult};
+use crate::sound::{assert_numbered_without_gaps, assert_sound};
 
 /// Everything that was said about one database.
 pub struct Ledger<'d> {
@@ -129,29 +130,6 @@ impl<'d> Ledger<'d> {
         let stored = self.database.count("SELECT count(*) FROM agent_updates")?;
         Ok(usize::try_from(stored)? - self.acknowledged())
     }
-}
-
-pub fn assert_sound(conn: &Connection) -> TestResult {
-    let integrity: String = conn.query_row("PRAGMA integrity_check", [], |row| row.get(0))?;
-    assert_eq!(integrity, "ok");
-    let orphans: i64 =
-        conn.query_row("SELECT count(*) FROM pragma_foreign_key_check", [], |row| row.get(0))?;
-    assert_eq!(orphans, 0, "rows that refer to nothing");
-    Ok(())
-}
-
-fn assert_numbered_without_gaps(conn: &Connection) -> TestResult {
-    let broken: i64 = conn.query_row(
-        "SELECT count(*) FROM agents AS a
-         WHERE (SELECT count(*) FROM agent_updates AS u WHERE u.agent_id = a.agent_id) <> a.total_updates
-            OR (SELECT coalesce(max(update_no), 0) FROM agent_updates AS u WHERE u.agent_id = a.agent_id)
-               <> a.total_updates
-            OR a.update_count <> a.total_updates",
-        [],
-        |row| row.get(0),
-    )?;
-    assert_eq!(broken, 0, "agents whose history has gaps or doubles");
-    Ok(())
 }
 
 fn rows(conn: &Connection) -> rusqlite::Result<Rows> {

@@ -21,6 +21,8 @@ mod inspection;
 mod scenes;
 #[path = "../server/mod.rs"]
 mod server;
+#[path = "../sound/mod.rs"]
+mod sound;
 
 use std::collections::BTreeMap;
 use std::env;

@@ -12,8 +12,9 @@ use rusqlite::Connection;
 
 use crate::child::{CRASH_AT, GOVSTORE, Order, Program, Remains};
 use crate::fate::{Fate, Muster, was_checkpoint_cut_off};
-use crate::inspection::{Ledger, assert_sound};
+use crate::inspection::Ledger;
 use crate::server::{Database, Server, TestResult, wait_until};
+use crate::sound::assert_sound;
 
 /// Causes of death, in words, one for each process.
 pub type Deaths = Vec<String>;
