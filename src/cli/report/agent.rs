@@ -8,6 +8,7 @@ use super::figures::{count, percent, time};
 use super::page::{badge, facts};
 use super::plots::plots;
 use super::snapshot::Past;
+use super::table::{Called, table};
 use super::text::{Lines, Name};
 
 /// How many events are shown.
@@ -114,23 +115,20 @@ fn decisions(history: &[HistoryRow]) -> Markup {
 
 fn events(events: &[AgentEvent]) -> Markup {
     let earlier = events.len().saturating_sub(EVENTS_SHOWN);
+    let titles = html! { @for title in ["Time (UTC)", "Event", "Reason"] { th scope="col" { (title) } } };
+    let rows = html! {
+        @for event in events.iter().take(EVENTS_SHOWN) {
+            tr {
+                td.time { (time(event.occurred_at)) }
+                td { (what(event)) }
+                td.text { @if let Some(reason) = &event.reason { (Name(reason)) } }
+            }
+        }
+    };
     html! {
         details {
             summary { (count(events.len(), "event")) }
-            div.wide role="region" aria-label="Events" tabindex="0" {
-                table {
-                    thead { tr { th scope="col" { "Time (UTC)" } th scope="col" { "Event" } th scope="col" { "Reason" } } }
-                    tbody {
-                        @for event in events.iter().take(EVENTS_SHOWN) {
-                            tr {
-                                td.time { (time(event.occurred_at)) }
-                                td { (what(event)) }
-                                td.text { @if let Some(reason) = &event.reason { (Name(reason)) } }
-                            }
-                        }
-                    }
-                }
-            }
+            (table(&Called::This("Events"), &titles, &rows))
             @if earlier > 0 { p.pale { (count(earlier, "earlier event")) " not shown" } }
         }
     }

@@ -13,6 +13,7 @@ mod plot;
 mod plots;
 mod processes;
 mod snapshot;
+mod table;
 mod text;
 
 pub use page::{DOCTYPE, page};

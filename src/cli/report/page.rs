@@ -5,6 +5,7 @@ use maud::{Markup, PreEscaped, html};
 
 use super::figures::{NONE, age, count, percent, time};
 use super::snapshot::Snapshot;
+use super::table::{Called, table};
 use super::text::Name;
 use super::{agent, processes};
 
@@ -113,30 +114,25 @@ fn fleet(snapshot: &Snapshot) -> Markup {
 fn agents(snapshot: &Snapshot) -> Markup {
     let plotted = snapshot.plotted().len();
     let total = snapshot.agents.len();
+    let titles = html! {
+        th scope="col" { "Agent" }
+        th scope="col" { "Health" }
+        @for title in ["Risk", "Coherence", "Updates", "Last"] { th.figure scope="col" { (title) } }
+        th scope="col" { "Decision" }
+        th scope="col" { "Status" }
+    };
+    let rows = html! {
+        @for (number, agent) in snapshot.agents.iter().enumerate() {
+            (row(number, agent, number < plotted, snapshot))
+        }
+    };
     html! {
         section aria-labelledby="agents" {
             h2 id="agents" { "Agents, worst first" }
             @if plotted < total {
                 p { "Plots are shown for the first " (plotted) " of " (count(total, "agent")) "." }
             }
-            div.wide role="region" aria-labelledby="agents" tabindex="0" {
-                table {
-                    thead {
-                        tr {
-                            th scope="col" { "Agent" }
-                            th scope="col" { "Health" }
-                            @for title in ["Risk", "Coherence", "Updates", "Last"] { th.figure scope="col" { (title) } }
-                            th scope="col" { "Decision" }
-                            th scope="col" { "Status" }
-                        }
-                    }
-                    tbody {
-                        @for (number, agent) in snapshot.agents.iter().enumerate() {
-                            (row(number, agent, number < plotted, snapshot))
-                        }
-                    }
-                }
-            }
+            (table(&Called::AsHeading("agents"), &titles, &rows))
         }
     }
 }

@@ -5,6 +5,7 @@ use maud::{Markup, html};
 
 use super::figures::{NONE, age, span, time};
 use super::snapshot::{LEDGER_SHOWN, Snapshot};
+use super::table::{Called, table};
 use super::text::Name;
 
 pub fn section(snapshot: &Snapshot) -> Markup {
@@ -36,94 +37,75 @@ pub fn section(snapshot: &Snapshot) -> Markup {
 
 fn registry(processes: &[Judgement], now: Timestamp) -> Markup {
     let ago = |age_s: Option<f64>| age_s.map_or(NONE.into(), span);
-    html! {
-        div.wide role="region" aria-labelledby="processes" tabindex="0" {
-            table {
-                thead {
-                    tr {
-                        th scope="col" { "Name" }
-                        @for title in ["PID", "Uptime", "Heartbeat", "Activity"] { th.figure scope="col" { (title) } }
-                        @for title in ["Version", "Verdict", "Evidence"] { th scope="col" { (title) } }
-                    }
-                }
-                tbody {
-                    @for Judgement { process, verdict, evidence, .. } in processes {
-                        tr {
-                            th.text scope="row" { (Name(&process.name)) }
-                            td.figure { (process.pid) }
-                            td.figure { (age(process.registered_at, now)) }
-                            td.figure { (ago(process.heartbeat_age_s)) }
-                            td.figure { (ago(process.activity_age_s)) }
-                            td.text { (Name(&process.version)) }
-                            td { span.(tone(*verdict)) { (verdict.as_str()) } }
-                            td.text { (Name(evidence)) }
-                        }
-                    }
-                }
+    let titles = html! {
+        th scope="col" { "Name" }
+        @for title in ["PID", "Uptime", "Heartbeat", "Activity"] { th.figure scope="col" { (title) } }
+        @for title in ["Version", "Verdict", "Evidence"] { th scope="col" { (title) } }
+    };
+    let rows = html! {
+        @for Judgement { process, verdict, evidence, .. } in processes {
+            tr {
+                th.text scope="row" { (Name(&process.name)) }
+                td.figure { (process.pid) }
+                td.figure { (age(process.registered_at, now)) }
+                td.figure { (ago(process.heartbeat_age_s)) }
+                td.figure { (ago(process.activity_age_s)) }
+                td.text { (Name(&process.version)) }
+                td { span.(tone(*verdict)) { (verdict.as_str()) } }
+                td.text { (Name(evidence)) }
             }
         }
-    }
+    };
+    table(&Called::AsHeading("processes"), &titles, &rows)
 }
 
 fn locks(locks: &[AgentLockInfo], now: Timestamp) -> Markup {
-    html! {
-        div.wide role="region" aria-labelledby="locks" tabindex="0" {
-            table {
-                thead {
-                    tr {
-                        th scope="col" { "Agent" }
-                        @for title in ["PID", "Held", "Renewed", "Token"] { th.figure scope="col" { (title) } }
-                        @for title in ["Holder", "State", "Reason"] { th scope="col" { (title) } }
-                    }
-                }
-                tbody {
-                    @for lock in locks {
-                        tr {
-                            th.text scope="row" { (Name(&lock.agent_id)) }
-                            td.figure { (lock.pid.map_or(NONE.into(), |pid| pid.to_string())) }
-                            td.figure { (age(lock.acquired_at, now)) }
-                            td.figure { (age(lock.renewed_at, now)) }
-                            td.figure { (lock.token) }
-                            td.text { (Name(lock.name.as_deref().unwrap_or(NONE))) }
-                            td { (lock.state.to_string()) }
-                            td.text { (Name(lock.reason.as_deref().unwrap_or(NONE))) }
-                        }
-                    }
-                }
+    let titles = html! {
+        th scope="col" { "Agent" }
+        @for title in ["PID", "Held", "Renewed", "Token"] { th.figure scope="col" { (title) } }
+        @for title in ["Holder", "State", "Reason"] { th scope="col" { (title) } }
+    };
+    let rows = html! {
+        @for lock in locks {
+            tr {
+                th.text scope="row" { (Name(&lock.agent_id)) }
+                td.figure { (lock.pid.map_or(NONE.into(), |pid| pid.to_string())) }
+                td.figure { (age(lock.acquired_at, now)) }
+                td.figure { (age(lock.renewed_at, now)) }
+                td.figure { (lock.token) }
+                td.text { (Name(lock.name.as_deref().unwrap_or(NONE))) }
+                td { (lock.state.to_string()) }
+                td.text { (Name(lock.reason.as_deref().unwrap_or(NONE))) }
             }
         }
-    }
+    };
+    table(&Called::AsHeading("locks"), &titles, &rows)
 }
 
 fn ledger(events: &[ReapEvent]) -> Markup {
-    html! {
-        div.wide role="region" aria-labelledby="ledger" tabindex="0" {
-            table {
-                thead {
-                    tr {
-                        th scope="col" { "Time (UTC)" }
-                        th.figure scope="col" { "PID" }
-                        @for title in ["Name", "Verdict", "Outcome", "Signals"] { th scope="col" { (title) } }
-                        th.figure scope="col" { "Took" }
-                        th scope="col" { "Evidence" }
-                    }
-                }
-                tbody {
-                    @for event in events {
-                        tr {
-                            td.time { (time(event.recorded_at)) }
-                            td.figure { (event.pid) }
-                            th.text scope="row" { (Name(&event.name)) }
-                            td { span.(tone(event.verdict)) { (event.verdict.as_str()) } }
-                            td { (event.outcome.as_str()) }
-                            td { (Name(&event.signals)) }
-                            td.figure { @if let Some(ms) = event.took_ms { (ms) " ms" } @else { (NONE) } }
-                            td.text { (Name(&event.evidence)) }
-                        }
-                    }
-                }
+    let titles = html! {
+        th scope="col" { "Time (UTC)" }
+        th.figure scope="col" { "PID" }
+        @for title in ["Name", "Verdict", "Outcome", "Signals"] { th scope="col" { (title) } }
+        th.figure scope="col" { "Took" }
+        th scope="col" { "Evidence" }
+    };
+    let rows = html! {
+        @for event in events {
+            tr {
+                td.time { (time(event.recorded_at)) }
+                td.figure { (event.pid) }
+                th.text scope="row" { (Name(&event.name)) }
+                td { span.(tone(event.verdict)) { (event.verdict.as_str()) } }
+                td { (event.outcome.as_str()) }
+                td { (Name(&event.signals)) }
+                td.figure { @if let Some(ms) = event.took_ms { (ms) " ms" } @else { (NONE) } }
+                td.text { (Name(&event.evidence)) }
             }
         }
+    };
+    html! {
+        (table(&Called::AsHeading("ledger"), &titles, &rows))
         @if events.len() == LEDGER_SHOWN as usize { p.pale { "The newest " (LEDGER_SHOWN) " entries are shown." } }
     }
 }
