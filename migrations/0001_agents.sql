@@ -4,6 +4,8 @@
 -- is a new file. Everything here works in the sqlite3 shell of Debian 12 (SQLite 3.40).
 --
 -- Timestamps are TEXT, UTC, milliseconds, fixed width (2025-11-19T20:41:09.824Z), so that they sort.
+-- Words are checked with OR, not with IN: for a list of three or more SQLite fills a temporary B-tree, at every
+-- statement anew, and that was four tenths of the instructions of an update.
 -- A constraint's name is the sentence that a person reads when it refuses a value.
 
 -- One row: how this database judges health, reaps, waits and keeps history. Change it with
@@ -49,7 +51,7 @@ CREATE TABLE agents (
       CHECK (agent_id NOT GLOB '*[' || char(1) || '-' || char(31) || char(127) || '-' || char(159) || ']*'),
   lifecycle_status TEXT NOT NULL DEFAULT 'active' -- active, paused, archived or deleted; only an active agent takes updates
     CONSTRAINT "lifecycle_status is active, paused, archived or deleted"
-      CHECK (lifecycle_status IN ('active', 'paused', 'archived', 'deleted')),
+      CHECK (lifecycle_status = 'active' OR lifecycle_status = 'paused' OR lifecycle_status = 'archived' OR lifecycle_status = 'deleted'),
   created_at TEXT NOT NULL -- first seen
     CONSTRAINT "created_at is UTC with milliseconds" CHECK (created_at GLOB '????-??-??T??:??:??.???Z'),
   last_update_at TEXT -- newest update; an administrator's edit leaves it alone; NULL before the first
@@ -84,7 +86,7 @@ CREATE TABLE agents (
   update_count INTEGER NOT NULL DEFAULT 0, -- updates since the start or the last reset
   total_updates INTEGER NOT NULL DEFAULT 0, -- updates in its lifetime; never falls; the newest update_no
   last_decision TEXT -- of the newest update: approve, revise or reject; NULL before the first
-    CONSTRAINT "last_decision is approve, revise or reject" CHECK (last_decision IN ('approve', 'revise', 'reject')),
+    CONSTRAINT "last_decision is approve, revise or reject" CHECK (last_decision = 'approve' OR last_decision = 'revise' OR last_decision = 'reject'),
   last_decision_reason TEXT, -- why, in words
   tags TEXT NOT NULL DEFAULT '[]' -- JSON array of strings
     CONSTRAINT "tags is a JSON array" CHECK (json_valid(tags) AND json_type(tags) = 'array'),
@@ -136,10 +138,10 @@ CREATE TABLE agent_updates (
   elapsed REAL -- simulated time since the start or the last reset; NULL in imported rows but the last
     CONSTRAINT "elapsed is finite and not negative" CHECK (elapsed BETWEEN 0 AND 1e300),
   decision TEXT NOT NULL -- approve, revise or reject
-    CONSTRAINT "decision is approve, revise or reject" CHECK (decision IN ('approve', 'revise', 'reject')),
+    CONSTRAINT "decision is approve, revise or reject" CHECK (decision = 'approve' OR decision = 'revise' OR decision = 'reject'),
   decision_reason TEXT, -- why, in words; NULL if imported
   health_status TEXT NOT NULL -- as judged then, by the settings of then
-    CONSTRAINT "health_status is healthy, degraded or critical" CHECK (health_status IN ('healthy', 'degraded', 'critical')),
+    CONSTRAINT "health_status is healthy, degraded or critical" CHECK (health_status = 'healthy' OR health_status = 'degraded' OR health_status = 'critical'),
   process_id INTEGER, -- registry id of the process that applied it, NULL if it was not registered; no reference: history outlives the registry
   PRIMARY KEY (agent_id, update_no)
 ) STRICT;
@@ -150,14 +152,14 @@ CREATE TABLE agent_events (
   agent_id TEXT NOT NULL REFERENCES agents (agent_id), -- whose
   event TEXT NOT NULL -- what happened
     CONSTRAINT "event is created, paused, resumed, archived, deleted, reset, unlocked or health_changed"
-      CHECK (event IN ('created', 'paused', 'resumed', 'archived', 'deleted', 'reset', 'unlocked', 'health_changed')),
+      CHECK (event = 'created' OR event = 'paused' OR event = 'resumed' OR event = 'archived' OR event = 'deleted' OR event = 'reset' OR event = 'unlocked' OR event = 'health_changed'),
   occurred_at TEXT NOT NULL -- when
     CONSTRAINT "occurred_at is UTC with milliseconds" CHECK (occurred_at GLOB '????-??-??T??:??:??.???Z'),
   reason TEXT, -- in the words of whoever did it; for health_changed the health message, for unlocked also from whom
   health_from TEXT -- health_changed: the status before; NULL at the first update
-    CONSTRAINT "health_from is healthy, degraded or critical" CHECK (health_from IN ('healthy', 'degraded', 'critical')),
+    CONSTRAINT "health_from is healthy, degraded or critical" CHECK (health_from = 'healthy' OR health_from = 'degraded' OR health_from = 'critical'),
   health_to TEXT -- health_changed: the status after
-    CONSTRAINT "health_to is healthy, degraded or critical" CHECK (health_to IN ('healthy', 'degraded', 'critical')),
+    CONSTRAINT "health_to is healthy, degraded or critical" CHECK (health_to = 'healthy' OR health_to = 'degraded' OR health_to = 'critical'),
   process_id INTEGER, -- registry id of the process that did it, if it was registered
   CONSTRAINT "health_to is set for health_changed alone" CHECK ((event = 'health_changed') = (health_to IS NOT NULL))
 ) STRICT;

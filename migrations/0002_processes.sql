@@ -33,11 +33,11 @@ CREATE TABLE processes (
     CONSTRAINT "parent_gone is 0 or 1" CHECK (parent_gone IN (0, 1)),
   state TEXT NOT NULL DEFAULT 'running' -- running; terminating: a reaper has claimed it; else how it ended
     CONSTRAINT "state is running, terminating, ended, exited, terminated, killed or forgotten"
-      CHECK (state IN ('running', 'terminating', 'ended', 'exited', 'terminated', 'killed', 'forgotten')),
+      CHECK (state = 'running' OR state = 'terminating' OR state = 'ended' OR state = 'exited' OR state = 'terminated' OR state = 'killed' OR state = 'forgotten'),
   ended_at TEXT -- when it deregistered, or was found or made to be gone; NULL until then
     CONSTRAINT "ended_at is UTC with milliseconds" CHECK (ended_at GLOB '????-??-??T??:??:??.???Z'),
   claim_verdict TEXT -- why a reaper claimed it; all columns of the claim are NULL unless terminating
-    CONSTRAINT "claim_verdict is stale, orphaned or surplus" CHECK (claim_verdict IN ('stale', 'orphaned', 'surplus')),
+    CONSTRAINT "claim_verdict is stale, orphaned or surplus" CHECK (claim_verdict = 'stale' OR claim_verdict = 'orphaned' OR claim_verdict = 'surplus'),
   claimed_at TEXT -- when it was claimed
     CONSTRAINT "claimed_at is UTC with milliseconds" CHECK (claimed_at GLOB '????-??-??T??:??:??.???Z'),
   claimed_by_pid INTEGER -- the reaper; NULL once it has given up
@@ -97,7 +97,7 @@ CREATE TABLE reap_events (
     CONSTRAINT "start_ticks is not negative" CHECK (start_ticks >= 0),
   verdict TEXT NOT NULL -- what it was judged to be
     CONSTRAINT "verdict is exited, stale, orphaned, surplus, foreign or unverifiable"
-      CHECK (verdict IN ('exited', 'stale', 'orphaned', 'surplus', 'foreign', 'unverifiable')),
+      CHECK (verdict = 'exited' OR verdict = 'stale' OR verdict = 'orphaned' OR verdict = 'surplus' OR verdict = 'foreign' OR verdict = 'unverifiable'),
   evidence TEXT NOT NULL, -- what the verdict rests on, in words
   heartbeat_age_ms INTEGER, -- age of its heartbeat when it was judged; NULL if that is not known
   activity_age_ms INTEGER, -- age of its activity then; NULL if that is not known
@@ -107,7 +107,7 @@ CREATE TABLE reap_events (
   took_ms INTEGER, -- milliseconds from the first signal to the outcome; NULL if nothing was sent
   outcome TEXT NOT NULL -- terminated: it obeyed SIGTERM; gone: it ended before it was signalled; survived, denied: tried again later
     CONSTRAINT "outcome is terminated, killed, gone, forgotten, postponed, survived or denied"
-      CHECK (outcome IN ('terminated', 'killed', 'gone', 'forgotten', 'postponed', 'survived', 'denied')),
+      CHECK (outcome = 'terminated' OR outcome = 'killed' OR outcome = 'gone' OR outcome = 'forgotten' OR outcome = 'postponed' OR outcome = 'survived' OR outcome = 'denied'),
   reaper_pid INTEGER NOT NULL -- by whom
     CONSTRAINT "reaper_pid lies between 1 and 2147483647" CHECK (reaper_pid BETWEEN 1 AND 2147483647),
   reaper_process_id INTEGER -- the reaper's registry id, if it was registered
