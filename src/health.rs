@@ -3,6 +3,8 @@
 //! The view and [`classify`] give the same status for every row, and both read their thresholds from the
 //! `settings` row. Change both or neither; `tests/health.rs` compares them on thousands of rows.
 
+use std::fmt;
+
 use crate::text_enum::text_enum;
 
 text_enum! {
@@ -81,33 +83,81 @@ pub fn classify(
     void_active: bool,
     thresholds: &HealthThresholds,
 ) -> Health {
-    use HealthStatus::{Critical, Degraded, Healthy};
+    let finding = Finding::of(risk_score, coherence, void_active, thresholds);
+    Health { status: finding.status(), message: finding.to_string() }
+}
 
-    let low_coherence = |c: f64| format!("Low coherence ({c:.2}) - system degradation");
-    let percent = risk_score.unwrap_or_default() * 100.0;
+/// The status that [`classify`] gives, without its sentence.
+pub(crate) fn status(
+    risk_score: Option<f64>,
+    coherence: Option<f64>,
+    void_active: bool,
+    thresholds: &HealthThresholds,
+) -> HealthStatus {
+    Finding::of(risk_score, coherence, void_active, thresholds).status()
+}
 
-    let (status, message) = match (risk_score, coherence) {
-        _ if void_active => (Critical, "Void state active - system instability detected".to_owned()),
-        (_, Some(c)) if thresholds.coherence_overrides_risk && c < thresholds.coherence_degraded_min => {
-            (Critical, low_coherence(c))
+/// What decided.
+enum Finding {
+    Void,
+    Risk(HealthStatus, f64),
+    Coherence(HealthStatus, f64),
+    Unknown,
+}
+
+impl Finding {
+    fn of(
+        risk_score: Option<f64>,
+        coherence: Option<f64>,
+        void_active: bool,
+        thresholds: &HealthThresholds,
+    ) -> Self {
+        use HealthStatus::{Critical, Degraded, Healthy};
+
+        match (risk_score, coherence) {
+            _ if void_active => Self::Void,
+            (_, Some(c)) if thresholds.coherence_overrides_risk && c < thresholds.coherence_degraded_min => {
+                Self::Coherence(Critical, c)
+            }
+            (Some(risk), _) if risk < thresholds.risk_healthy_max => Self::Risk(Healthy, risk),
+            (Some(risk), _) if risk < thresholds.risk_degraded_max => Self::Risk(Degraded, risk),
+            (Some(risk), _) => Self::Risk(Critical, risk),
+            (None, Some(c)) if c >= thresholds.coherence_healthy_min => Self::Coherence(Healthy, c),
+            (None, Some(c)) if c >= thresholds.coherence_degraded_min => Self::Coherence(Degraded, c),
+            (None, Some(c)) => Self::Coherence(Critical, c),
+            (None, None) => Self::Unknown,
         }
-        (Some(risk), _) if risk < thresholds.risk_healthy_max => {
-            (Healthy, format!("Low risk ({percent:.2}%)"))
+    }
+
+    const fn status(&self) -> HealthStatus {
+        match *self {
+            Self::Void => HealthStatus::Critical,
+            Self::Risk(status, _) | Self::Coherence(status, _) => status,
+            Self::Unknown => HealthStatus::Degraded,
         }
-        (Some(risk), _) if risk < thresholds.risk_degraded_max => {
-            (Degraded, format!("Medium risk ({percent:.2}%) - monitoring closely"))
+    }
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        use HealthStatus::{Critical, Degraded, Healthy};
+
+        let percent = |risk: &f64| risk * 100.0;
+        match self {
+            Self::Void => write!(f, "Void state active - system instability detected"),
+            Self::Risk(Healthy, risk) => write!(f, "Low risk ({:.2}%)", percent(risk)),
+            Self::Risk(Degraded, risk) => {
+                write!(f, "Medium risk ({:.2}%) - monitoring closely", percent(risk))
+            }
+            Self::Risk(Critical, risk) => {
+                write!(f, "High risk ({:.2}%) - intervention may be needed", percent(risk))
+            }
+            Self::Coherence(Healthy, c) => write!(f, "High coherence ({c:.2})"),
+            Self::Coherence(Degraded, c) => write!(f, "Moderate coherence ({c:.2}) - monitoring"),
+            Self::Coherence(Critical, c) => write!(f, "Low coherence ({c:.2}) - system degradation"),
+            Self::Unknown => write!(f, "Health status unknown - metrics unavailable"),
         }
-        (Some(_), _) => (Critical, format!("High risk ({percent:.2}%) - intervention may be needed")),
-        (None, Some(c)) if c >= thresholds.coherence_healthy_min => {
-            (Healthy, format!("High coherence ({c:.2})"))
-        }
-        (None, Some(c)) if c >= thresholds.coherence_degraded_min => {
-            (Degraded, format!("Moderate coherence ({c:.2}) - monitoring"))
-        }
-        (None, Some(c)) => (Critical, low_coherence(c)),
-        (None, None) => (Degraded, "Health status unknown - metrics unavailable".to_owned()),
-    };
-    Health { status, message }
+    }
 }
 
 #[cfg(test)]

@@ -125,8 +125,8 @@ fn apply(
         rule: format!("total_updates of agent {:?} is as large as a number can be", id.as_str()),
     })?;
     let thresholds = settings.health_thresholds();
-    let health_before = (state.update_count > 0)
-        .then(|| health::classify(risk_score, state.measured_coherence, void_active, &thresholds));
+    let status_before = (state.update_count > 0)
+        .then(|| health::status(risk_score, state.measured_coherence, void_active, &thresholds));
 
     let verdict = governance::step(&mut state, update);
     let health = health::classify(
@@ -137,7 +137,6 @@ fn apply(
     );
     save_state(tx, id, &state, &verdict, update_no)?;
     append_history(tx, id, &state, &verdict, &health, update_no)?;
-    let status_before = health_before.map(|before| before.status);
     if status_before != Some(health.status) {
         event::record_health(tx, id, status_before, &health)?;
     }

@@ -49,5 +49,5 @@ impl FromSql for Numbers {
 
 /// The bytes of a [`Numbers`] column.
 pub(crate) fn bytes(numbers: &[f64]) -> Vec<u8> {
-    numbers.iter().flat_map(|number| number.to_le_bytes()).collect()
+    numbers.iter().map(|number| number.to_le_bytes()).collect::<Vec<_>>().into_flattened()
 }
