@@ -21,6 +21,7 @@ use super::backup::copy;
 use super::partial::{self, Partial, beside};
 use super::wait::Deadline;
 use super::{Store, connection, immediate, migrate, settings};
+use crate::crash_point;
 use crate::error::{DatabaseError, Error, Result};
 use crate::process::{self, Verdict};
 use crate::timestamp::Timestamp;
@@ -171,6 +172,7 @@ fn swap(new: Partial, database: &Path, wait: &Deadline) -> Result<Option<PathBuf
     let kept =
         beside(database, format!(".replaced-{}", Timestamp::now().to_utc().format("%Y%m%dT%H%M%S%.3fZ")));
     let mut old = if exists { have_to_oneself(database, wait)? } else { None };
+    crash_point::reach("before a restore's swap");
 
     // What is left of the old log must not be taken for that of the new database.
     for suffix in ["-wal", "-journal"] {
@@ -188,7 +190,9 @@ fn swap(new: Partial, database: &Path, wait: &Deadline) -> Result<Option<PathBuf
         }
         .map_err(io_failed)?;
     }
+    crash_point::reach("during a restore's swap");
     new.publish(database, true).map_err(io_failed)?;
+    crash_point::reach("after a restore's swap");
     if let Some(old) = &mut old {
         immediate(old, None, |tx| migrate::mark_replaced(tx)).map_err(|fault| Error::RestoreUnfinished {
             path: database.to_owned(),

@@ -92,6 +92,7 @@ impl Storm {
             self.count(scenes::during_a_migration()?);
             self.count(scenes::during_a_reaping()?);
             self.count(scenes::during_a_backup(&database)?);
+            self.count(scenes::during_a_restore()?);
         }
         Ok(())
     }

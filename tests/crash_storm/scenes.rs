@@ -155,6 +155,49 @@ pub fn during_a_backup(database: &Database) -> Scene {
     Ok(deaths)
 }
 
+/// A restore dies before, while and after the database and the backup change places. There is one of both, whole,
+/// and the next restore goes through.
+pub fn during_a_restore() -> Scene {
+    let mut deaths = Deaths::new();
+    for (point, restored) in [
+        ("during a backup", false), // the copy of the backup that takes the database's place
+        ("before a restore's swap", false),
+        ("during a restore's swap", false),
+        ("after a restore's swap", true),
+    ] {
+        let database = Database::new(&[])?;
+        let copy = database.folder().join("copy.db");
+        let copy = copy.to_str().ok_or("a path that can't be read")?;
+        succeeds(&database.path(), &["update", "writer"])?;
+        succeeds(&database.path(), &["backup", copy])?;
+        succeeds(&database.path(), &["update", "writer"])?;
+
+        let mut killed = govstore(&database.path(), &["restore", copy], Some(point))?;
+        assert_killed(&mut killed);
+        deaths.push(point.to_owned());
+        assert_eq!(updates_of_writer(&database.path())?, if restored { 1 } else { 2 }, "{point}");
+        succeeds(&database.path(), &["update", "another"])?;
+        succeeds(&database.path(), &["check"])?;
+
+        succeeds(&database.path(), &["restore", copy])?;
+        assert_eq!(updates_of_writer(&database.path())?, 1, "{point}");
+        succeeds(&database.path(), &["update", "writer"])?;
+        succeeds(&database.path(), &["check"])?;
+        let left = fs::read_dir(database.folder())?.map(|entry| Ok(entry?.file_name().into_string()));
+        let left: Vec<_> = left.collect::<std::io::Result<Result<_, _>>>()?.map_err(|_| "an odd name")?;
+        let partial = |name: &&String| name.ends_with("partial");
+        assert_eq!(left.iter().find(partial), None, "{point}: what the killed one had begun is left");
+    }
+    Ok(deaths)
+}
+
+fn updates_of_writer(database: &Path) -> Result<i64, Box<dyn std::error::Error>> {
+    let conn = Connection::open(database)?;
+    assert_sound(&conn)?;
+    let sql = "SELECT total_updates FROM agents WHERE agent_id = 'writer'";
+    Ok(conn.query_row(sql, [], |row| row.get(0))?)
+}
+
 /// Starts the command, which is to die at a point if one is given.
 fn govstore(database: &Path, arguments: &[&str], crash_at: Option<&str>) -> std::io::Result<Child> {
     let mut command = Command::new(GOVSTORE);
