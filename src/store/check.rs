@@ -97,15 +97,35 @@ impl Store {
         }
         let displaced: Vec<String> =
             process::displaced(path).into_iter().map(|pid| format!("PID {pid}")).collect();
-        if displaced.is_empty() {
-            return ok("every process has this very file open");
+        if !displaced.is_empty() {
+            return failed(format!(
+                "the file was moved, deleted or replaced while others had it open, and what they write is lost to \
+                 it: end {}",
+                displaced.join(", ")
+            ));
         }
-        failed(format!(
-            "the file was moved, deleted or replaced while others had it open, and what they write is lost to it: \
-             end {}",
-            displaced.join(", ")
-        ))
+        match other_names(path) {
+            0 => ok("every process has this very file open"),
+            others => warning(format!(
+                "the file has {others} more name{} (hard links): whoever opens it by another name keeps another \
+                 log, and the two damage it; copy it with `govstore backup` instead",
+                if others == 1 { "" } else { "s" }
+            )),
+        }
     }
+}
+
+/// How many hard links the file has beside this one.
+#[cfg(unix)]
+fn other_names(path: &Path) -> u64 {
+    use std::os::unix::fs::MetadataExt;
+
+    fs::metadata(path).map_or(0, |found| found.nlink().saturating_sub(1))
+}
+
+#[cfg(not(unix))]
+fn other_names(_path: &Path) -> u64 {
+    0
 }
 
 fn named(name: &'static str, (status, detail): Finding) -> Check {

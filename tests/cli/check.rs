@@ -182,6 +182,19 @@ fn a_file_that_was_replaced_under_a_server_is_found() -> TestResult {
     Ok(())
 }
 
+/// As after `cp -l`, or a restore that was killed while the files changed places.
+#[test]
+fn a_second_name_of_the_file_is_a_warning() {
+    let folder = sound();
+    let other = folder.path().join("linked.db");
+    fs::hard_link(folder.db(), &other).unwrap();
+    let ran = folder.run(&["--json", "check"]).done();
+    assert_eq!(names(&ran, "warning"), ["place"], "{ran:#?}");
+    assert!(ran.stdout.contains("1 more name (hard links)"), "{}", ran.stdout);
+    fs::remove_file(other).unwrap();
+    assert_eq!(names(&folder.run(&["--json", "check"]).done(), "ok").len(), 10);
+}
+
 /// A long read keeps the log from being folded in, and is named.
 #[test]
 fn a_log_that_a_reader_holds_back_is_a_warning_with_its_pid() {
