@@ -87,18 +87,8 @@ pub fn classify(
     Health { status: finding.status(), message: finding.to_string() }
 }
 
-/// The status that [`classify`] gives, without its sentence.
-pub(crate) fn status(
-    risk_score: Option<f64>,
-    coherence: Option<f64>,
-    void_active: bool,
-    thresholds: &HealthThresholds,
-) -> HealthStatus {
-    Finding::of(risk_score, coherence, void_active, thresholds).status()
-}
-
-/// What decided.
-enum Finding {
+/// What decided. An update asks for the status alone, and needs no sentence.
+pub(crate) enum Finding {
     Void,
     Risk(HealthStatus, f64),
     Coherence(HealthStatus, f64),
@@ -106,7 +96,7 @@ enum Finding {
 }
 
 impl Finding {
-    fn of(
+    pub fn of(
         risk_score: Option<f64>,
         coherence: Option<f64>,
         void_active: bool,
@@ -129,7 +119,7 @@ impl Finding {
         }
     }
 
-    const fn status(&self) -> HealthStatus {
+    pub const fn status(&self) -> HealthStatus {
         match *self {
             Self::Void => HealthStatus::Critical,
             Self::Risk(status, _) | Self::Coherence(status, _) => status,

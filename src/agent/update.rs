@@ -14,7 +14,7 @@ use super::record::AgentId;
 use crate::crash_point;
 use crate::error::{Error, Result};
 use crate::governance::{self, Decision, LegacyStatus, SamplingParams, State, Update, Verdict};
-use crate::health::{self, Health, HealthStatus};
+use crate::health::{self, Finding, Health, HealthStatus};
 use crate::store::column::{Json, Numbers, Parsed, bytes};
 use crate::store::{Settings, Store, TxResult, WriteTx};
 use crate::timestamp::Timestamp;
@@ -126,7 +126,7 @@ fn apply(
     })?;
     let thresholds = settings.health_thresholds();
     let status_before = (state.update_count > 0)
-        .then(|| health::status(risk_score, state.measured_coherence, void_active, &thresholds));
+        .then(|| Finding::of(risk_score, state.measured_coherence, void_active, &thresholds).status());
 
     let verdict = governance::step(&mut state, update);
     let health = health::classify(

@@ -12,8 +12,8 @@ use std::time::{Duration, Instant};
 
 use super::wait::{self, Deadline};
 
-/// How long a process may write on and off, whoever waits. With 25 ms two processes get a sixth more done between
-/// them, and with nine and 5 ms a transaction the worst wait is 0.8 s and not 0.3 s.
+/// How long a process may write on and off, whoever waits. With 25 ms two processes get up to a sixth more done
+/// between them, and with nine and 5 ms a transaction the worst wait is 0.8 s and not 0.3 s.
 const BURST: Duration = Duration::from_millis(10);
 /// How long it then stays away: naps of those who have waited for a while are over.
 const PAUSE: Duration = Duration::from_millis(3);

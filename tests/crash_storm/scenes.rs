@@ -3,7 +3,7 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::ExitStatusExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::thread;
@@ -94,9 +94,8 @@ pub fn during_a_migration() -> Scene {
         succeeds(path, &["update", "writer"])?;
         succeeds(path, &["check"])?;
     }
-    let kept = "SELECT total_updates FROM agents WHERE agent_id = 'writer'";
     for (path, updates) in [(&old, 3), (&none, 1)] {
-        assert_eq!(Connection::open(path)?.query_row(kept, [], |row| row.get::<_, i64>(0))?, updates);
+        assert_eq!(updates_of("writer", path)?, updates);
     }
     Ok(deaths)
 }
@@ -143,14 +142,9 @@ pub fn during_a_backup(database: &Database) -> Scene {
     let acknowledged: i64 = writer.expect_line("updated").parse()?;
     succeeds(&database.path(), &backup)?;
     writer.end();
-    let left: Vec<_> = fs::read_dir(folder.path())?
-        .map(|entry| entry.map(|entry| entry.path()))
-        .collect::<Result<_, _>>()?;
+    let left = files_in(folder.path())?;
     assert_eq!(left, std::slice::from_ref(&copy), "what the killed ones had begun goes with the next backup");
-    let conn = Connection::open(&copy)?;
-    assert_sound(&conn)?;
-    let sql = "SELECT total_updates FROM agents WHERE agent_id = 'backed-up'";
-    let kept: i64 = conn.query_row(sql, [], |row| row.get(0))?;
+    let kept = updates_of("backed-up", &copy)?;
     assert!(kept >= acknowledged, "{acknowledged} updates were acknowledged, {kept} are in the backup");
     Ok(deaths)
 }
@@ -175,27 +169,31 @@ pub fn during_a_restore() -> Scene {
         let mut killed = govstore(&database.path(), &["restore", copy], Some(point))?;
         assert_killed(&mut killed);
         deaths.push(point.to_owned());
-        assert_eq!(updates_of_writer(&database.path())?, if restored { 1 } else { 2 }, "{point}");
+        assert_eq!(updates_of("writer", &database.path())?, if restored { 1 } else { 2 }, "{point}");
         succeeds(&database.path(), &["update", "another"])?;
         succeeds(&database.path(), &["check"])?;
 
         succeeds(&database.path(), &["restore", copy])?;
-        assert_eq!(updates_of_writer(&database.path())?, 1, "{point}");
+        assert_eq!(updates_of("writer", &database.path())?, 1, "{point}");
         succeeds(&database.path(), &["update", "writer"])?;
         succeeds(&database.path(), &["check"])?;
-        let left = fs::read_dir(database.folder())?.map(|entry| Ok(entry?.file_name().into_string()));
-        let left: Vec<_> = left.collect::<std::io::Result<Result<_, _>>>()?.map_err(|_| "an odd name")?;
-        let partial = |name: &&String| name.ends_with("partial");
-        assert_eq!(left.iter().find(partial), None, "{point}: what the killed one had begun is left");
+        let left = files_in(database.folder())?;
+        let whole = |path: &PathBuf| path.extension().is_none_or(|extension| extension != "govstore-partial");
+        assert!(left.iter().all(whole), "{point}: what the killed one had begun is left: {left:?}");
     }
     Ok(deaths)
 }
 
-fn updates_of_writer(database: &Path) -> Result<i64, Box<dyn std::error::Error>> {
+/// The lifetime total of an agent, in a database that must be sound.
+fn updates_of(agent: &str, database: &Path) -> Result<i64, Box<dyn std::error::Error>> {
     let conn = Connection::open(database)?;
     assert_sound(&conn)?;
-    let sql = "SELECT total_updates FROM agents WHERE agent_id = 'writer'";
-    Ok(conn.query_row(sql, [], |row| row.get(0))?)
+    let sql = "SELECT total_updates FROM agents WHERE agent_id = ?1";
+    Ok(conn.query_row(sql, [agent], |row| row.get(0))?)
+}
+
+fn files_in(folder: &Path) -> std::io::Result<Vec<PathBuf>> {
+    fs::read_dir(folder)?.map(|entry| entry.map(|entry| entry.path())).collect()
 }
 
 /// Starts the command, which is to die at a point if one is given.
