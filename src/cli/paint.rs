@@ -39,7 +39,7 @@ impl Painted for Verdict {
         match self {
             Self::Alive => GOOD,
             Self::Exited | Self::Surplus => PALE,
-            Self::Foreign | Self::Unverifiable => DOUBTFUL,
+            Self::Suspect | Self::Remote | Self::Unverifiable => DOUBTFUL,
             Self::Stale | Self::Orphaned => BAD,
         }
     }

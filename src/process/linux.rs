@@ -1,6 +1,6 @@
 //! Everything that is Linux's alone: procfs to look at processes, pidfd to signal them.
 
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io::Read;
 use std::ops::RangeInclusive;
 use std::os::unix::fs::MetadataExt;
@@ -12,7 +12,7 @@ use rustix::fd::OwnedFd;
 use rustix::io::Errno;
 use rustix::process::{PidfdFlags, pidfd_open, pidfd_send_signal};
 
-use super::system::{Here, Hold, LockKind, NoHold, Parent, Presence, Sighting, Signal, System};
+use super::system::{FileId, Here, Hold, LockKind, NoHold, Parent, Presence, Sighting, Signal, System};
 use super::system::{gone_or_hidden, signalable};
 use crate::store::beside;
 
@@ -29,8 +29,11 @@ impl Linux {
     pub fn new() -> io::Result<Self> {
         let stat = Stat::read("self")?.ok_or_else(|| io::Error::other("/proc/self/stat is unreadable"))?;
         let here = Here {
+            host_id: machine_id(),
             boot_id: fs::read_to_string("/proc/sys/kernel/random/boot_id")?.trim().to_owned(),
             pid_namespace: Some(fs::metadata("/proc/self/ns/pid")?.ino()),
+            // A kernel before 5.6 has none: then there is one clock for all.
+            time_namespace: fs::metadata("/proc/self/ns/time").ok().map(|found| found.ino()),
             pid: std::process::id(),
             start_ticks: stat.start_ticks,
             uid: Some(rustix::process::getuid().as_raw()),
@@ -82,19 +85,31 @@ impl System for Linux {
         Some(String::from_utf8_lossy(name.trim_ascii_end()).into_owned())
     }
 
+    /// From `/proc/locks`. On a file system whose files have another device number for `stat` than for the kernel
+    /// (Btrfs), only the inode can be compared, and then the owner must have that very file open.
     fn lock_owners(&self, file: &Path, kind: LockKind, bytes: RangeInclusive<u64>) -> Vec<u32> {
         if !self.procfs_is_ours {
             return Vec::new();
         }
         let Ok(metadata) = fs::metadata(file) else { return Vec::new() };
-        let file = format!(
-            "{:02x}:{:02x}:{}",
-            rustix::fs::major(metadata.dev()),
-            rustix::fs::minor(metadata.dev()),
-            metadata.ino()
-        );
+        let device =
+            format!("{:02x}:{:02x}", rustix::fs::major(metadata.dev()), rustix::fs::minor(metadata.dev()));
         let locks = all_locks().unwrap_or_default();
-        locks.lines().filter_map(|line| locked_by(line, &file, kind, &bytes)).collect()
+        let of_inode = locks.lines().filter_map(|line| locked_by(line, metadata.ino(), kind, &bytes));
+        of_inode
+            .filter(|(pid, on)| *on == device || self.has_open(*pid, &[id_of(&metadata)]) == Some(true))
+            .map(|(pid, _)| pid)
+            .collect()
+    }
+
+    fn has_open(&self, pid: u32, files: &[FileId]) -> Option<bool> {
+        if !self.procfs_is_ours {
+            return None;
+        }
+        let descriptors = fs::read_dir(format!("/proc/{pid}/fd")).ok()?;
+        // To look through the link is not to open the file; that would cost this process its locks on it.
+        let open = descriptors.flatten().filter_map(|entry| fs::metadata(entry.path()).ok());
+        Some(open.into_iter().any(|found| files.contains(&id_of(&found))))
     }
 
     /// Other users' processes can't be looked at.
@@ -132,6 +147,13 @@ impl System for Linux {
         }
         Ok(Box::new(Pidfd(pidfd)))
     }
+}
+
+/// `machine-id(5)`; a container often has none, or an empty file.
+fn machine_id() -> Option<String> {
+    let text = fs::read_to_string("/etc/machine-id").ok()?;
+    let id = text.trim();
+    (!id.is_empty() && id != "uninitialized").then(|| id.to_owned())
 }
 
 /// The locks of the whole system. `fs::read_to_string` would begin with reads of 32 bytes, as it does where a file
@@ -209,21 +231,31 @@ fn real_uid(pid: u32) -> Option<u32> {
     str::from_utf8(line).ok()?.split_ascii_whitespace().next()?.parse().ok()
 }
 
-/// The owner of the lock in one line of `/proc/locks`, if it is of this kind, on one of these bytes of that file. See
-/// `proc_locks(5)`: `1: POSIX  ADVISORY  WRITE 4711 08:01:131072 120 120`. A line with `->` is of one who waits.
-///
-/// On a file system whose files have another device number for `stat` than for the kernel (Btrfs), no line
-/// matches.
-fn locked_by(line: &str, file: &str, kind: LockKind, bytes: &RangeInclusive<u64>) -> Option<u32> {
+fn id_of(found: &Metadata) -> FileId {
+    (found.dev(), found.ino())
+}
+
+/// The owner of the lock in one line of `/proc/locks`, and the device that it is on, if the lock is of this kind, on
+/// one of these bytes of a file with that inode. See `proc_locks(5)`:
+/// `1: POSIX  ADVISORY  WRITE 4711 08:01:131072 120 120`. A line with `->` is of one who waits.
+fn locked_by<'l>(
+    line: &'l str,
+    inode: u64,
+    kind: LockKind,
+    bytes: &RangeInclusive<u64>,
+) -> Option<(u32, &'l str)> {
     let fields: Vec<&str> = line.split_ascii_whitespace().collect();
     let [_, "POSIX", _, access, pid, locked, start, end] = fields[..] else { return None };
     let wanted = match kind {
         LockKind::Read => "READ",
         LockKind::Write => "WRITE",
     };
+    let (device, locked_inode) = locked.rsplit_once(':')?;
     let end = if end == "EOF" { u64::MAX } else { end.parse().ok()? };
     let meets = start.parse::<u64>().ok()? <= *bytes.end() && *bytes.start() <= end;
-    if access == wanted && locked == file && meets { pid.parse().ok().filter(|pid| *pid > 0) } else { None }
+    let is_wanted = access == wanted && locked_inode.parse() == Ok(inode) && meets;
+    let pid = pid.parse().ok().filter(|pid| is_wanted && *pid > 0)?;
+    Some((pid, device))
 }
 
 #[cfg(test)]
@@ -232,15 +264,14 @@ mod tests {
 
     #[test]
     fn only_the_owner_of_a_write_lock_on_that_byte_is_named() {
-        let of = |line: &str| locked_by(line, "fe:00:10281008", LockKind::Write, &(120..=120));
-        assert_eq!(of("1: POSIX  ADVISORY  WRITE 21225 fe:00:10281008 120 120"), Some(21225));
-        assert_eq!(of("13: POSIX  ADVISORY  WRITE 7 fe:00:10281008 0 EOF"), Some(7));
+        let of = |line: &'static str| locked_by(line, 10_281_008, LockKind::Write, &(120..=120));
+        assert_eq!(of("1: POSIX  ADVISORY  WRITE 21225 fe:00:10281008 120 120"), Some((21225, "fe:00")));
+        assert_eq!(of("13: POSIX  ADVISORY  WRITE 7 00:2b:10281008 0 EOF"), Some((7, "00:2b")));
         for other in [
             "1: -> POSIX  ADVISORY  WRITE 21225 fe:00:10281008 120 120",
             "2: POSIX  ADVISORY  READ 21225 fe:00:10281008 120 120",
             "3: POSIX  ADVISORY  WRITE 21225 fe:00:10281008 121 128",
             "4: POSIX  ADVISORY  WRITE 21225 fe:00:10281009 120 120",
-            "5: POSIX  ADVISORY  WRITE 21225 fe:01:10281008 120 120",
             "6: OFDLCK ADVISORY  WRITE -1 fe:00:10281008 120 120",
             "7: FLOCK  ADVISORY  WRITE 21225 fe:00:10281008 0 EOF",
             "8: POSIX  ADVISORY  WRITE 0 fe:00:10281008 120 120",
@@ -252,9 +283,9 @@ mod tests {
 
     #[test]
     fn readers_are_those_with_a_read_lock_on_one_of_the_marks() {
-        let of = |line: &str| locked_by(line, "fe:00:10281008", LockKind::Read, &(123..=127));
-        assert_eq!(of("1: POSIX  ADVISORY  READ 21225 fe:00:10281008 124 124"), Some(21225));
-        assert_eq!(of("1: POSIX  ADVISORY  READ 21225 fe:00:10281008 120 EOF"), Some(21225));
+        let of = |line: &'static str| locked_by(line, 10_281_008, LockKind::Read, &(123..=127));
+        assert_eq!(of("1: POSIX  ADVISORY  READ 21225 fe:00:10281008 124 124"), Some((21225, "fe:00")));
+        assert_eq!(of("1: POSIX  ADVISORY  READ 21225 fe:00:10281008 120 EOF"), Some((21225, "fe:00")));
         for other in [
             "1: POSIX  ADVISORY  READ 21225 fe:00:10281008 128 128", // the lock of all who have it open
             "2: POSIX  ADVISORY  READ 21225 fe:00:10281008 120 122",

@@ -11,7 +11,7 @@ use std::path::Path;
 
 use sysinfo::{Pid, ProcessRefreshKind, ProcessStatus, ProcessesToUpdate, UpdateKind};
 
-use super::system::{Here, Hold, LockKind, NoHold, Parent, Presence, Sighting, Signal, System};
+use super::system::{FileId, Here, Hold, LockKind, NoHold, Parent, Presence, Sighting, Signal, System};
 
 /// `boot_id` where the system tells none: start times tell boots apart.
 const NO_BOOT_ID: &str = "unknown";
@@ -32,8 +32,10 @@ impl Portable {
         match look_at(pid) {
             Sighting::Present(seen) => Ok(Self {
                 here: Here {
+                    host_id: None,
                     boot_id: NO_BOOT_ID.to_owned(),
                     pid_namespace: None,
+                    time_namespace: None,
                     pid,
                     start_ticks: seen.start_ticks,
                     uid: seen.uid,
@@ -74,6 +76,11 @@ impl System for Portable {
 
     fn displaced(&self, _database: &Path, _wal_index: &Path) -> Vec<u32> {
         Vec::new()
+    }
+
+    /// No other system shows it without a program or unsafe code of its own.
+    fn has_open(&self, _pid: u32, _files: &[FileId]) -> Option<bool> {
+        None
     }
 
     fn hold(&self, pid: u32, start_ticks: u64) -> Result<Box<dyn Hold>, NoHold> {

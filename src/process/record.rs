@@ -34,6 +34,7 @@ text_enum! {
 
 /// A registered server process. Ages are measured on the monotonic clock.
 #[derive(Debug, Clone, PartialEq, Serialize)]
+#[non_exhaustive]
 pub struct Process {
     /// Its number in this registry; never given twice.
     pub process_id: i64,
@@ -43,10 +44,14 @@ pub struct Process {
     pub version: String,
     /// Its PID, as its own PID namespace counts.
     pub pid: u32,
+    /// Which machine it runs on, by its machine id; `None` where that has none.
+    pub host_id: Option<String>,
     /// Which boot of which machine it belongs to.
     pub boot_id: String,
     /// Inode of its PID namespace; `None` where the system has none.
     pub pid_namespace: Option<u64>,
+    /// Inode of its time namespace; `None` where the system has none.
+    pub time_namespace: Option<u64>,
     /// When it started: kernel ticks since boot on Linux, elsewhere seconds since 1970.
     pub start_ticks: u64,
     /// The PID of its client; `None` if that could not be seen.
@@ -61,13 +66,13 @@ pub struct Process {
     pub state: ProcessState,
     /// When it registered.
     pub registered_at: Timestamp,
-    /// When its client last used it; registering counts.
-    pub last_activity_at: Timestamp,
+    /// When its client last used it; `None` if not yet.
+    pub last_activity_at: Option<Timestamp>,
     /// When it last said that it lives.
     pub beat_at: Option<Timestamp>,
     /// Seconds since then; `None` for a process of another boot.
     pub heartbeat_age_s: Option<f64>,
-    /// Seconds since its client last used it; `None` for a process of another boot.
+    /// Seconds since its client last used it; `None` if not yet, or for a process of another boot.
     pub activity_age_s: Option<f64>,
 }
 
@@ -239,6 +244,7 @@ fn from_row(row: &Row<'_>, now: &Now<'_>) -> rusqlite::Result<Record> {
     let boot_id: String = row.get("boot_id")?;
     let this_boot = boot_id == now.boot_id;
     let age_s = |monotonic_ms: i64| this_boot.then(|| seconds(age_ms(now.monotonic_ms, monotonic_ms)));
+    let last_activity_at = row.get::<_, Option<Parsed<_>>>("last_activity_at")?.map(|parsed| parsed.0);
     let activity_monotonic_ms = row.get("last_activity_monotonic_ms")?;
     let beat = match row.get("monotonic_ms")? {
         None => None,
@@ -257,8 +263,10 @@ fn from_row(row: &Row<'_>, now: &Now<'_>) -> rusqlite::Result<Record> {
             name: row.get("name")?,
             version: row.get("version")?,
             pid: row.get("pid")?,
+            host_id: row.get("host_id")?,
             boot_id,
             pid_namespace: row.get("pid_namespace")?,
+            time_namespace: row.get("time_namespace")?,
             start_ticks: row.get("start_ticks")?,
             parent_pid: row.get("parent_pid")?,
             parent_start_ticks: row.get("parent_start_ticks")?,
@@ -266,10 +274,10 @@ fn from_row(row: &Row<'_>, now: &Now<'_>) -> rusqlite::Result<Record> {
             uid: row.get("uid")?,
             state: row.get::<_, Parsed<_>>("state")?.0,
             registered_at: row.get::<_, Parsed<_>>("registered_at")?.0,
-            last_activity_at: row.get::<_, Parsed<_>>("last_activity_at")?.0,
+            activity_age_s: last_activity_at.and_then(|_| age_s(activity_monotonic_ms)),
+            last_activity_at,
             beat_at: row.get::<_, Option<Parsed<_>>>("beat_at")?.map(|parsed| parsed.0),
             heartbeat_age_s: beat.as_ref().and_then(|beat| age_s(beat.monotonic_ms)),
-            activity_age_s: age_s(activity_monotonic_ms),
         },
         beat,
     })

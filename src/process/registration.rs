@@ -273,19 +273,21 @@ fn enrol(tx: &WriteTx<'_>, who: &Who) -> TxResult<i64> {
     let Who { info, here, parent } = who;
     let mut statement = tx.prepare_cached(
         "INSERT INTO processes (
-           name, version, pid, boot_id, pid_namespace, start_ticks, parent_pid, parent_start_ticks, uid,
-           registered_at, last_activity_at, last_activity_monotonic_ms
+           name, version, pid, host_id, boot_id, pid_namespace, time_namespace, start_ticks, parent_pid,
+           parent_start_ticks, uid, registered_at, last_activity_monotonic_ms
          ) VALUES (
-           :name, :version, :pid, :boot_id, :pid_namespace, :start_ticks, :parent_pid, :parent_start_ticks,
-           :uid, :now, :now, :now_ms
+           :name, :version, :pid, :host_id, :boot_id, :pid_namespace, :time_namespace, :start_ticks, :parent_pid,
+           :parent_start_ticks, :uid, :now, :now_ms
          )",
     )?;
     Ok(statement.insert(named_params! {
         ":name": info.name,
         ":version": info.version,
         ":pid": here.pid,
+        ":host_id": here.host_id,
         ":boot_id": here.boot_id,
         ":pid_namespace": here.pid_namespace,
+        ":time_namespace": here.time_namespace,
         ":start_ticks": here.start_ticks,
         ":parent_pid": parent.map(|parent| parent.pid),
         ":parent_start_ticks": parent.map(|parent| parent.start_ticks),
@@ -311,7 +313,7 @@ pub(super) fn end(tx: &WriteTx<'_>, process_id: i64, state: &str) -> TxResult<()
     tx.prepare_cached(
         "UPDATE processes SET
            state = :state, ended_at = :now,
-           claim_verdict = NULL, claimed_at = NULL, claimed_by_pid = NULL, claimed_by_pid_namespace = NULL,
+           claim_verdict = NULL, claim_evidence = NULL, claimed_at = NULL, claimed_by_pid = NULL, claimed_by_pid_namespace = NULL,
            claimed_by_start_ticks = NULL, claim_until_monotonic_ms = NULL
          WHERE process_id = :process_id AND state IN ('running', 'terminating')",
     )?

@@ -17,8 +17,12 @@ pub(super) use super::linux::Linux as Native;
 /// This process, and what it shares with those that it can judge.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Here {
+    /// The machine, by its machine id; `None` where it has none, as in many containers.
+    pub host_id: Option<String>,
     pub boot_id: String,
     pub pid_namespace: Option<u64>,
+    /// Clocks and start times of another one can't be compared with ours.
+    pub time_namespace: Option<u64>,
     pub pid: u32,
     pub start_ticks: u64,
     pub uid: Option<u32>,
@@ -86,9 +90,16 @@ pub(super) trait System {
     /// that have its `wal_index` open without it; none where that cannot be known.
     fn displaced(&self, database: &Path, wal_index: &Path) -> Vec<u32>;
 
+    /// Whether a process has one of these files open, whatever name it opened it by; `None` where the system doesn't
+    /// tell, as of other users' processes.
+    fn has_open(&self, pid: u32, files: &[FileId]) -> Option<bool>;
+
     /// Takes hold of the process that has this PID and started then, so that a signal reaches it or nobody.
     fn hold(&self, pid: u32, start_ticks: u64) -> Result<Box<dyn Hold>, NoHold>;
 }
+
+/// What tells one file from another, whatever their names: device and inode, as `stat` gives them.
+pub(super) type FileId = (u64, u64);
 
 /// How a process may lock bytes of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -19,8 +19,11 @@ const APPLICATION_ID: i32 = 0x676f_7673;
 const REPLACED_ID: i32 = 0x676f_7672;
 
 /// Migration n takes the schema from version n to n + 1.
-const MIGRATIONS: [&str; 2] =
-    [include_str!("../../migrations/0001_agents.sql"), include_str!("../../migrations/0002_processes.sql")];
+const MIGRATIONS: [&str; 3] = [
+    include_str!("../../migrations/0001_agents.sql"),
+    include_str!("../../migrations/0002_processes.sql"),
+    include_str!("../../migrations/0003_liveness.sql"),
+];
 
 /// The schema version of this build.
 #[expect(clippy::cast_possible_truncation, clippy::cast_possible_wrap, reason = "a handful of files")]

@@ -16,11 +16,14 @@ use crate::text_enum::text_enum;
 pub(super) const LOCK_TIMEOUT: Duration = Duration::from_secs(5);
 
 text_enum! {
-    /// What happens when a process registers and `max_processes` are registered already.
+    /// What happens when more than `max_processes` are registered.
     pub enum LimitPolicy {
-        /// The newcomer ends the one that is missed least.
+        /// Newcomers are let in, and nobody whose client lives is ended.
+        Spare => "spare",
+        /// Those that were not used for `stale_after_s` are ended, the longest unused first. If all are in use, a
+        /// newcomer is refused.
         Evict => "evict",
-        /// The newcomer is refused.
+        /// Newcomers are refused.
         Refuse => "refuse",
     }
 }
@@ -44,11 +47,12 @@ pub struct Settings {
     pub coherence_overrides_risk: bool,
     /// Seconds between two heartbeats of a process.
     pub heartbeat_interval_s: f64,
-    /// A heartbeat older than this many seconds is stale.
+    /// A heartbeat older than this many seconds makes its process suspect; one that has not moved an interval later
+    /// is stale.
     pub stale_after_s: f64,
-    /// Registered processes allowed at once.
+    /// Registered processes that are meant to be there at once.
     pub max_processes: u32,
-    /// What a newcomer over `max_processes` does.
+    /// What happens over `max_processes`.
     pub limit_policy: LimitPolicy,
     /// Milliseconds between SIGTERM and SIGKILL.
     pub terminate_grace_ms: u64,
@@ -105,7 +109,7 @@ impl Settings {
         };
         let takes = match field {
             Value::Bool(_) => "true or false",
-            Value::String(_) => "evict or refuse",
+            Value::String(_) => "spare, evict or refuse",
             Value::Number(number) if number.is_f64() => "a number",
             Value::Number(_) if key != "history_limit" => "a whole number from 0 on",
             _ => "a whole number from 1 on, or none",
@@ -133,7 +137,7 @@ impl Store {
     }
 
     /// Changes one setting and returns them all. `value` is spelled as on the command line: a number,
-    /// `true` or `false`, `evict` or `refuse`, `none` for no limit.
+    /// `true` or `false`, `spare`, `evict` or `refuse`, `none` for no limit.
     ///
     /// ```
     /// # let dir = tempfile::tempdir()?;

@@ -97,6 +97,7 @@ fn say_plan(judgements: &[Judgement], session: &mut Session) -> std::io::Result<
             ReapAction::Leave => continue,
             ReapAction::Forget => "would be forgotten",
             ReapAction::Postpone => "would be judged again later",
+            ReapAction::Release => "would lose its locks on agents",
             ReapAction::End => "would be ended",
         };
         idle = false;
@@ -118,6 +119,8 @@ fn told(event: &ReapEvent) -> String {
         What::Gone => "ended by itself",
         What::Forgotten => "forgotten",
         What::Postponed => "left for now",
+        What::Continued => "woken by SIGCONT",
+        What::Released => "left alone, its locks on agents released",
         What::Survived => "still there after SIGKILL",
         What::Denied => "not signalled",
     };

@@ -114,7 +114,7 @@ fn tone(verdict: Verdict) -> &'static str {
     match verdict {
         Verdict::Alive => "good",
         Verdict::Exited | Verdict::Surplus => "pale",
-        Verdict::Foreign | Verdict::Unverifiable => "doubtful",
+        Verdict::Suspect | Verdict::Remote | Verdict::Unverifiable => "doubtful",
         Verdict::Stale | Verdict::Orphaned => "bad",
     }
 }

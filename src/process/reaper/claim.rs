@@ -56,7 +56,7 @@ pub(super) fn claim(
         for judgement in &plan.judgements {
             let process_id = judgement.process.process_id;
             let outcome = match judgement.action {
-                Action::Leave => continue,
+                Action::Leave | Action::Release => continue,
                 Action::Postpone if !judgement.to_note => continue,
                 Action::Postpone => {
                     note_suspicion(tx, process_id, now.monotonic_ms)?;
@@ -100,7 +100,7 @@ fn lease_ms(settings: &Settings) -> i64 {
 fn take(tx: &WriteTx<'_>, judgement: &Judgement, by: &Claimant, until_monotonic_ms: i64) -> TxResult<()> {
     tx.prepare_cached(
         "UPDATE processes SET
-           state = 'terminating', claim_verdict = :verdict, claimed_at = :now,
+           state = 'terminating', claim_verdict = :verdict, claim_evidence = :evidence, claimed_at = :now,
            claimed_by_pid = :pid, claimed_by_pid_namespace = :pid_namespace,
            claimed_by_start_ticks = :start_ticks, claim_until_monotonic_ms = :until_monotonic_ms
          WHERE process_id = :process_id",
@@ -108,6 +108,7 @@ fn take(tx: &WriteTx<'_>, judgement: &Judgement, by: &Claimant, until_monotonic_
     .execute(named_params! {
         ":process_id": judgement.process.process_id,
         ":verdict": judgement.verdict.as_str(),
+        ":evidence": judgement.evidence,
         ":now": tx.at_text,
         ":pid": by.pid,
         ":pid_namespace": by.pid_namespace,

@@ -37,6 +37,10 @@ text_enum! {
         Forgotten => "forgotten",
         /// It is judged again an interval later.
         Postponed => "postponed",
+        /// It was stopped while it held the write lock, and went on after SIGCONT.
+        Continued => "continued",
+        /// It lives, and its locks on agents were released.
+        Released => "released",
         /// The process did not go, not even after SIGKILL. It is tried again later.
         Survived => "survived",
         /// The system refused to signal it. It is tried again later.
@@ -133,7 +137,7 @@ pub(super) fn record(
                 Outcome::Gone => registration::end(tx, process_id, "exited")?,
                 // It must still go: somebody tries again, though not at once.
                 Outcome::Survived | Outcome::Denied => defer_claim(tx, process_id)?,
-                Outcome::Forgotten | Outcome::Postponed => {} // decided at the claim, and not of a victim
+                Outcome::Forgotten | Outcome::Postponed | Outcome::Continued | Outcome::Released => {} // decided at the claim, and not of a victim
             }
             let happened = Happened::to_victim(victim, ending);
             events.push(append(tx, &victim.judgement, &happened, system, caller)?);

@@ -28,15 +28,18 @@ text_enum! {
         /// It is gone: no process has its PID, or one that started at another time, or it is a zombie, or it
         /// belonged to an earlier boot.
         Exited => "exited",
-        /// It was identified, and its heartbeat is older than `stale_after_s`.
+        /// Its heartbeat is older than `stale_after_s`, and nobody has looked twice yet.
+        Suspect => "suspect",
+        /// It was identified, its heartbeat is older than `stale_after_s`, and has not moved between two looks, while it
+        /// could have been written.
         Stale => "stale",
         /// Its client is gone, and it has had no activity for `stale_after_s`.
         Orphaned => "orphaned",
-        /// It is one too many, and the one that is missed least.
+        /// It is one too many, and nobody uses it.
         Surplus => "surplus",
-        /// It belongs to another PID namespace or another user. Never signalled.
-        Foreign => "foreign",
-        /// It cannot be looked at, or must not be signalled. Never signalled.
+        /// It runs on another machine. Never signalled.
+        Remote => "remote",
+        /// It belongs to another namespace or another user, or cannot be looked at. Never signalled.
         Unverifiable => "unverifiable",
     }
 }
@@ -50,6 +53,8 @@ text_enum! {
         Forget => "forget",
         /// Notes it, to judge again an interval later.
         Postpone => "postpone",
+        /// Releases its locks on agents, and leaves it alone.
+        Release => "release",
         /// Ends it: SIGTERM, then SIGKILL.
         End => "end",
     }
@@ -91,7 +96,7 @@ impl ReapPlan {
         self.judgements.iter().any(|judgement| match judgement.action {
             Action::Leave => false,
             Action::Postpone => judgement.to_note,
-            Action::Forget | Action::End => true,
+            Action::Forget | Action::Release | Action::End => true,
         })
     }
 
@@ -143,7 +148,7 @@ impl Court<'_> {
             evidence,
             occupies: match verdict {
                 Verdict::Alive => true,
-                Verdict::Foreign | Verdict::Unverifiable => fresh,
+                Verdict::Unverifiable => fresh,
                 _ => false, // on its way out, or gone
             } && process.state == ProcessState::Running,
             evictable: verdict == Verdict::Alive && seen.is_some() && !self.is_exempt(process),
@@ -154,7 +159,7 @@ impl Court<'_> {
 
     fn verdict(&self, record: &Record, seen: Option<&Observation>, fresh: bool) -> (Verdict, Action, String) {
         let process = &record.process;
-        let foreign = |evidence| (Verdict::Foreign, self.forget_in_time(record), evidence);
+        let foreign = |evidence| (Verdict::Unverifiable, self.forget_in_time(record), evidence);
         let exited = |evidence: String| match &record.claim {
             None => (Verdict::Exited, Action::Forget, evidence),
             Some(claim) => {

@@ -130,8 +130,10 @@ fn record() -> impl Strategy<Value = Record> {
             name: "server".to_owned(),
             version: "1".to_owned(),
             pid,
+            host_id: None,
             boot_id,
             pid_namespace,
+            time_namespace: None,
             start_ticks,
             parent_pid,
             parent_start_ticks,
@@ -139,7 +141,7 @@ fn record() -> impl Strategy<Value = Record> {
             uid,
             state: if claim.is_some() { ProcessState::Terminating } else { ProcessState::Running },
             registered_at: at,
-            last_activity_at: at,
+            last_activity_at: Some(at),
             beat_at: beat.as_ref().map(|_| at),
             heartbeat_age_s: None,
             activity_age_s: None,
@@ -176,7 +178,7 @@ fn settings() -> impl Strategy<Value = Settings> {
 fn case() -> impl Strategy<Value = Case> {
     let subjects = vec((record(), option::weighted(0.95, observation())), 0..14);
     let here = (boot_id(), pid_namespace(), pid(), uid()).prop_map(|(boot_id, pid_namespace, pid, uid)| {
-        Here { boot_id, pid_namespace, pid, start_ticks: 50, uid }
+        Here { host_id: None, boot_id, pid_namespace, time_namespace: None, pid, start_ticks: 50, uid }
     });
     let now_ms = prop_oneof![9 => Just(NOW_MS), 1 => 0..i64::MAX];
     (subjects, here, now_ms, settings(), option::of(0..14_i64)).prop_map(
@@ -221,7 +223,7 @@ proptest! {
             match judgement.verdict {
                 Verdict::Alive => prop_assert_eq!(judgement.action, Action::Leave, "{:?}", judgement),
                 Verdict::Exited => prop_assert_eq!(judgement.action, Action::Forget, "{:?}", judgement),
-                Verdict::Foreign | Verdict::Unverifiable => {
+                Verdict::Suspect | Verdict::Remote | Verdict::Unverifiable => {
                     prop_assert!(matches!(judgement.action, Action::Leave | Action::Forget), "{judgement:?}");
                 }
                 Verdict::Stale | Verdict::Orphaned | Verdict::Surplus => {

@@ -14,8 +14,10 @@ const REAPER_PID: u32 = 7_777;
 
 fn here() -> Here {
     Here {
+        host_id: Some("this-host".to_owned()),
         boot_id: "this-boot".to_owned(),
         pid_namespace: Some(1),
+        time_namespace: Some(2),
         pid: REAPER_PID,
         start_ticks: 1,
         uid: Some(1_000),
@@ -48,8 +50,10 @@ fn record(process_id: i64) -> Record {
             name: "server".to_owned(),
             version: "1".to_owned(),
             pid: 1_000 + u32::try_from(process_id).unwrap(),
+            host_id: Some("this-host".to_owned()),
             boot_id: "this-boot".to_owned(),
             pid_namespace: Some(1),
+            time_namespace: Some(2),
             start_ticks: START,
             parent_pid: Some(500),
             parent_start_ticks: Some(50),
@@ -57,7 +61,7 @@ fn record(process_id: i64) -> Record {
             uid: Some(1_000),
             state: ProcessState::Running,
             registered_at: at,
-            last_activity_at: at,
+            last_activity_at: Some(at),
             beat_at: Some(at),
             heartbeat_age_s: None,
             activity_age_s: None,
