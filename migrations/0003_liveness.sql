@@ -119,9 +119,9 @@ CREATE TABLE processes (
 INSERT INTO processes
 SELECT
   process_id, name, version, pid, NULL, boot_id, pid_namespace, NULL, start_ticks, parent_pid, parent_start_ticks,
-  uid, registered_at, last_activity_at, last_activity_monotonic_ms, parent_gone, state, ended_at, claim_verdict,
-  CASE WHEN claim_verdict IS NOT NULL THEN 'a reaper of govstore 0.1 claimed it' END,
-  claimed_at, claimed_by_pid, claimed_by_pid_namespace, claimed_by_start_ticks, claim_until_monotonic_ms
+  uid, registered_at, last_activity_at, last_activity_monotonic_ms, parent_gone,
+  -- What a reaper of govstore 0.1 has claimed and not ended yet is judged anew: it may have ended servers in use.
+  CASE state WHEN 'terminating' THEN 'running' ELSE state END, ended_at, NULL, NULL, NULL, NULL, NULL, NULL, NULL
 FROM processes_of_schema_2;
 INSERT INTO heartbeats SELECT * FROM heartbeats_of_schema_2;
 DROP TABLE processes_of_schema_2;

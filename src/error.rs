@@ -198,9 +198,10 @@ pub enum Error {
         /// Who opened it.
         opened_by: u32,
     },
-    /// As many processes are alive as may be registered, and `limit_policy` is `refuse`.
+    /// As many processes are alive as may be registered, and `limit_policy` is `refuse`; or it is `evict`, and all of
+    /// them are in use.
     #[error(
-        "{} processes are registered and max_processes is {limit}: {}; end one of them, raise max_processes, or set limit_policy to evict",
+        "{} processes are registered and max_processes is {limit}: {}; end one of them, raise max_processes, or set limit_policy to spare",
         occupants.len(),
         list(occupants)
     )]
@@ -367,6 +368,21 @@ impl Error {
     #[must_use]
     pub const fn is_busy(&self) -> bool {
         matches!(self, Self::LockTimeout { .. } | Self::AgentLocked { .. })
+    }
+
+    /// Whether it says that the database can't be written just now, by nobody or not by everybody.
+    pub(crate) const fn is_disturbance(&self) -> bool {
+        matches!(
+            self,
+            Self::LockTimeout { .. }
+                | Self::PoolTimeout { .. }
+                | Self::DiskFull { .. }
+                | Self::DeviceFailed { .. }
+                | Self::ReadOnly { .. }
+                | Self::CannotOpen { .. }
+                | Self::TooManyOpenFiles { .. }
+                | Self::Displaced { .. }
+        )
     }
 
     /// Who was in the way, if somebody was and that is known.

@@ -31,6 +31,11 @@ impl Timestamp {
         Self::from(Utc::now())
     }
 
+    /// The point that lies this many milliseconds before.
+    pub(crate) fn earlier_by_ms(self, milliseconds: i64) -> Self {
+        Self(self.0.checked_sub_signed(chrono::TimeDelta::milliseconds(milliseconds)).unwrap_or(self.0))
+    }
+
     /// Parses a time that names no zone, and takes it as UTC. The v1.0.3 files have such times.
     pub fn parse_without_zone(text: &str) -> Result<Self, ParseTimestampError> {
         let naive = NaiveDateTime::parse_from_str(text, "%Y-%m-%dT%H:%M:%S%.f").ok();

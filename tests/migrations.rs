@@ -73,7 +73,8 @@ fn the_registry_of_an_old_database_is_kept() -> TestResult {
     let names: Vec<_> = registered.iter().map(|process| (process.name.as_str(), process.state)).collect();
     assert_eq!(
         names,
-        [("lost-server", ProcessState::Running), ("claimed-server", ProcessState::Terminating)]
+        [("lost-server", ProcessState::Running), ("claimed-server", ProcessState::Running)],
+        "what an old reaper has claimed is judged anew"
     );
     assert!(registered.iter().all(|process| process.beat_at.is_some()), "each has its heartbeat");
     assert!(registered.iter().all(|process| process.last_activity_at.is_some()));

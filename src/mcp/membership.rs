@@ -4,16 +4,15 @@
 //! The registration goes from hand to hand and is nobody's twice: a beat under way at the end is waited for,
 //! and then the row is ended. A beat may find that there is no use in going on, and then the server ends.
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::oneshot;
 use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::sleep;
 
 use super::ending::Reason;
 use crate::error::{Error, Result};
-use crate::process::{Beat, Registration};
+use crate::process::{Beat, Registration, retry_after};
 
 /// A registered server's heartbeat, until it leaves the registry.
 pub struct Membership {
@@ -34,12 +33,12 @@ impl MustEnd {
 }
 
 impl Membership {
-    /// Beats from now on, and whenever `used` is notified.
-    pub fn begin(registration: Registration, used: Arc<Notify>) -> Result<(Self, MustEnd)> {
+    /// Beats from now on.
+    pub fn begin(registration: Registration) -> Result<(Self, MustEnd)> {
         let (leave, told_to_leave) = oneshot::channel();
         let (end, must_end) = oneshot::channel();
         let first = registration.heartbeat_interval()?; // registering was a beat, too
-        let task = tokio::spawn(live(registration, first, used, told_to_leave, end));
+        let task = tokio::spawn(live(registration, first, told_to_leave, end));
         Ok((Self { task, leave }, MustEnd(must_end)))
     }
 
@@ -56,28 +55,31 @@ impl Membership {
 
 async fn live(
     mut registration: Registration,
-    mut wait: Duration,
-    used: Arc<Notify>,
+    interval: Duration,
     mut told_to_leave: oneshot::Receiver<()>,
     end: oneshot::Sender<Reason>,
 ) -> Result<()> {
+    let (mut interval, mut wait) = (interval, interval);
     loop {
-        let activity = tokio::select! {
-            () = sleep(wait) => false,
-            () = used.notified() => true,
+        tokio::select! {
+            () = sleep(wait) => {}
             _ = &mut told_to_leave => break,
-        };
+        }
         let beaten = spawn_blocking(move || {
-            let outcome = beat(&registration, activity);
+            let outcome = beat(&registration);
             (registration, outcome)
         });
         let Ok((returned, outcome)) = beaten.await else { return Ok(()) }; // it panicked, and took the row with it
         registration = returned;
         wait = match outcome {
-            Ok((Beat::Alive, interval)) => interval,
-            Ok((Beat::Superseded, interval)) => {
+            Ok((Beat::Alive, next)) => {
+                interval = next;
+                next
+            }
+            Ok((Beat::Superseded, next)) => {
                 tracing::warn!("this server's row in the registry was gone; it has registered again");
-                interval
+                interval = next;
+                next
             }
             Ok((Beat::Terminating, _)) => {
                 let _ = end.send(Reason::Claimed); // a server that ends already needs no telling
@@ -91,7 +93,7 @@ async fn live(
             }
             Err(error) => {
                 tracing::warn!(%error, "no heartbeat");
-                RETRY_AFTER
+                retry_after(interval)
             }
         };
     }
@@ -105,11 +107,6 @@ async fn live(
     Ok(())
 }
 
-/// When to beat again after a beat that failed, as of a busy or a full database. Short of any interval that is
-/// sensible.
-const RETRY_AFTER: Duration = Duration::from_secs(2);
-
-fn beat(registration: &Registration, activity: bool) -> Result<(Beat, Duration)> {
-    let beat = if activity { registration.record_activity()? } else { registration.beat()? };
-    Ok((beat, registration.heartbeat_interval()?))
+fn beat(registration: &Registration) -> Result<(Beat, Duration)> {
+    Ok((registration.beat()?, registration.heartbeat_interval()?))
 }

@@ -91,7 +91,7 @@ impl ServerHandler for Server {
         let called = self.off_thread(move |session| (tool.run)(session, arguments)).await;
         let result = called.unwrap_or_else(|refusal| refuse(tool.name, &refusal));
         if !tool.records_activity || result.is_error == Some(true) {
-            self.session.used.notify_one(); // recorded after the answer, and once for many
+            self.session.store.note_activity(); // recorded with the next beat: a read waits for no lock
         }
         Ok(result.into())
     }
@@ -121,7 +121,7 @@ impl ServerHandler for Server {
         let missing = |reason: String| ErrorData::resource_not_found(reason, Some(json!({ "uri": &uri })));
         let address = Address::parse(&uri).ok_or_else(|| missing(format!("there is no resource {uri:?}")))?;
         let read = self.off_thread(move |session| resource::read(session, &address)).await.flatten();
-        self.session.used.notify_one();
+        self.session.store.note_activity();
         let text = read.map_err(|refusal| match refusal {
             Refusal::AgentNotFound { .. } => missing(refusal.to_string()),
             other => ErrorData::internal_error(other.to_string(), None),

@@ -1,10 +1,7 @@
 //! What a call works with: the database, the export folder, and who this server is.
 
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::Instant;
-
-use tokio::sync::Notify;
 
 use crate::store::Store;
 
@@ -12,13 +9,11 @@ use crate::store::Store;
 pub struct Session {
     pub store: Store,
     pub started: Instant,
-    /// Notified when the client has used this server.
-    pub used: Arc<Notify>,
 }
 
 impl Session {
     pub fn new(store: Store) -> Self {
-        Self { store, started: Instant::now(), used: Arc::new(Notify::new()) }
+        Self { store, started: Instant::now() }
     }
 
     /// The folder for exports, beside the database. Nothing outside of it is ever written.

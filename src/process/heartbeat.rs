@@ -36,6 +36,19 @@ pub(super) struct Pulse {
     process_id: i64,
     /// When to beat again.
     interval: Duration,
+    /// A use of this process that was noted before and is recorded now.
+    recorded_use_ms: Option<i64>,
+}
+
+/// What a beat says of the client.
+#[derive(Clone, Copy)]
+enum Use {
+    /// It uses this process now.
+    Now,
+    /// It has used it at that moment of the monotonic clock.
+    At(i64),
+    /// Nothing.
+    None,
 }
 
 impl Store {
@@ -69,8 +82,26 @@ impl Store {
         let pulse = self.heed_loss(written)?;
         if let Some(pulse) = &pulse {
             self.heed(pulse);
+            // So that a fleet that nobody uses is looked after too.
+            self.scan_in_background();
         }
         Ok(pulse)
+    }
+
+    /// Says that the client uses this process. Nothing is written now: the next heartbeat records it, with its time. For
+    /// what a client only reads, which would otherwise wait for the write lock.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let store = govstore::Store::open(dir.path().join("governance.db"))?;
+    /// let registration = store.register(govstore::ProcessInfo::new("my-server", "1.0.0"))?;
+    /// store.note_activity();
+    /// let _ = registration.beat()?;
+    /// assert!(store.processes()?[0].last_activity_at.is_some());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn note_activity(&self) {
+        self.member().note_use();
     }
 
     /// Beats if this process is registered, for itself and for its locks. Whether it is counts inside the
@@ -82,7 +113,12 @@ impl Store {
         activity: bool,
     ) -> TxResult<Option<Pulse>> {
         let Some(enrolled) = self.member().enrolled() else { return Ok(None) };
-        let pulse = pulse(tx, settings, &enrolled, activity)?;
+        let used = match self.member().unrecorded_use_ms() {
+            _ if activity => Use::Now,
+            Some(used_ms) => Use::At(used_ms),
+            None => Use::None,
+        };
+        let pulse = pulse(tx, settings, &enrolled, used)?;
         self.held_locks().renew(tx)?;
         Ok(Some(pulse))
     }
@@ -96,6 +132,9 @@ impl Store {
     }
 
     fn heed(&self, pulse: &Pulse) {
+        if let Some(used_ms) = pulse.recorded_use_ms {
+            self.member().note_recorded_use(used_ms);
+        }
         match pulse.beat {
             Beat::Alive => {}
             Beat::Superseded => self.member().move_to(pulse.process_id),
@@ -116,6 +155,12 @@ pub(super) fn interval_ms(settings: &Settings) -> i64 {
     settings.heartbeat_interval_ms().min(settings.stale_after_ms() / 3).max(1)
 }
 
+/// How long after a beat that failed, as of a busy or a full database, the next one is tried: at once. A judge who
+/// can write waits an interval to see whether others can.
+pub(crate) fn retry_after(interval: Duration) -> Duration {
+    (interval / 10).min(Duration::from_secs(1))
+}
+
 /// From which age on a beat came late: its process was stopped, frozen or starved. If others look stale because
 /// of the same freeze, then it lasted longer than `stale_after_s` less one interval, which is at least two
 /// thirds of `stale_after_s`; so half of it is sure to notice.
@@ -124,17 +169,25 @@ pub(super) fn late_after_ms(settings: &Settings) -> i64 {
 }
 
 /// Beats inside a transaction.
-fn pulse(tx: &WriteTx<'_>, settings: &Settings, enrolled: &Enrolled, activity: bool) -> TxResult<Pulse> {
+fn pulse(tx: &WriteTx<'_>, settings: &Settings, enrolled: &Enrolled, used: Use) -> TxResult<Pulse> {
     let interval_ms = interval_ms(settings);
     let interval = Duration::from_millis(interval_ms.unsigned_abs());
     let parent_gone = enrolled.who.is_parent_gone();
     let mut process_id = enrolled.process_id;
-    let state =
-        if activity { touch(tx, process_id, parent_gone)? } else { state(tx, process_id, parent_gone)? };
+    let now_ms = clock::monotonic_ms();
+    let state = match used {
+        Use::Now => touch(tx, process_id, parent_gone, &tx.at_text, now_ms)?,
+        Use::At(used_ms) => {
+            let at = tx.at.earlier_by_ms(now_ms.saturating_sub(used_ms)).to_string();
+            touch(tx, process_id, parent_gone, &at, used_ms)?
+        }
+        Use::None => state(tx, process_id, parent_gone)?,
+    };
+    let recorded_use_ms = if let Use::At(used_ms) = used { Some(used_ms) } else { None };
     let beat = match state {
         Some(ProcessState::Running) => Beat::Alive,
         Some(ProcessState::Terminating) => {
-            return Ok(Pulse { beat: Beat::Terminating, process_id, interval });
+            return Ok(Pulse { beat: Beat::Terminating, process_id, interval, recorded_use_ms: None });
         }
         _ => {
             process_id = registration::enrol_again(tx, &enrolled.who)?;
@@ -143,19 +196,25 @@ fn pulse(tx: &WriteTx<'_>, settings: &Settings, enrolled: &Enrolled, activity: b
         }
     };
     write(tx, process_id, &enrolled.who.here.boot_id, interval_ms, late_after_ms(settings))?;
-    Ok(Pulse { beat, process_id, interval })
+    Ok(Pulse { beat, process_id, interval, recorded_use_ms })
 }
 
 /// Records activity of a running process, and says what its row was. Part of every update: values are bound in
 /// the order in which their names first appear.
-fn touch(tx: &WriteTx<'_>, process_id: i64, parent_gone: bool) -> TxResult<Option<ProcessState>> {
+fn touch(
+    tx: &WriteTx<'_>,
+    process_id: i64,
+    parent_gone: bool,
+    at: &str,
+    monotonic_ms: i64,
+) -> TxResult<Option<ProcessState>> {
     let touched = tx
         .prepare_cached(
             "UPDATE processes SET
-               last_activity_at = :now, last_activity_monotonic_ms = :now_ms, parent_gone = :parent_gone
+               last_activity_at = :at, last_activity_monotonic_ms = :monotonic_ms, parent_gone = :parent_gone
              WHERE process_id = :process_id AND state = 'running'",
         )?
-        .execute(params![tx.at_text, clock::monotonic_ms(), parent_gone, process_id])?;
+        .execute(params![at, monotonic_ms, parent_gone, process_id])?;
     if touched == 1 { Ok(Some(ProcessState::Running)) } else { state(tx, process_id, parent_gone) }
 }
 
@@ -257,7 +316,7 @@ fn beat_until_stopped(store: &Store, stop: &Stop, first: Duration) {
                 wait = next;
             }
             Ok(Some(Pulse { beat: Beat::Terminating, .. }) | None) => return,
-            Err(_) => wait = interval / 4, // a busy or full database: there is time for some more tries
+            Err(_) => wait = retry_after(interval),
         }
     }
 }

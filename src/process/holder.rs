@@ -8,11 +8,13 @@ use std::time::Duration;
 use rusqlite::{Connection, OptionalExtension, named_params};
 use serde::{Serialize, Serializer};
 
+use super::liveness;
+use super::reaper;
 use super::record::{self, Now, Record};
-use super::system::{LockKind, Native, Sighting, System};
+use super::system::{FileId, LockKind, Native, Sighting, System};
 use crate::error::Result;
 use crate::store::column::Parsed;
-use crate::store::{Settings, TxResult, beside};
+use crate::store::{Settings, Store, TxResult, beside};
 use crate::text_enum::text_enum;
 use crate::timestamp::Timestamp;
 
@@ -175,9 +177,13 @@ fn registered(
 
 /// Whether a registered process still stands behind what it holds.
 pub(crate) enum Standing {
-    /// Nothing speaks against it. `held_for` is for the one who asks to fill in.
-    Firm(LockHolder),
-    /// It is gone for certain, or its heartbeat is stale.
+    /// It may well live. `held_for` is for the caller to fill in.
+    Firm {
+        holder: LockHolder,
+        /// Whether nothing was heard of it for too long, so that a reaper should look twice.
+        is_silent: bool,
+    },
+    /// It is gone for certain.
     Fallen(Fallen),
 }
 
@@ -209,11 +215,12 @@ fn last_beat_ms(conn: &Connection, process_id: i64) -> TxResult<Option<i64>> {
 /// One who looks at the holders of locks.
 pub(crate) struct Witness {
     native: Native,
+    database: Vec<FileId>,
 }
 
 impl Witness {
-    pub fn call() -> Result<Self> {
-        Ok(Self { native: record::native()? })
+    pub fn call(store: &Store) -> Result<Self> {
+        Ok(Self { native: record::native()?, database: reaper::database_files(store) })
     }
 
     /// Judges the process with this number in the registry, by its row and by a look at it. Never by how long
@@ -224,33 +231,28 @@ impl Witness {
             return Ok(Standing::Fallen(Fallen { process_id, beat_ms: last_beat_ms(conn, process_id)? }));
         };
         let state = self.state_of(&record);
-        let beat_ms = record.beat.as_ref().map(|beat| beat.monotonic_ms);
-        // No row of a heartbeat says nothing, as the reaper has it.
-        let silent = record.beat.as_ref().is_some_and(|beat| beat.is_stale(now.monotonic_ms, settings));
-        if state == HolderState::Gone || silent {
+        if state == HolderState::Gone {
+            let beat_ms = record.beat.as_ref().map(|beat| beat.monotonic_ms);
             return Ok(Standing::Fallen(Fallen { process_id, beat_ms }));
         }
-        Ok(Standing::Firm(LockHolder {
+        let is_silent = record.is_silent(self.native.here(), now.monotonic_ms, settings);
+        let holder = LockHolder {
             pid: record.process.pid,
             name: record.process.name,
             process_id: Some(process_id),
             registered_at: Some(record.process.registered_at),
             held_for: Duration::ZERO,
             state,
-        }))
+        };
+        Ok(Standing::Firm { holder, is_silent })
     }
 
     /// What the process of a row is doing; gone, if another one has its PID or it belongs to an earlier boot.
     fn state_of(&self, record: &Record) -> HolderState {
         let (process, here) = (&record.process, self.native.here());
-        if process.boot_id != here.boot_id {
-            return HolderState::Gone;
-        }
-        if process.pid_namespace != here.pid_namespace {
-            return HolderState::Unknown;
-        }
-        let sighting = self.native.look_at(process.pid);
-        if sighting.rules_out(process.start_ticks) { HolderState::Gone } else { state(&sighting) }
+        let is_near = process.boot_id == here.boot_id && process.pid_namespace == here.pid_namespace;
+        let seen = is_near.then(|| reaper::observe(record, &self.native, &self.database));
+        liveness::kernel(process, seen.as_ref(), here).state(seen.as_ref())
     }
 
     /// What the process with this number in the registry is doing.

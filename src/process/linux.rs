@@ -37,8 +37,23 @@ impl Linux {
             pid: std::process::id(),
             start_ticks: stat.start_ticks,
             uid: Some(rustix::process::getuid().as_raw()),
+            sees_open_files: true,
         };
         Ok(Self { procfs_is_ours: stat.pid == here.pid, here })
+    }
+}
+
+/// What was seen of a process by its `/proc/PID/stat`, with what its `status` adds.
+fn presence(pid: u32, stat: &Stat) -> Presence {
+    let status = fs::read(format!("/proc/{pid}/status")).unwrap_or_default();
+    Presence {
+        start_ticks: stat.start_ticks,
+        // Its real user. The folder's owner won't do: it is root for processes that may not be dumped.
+        uid: status_field(&status, b"Uid:"),
+        // A main thread may have ended before the others: then the process goes on.
+        exited: matches!(stat.state, b'Z' | b'X' | b'x') && stat.threads <= 1,
+        stopped: matches!(stat.state, b'T' | b't'),
+        traced: stat.state == b't' || status_field(&status, b"TracerPid:").is_some_and(|tracer| tracer != 0),
     }
 }
 
@@ -63,13 +78,7 @@ impl System for Linux {
             return Sighting::Hidden("/proc shows another PID namespace than ours".to_owned());
         }
         match Stat::read(&pid.to_string()) {
-            Ok(Some(stat)) => Sighting::Present(Presence {
-                start_ticks: stat.start_ticks,
-                uid: real_uid(pid),
-                // A main thread may have ended before the others: then the process goes on.
-                exited: matches!(stat.state, b'Z' | b'X' | b'x') && stat.threads <= 1,
-                stopped: matches!(stat.state, b'T' | b't'),
-            }),
+            Ok(Some(stat)) => Sighting::Present(presence(pid, &stat)),
             Ok(None) => Sighting::Hidden(format!("/proc/{pid}/stat is unreadable")),
             // procfs may be mounted so that it hides other users' processes (hidepid).
             Err(e) if is_missing(&e) => gone_or_hidden(pid, "procfs hides it (hidepid)"),
@@ -223,11 +232,9 @@ impl Stat {
     }
 }
 
-/// The first number of the line `Uid:` in `/proc/PID/status`. The folder's owner won't do: it is root for
-/// processes that may not be dumped.
-fn real_uid(pid: u32) -> Option<u32> {
-    let status = fs::read(format!("/proc/{pid}/status")).ok()?;
-    let line = status.split(|byte| *byte == b'\n').find_map(|line| line.strip_prefix(b"Uid:"))?;
+/// The first number of a line of `/proc/PID/status`.
+fn status_field(status: &[u8], name: &[u8]) -> Option<u32> {
+    let line = status.split(|byte| *byte == b'\n').find_map(|line| line.strip_prefix(name))?;
     str::from_utf8(line).ok()?.split_ascii_whitespace().next()?.parse().ok()
 }
 

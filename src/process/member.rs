@@ -1,9 +1,11 @@
 //! What a [`Store`] knows of its own process's registration: the row that its writes belong to.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use super::clock;
+use super::reaper::Memory;
 use super::registration::ProcessInfo;
 use super::system::{Here, Parent};
 
@@ -17,6 +19,14 @@ pub(crate) struct Member {
     last_scan: Mutex<Option<Instant>>,
     scanning: AtomicBool,
     background_error: Mutex<Option<String>>,
+    /// What the reaper in this process remembers of its looks at others.
+    memory: Mutex<Memory>,
+    /// How many writes were held up or failed: others may have fared likewise.
+    disturbances: AtomicU64,
+    /// When the client last used this process, and the last such moment that is in the database. On the clock that is
+    /// judged by; 0 is never.
+    used_ms: AtomicI64,
+    recorded_ms: AtomicI64,
 }
 
 /// Who this process is, and its row.
@@ -91,6 +101,33 @@ impl Member {
 
     pub(super) fn end_scan(&self) {
         self.scanning.store(false, Ordering::Release);
+    }
+
+    /// What the reaper remembers, as far as it still counts.
+    pub(super) fn memory(&self) -> MutexGuard<'_, Memory> {
+        let mut memory = lock(&self.memory);
+        memory.heed(self.disturbances.load(Ordering::Relaxed));
+        memory
+    }
+
+    /// A write of this process was held up or failed.
+    pub(crate) fn note_disturbance(&self) {
+        self.disturbances.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// The client uses this process now.
+    pub(super) fn note_use(&self) {
+        self.used_ms.store(clock::monotonic_ms(), Ordering::Relaxed);
+    }
+
+    /// When the client last used this process, if that is not in the database yet.
+    pub(super) fn unrecorded_use_ms(&self) -> Option<i64> {
+        let used_ms = self.used_ms.load(Ordering::Relaxed);
+        (used_ms != self.recorded_ms.load(Ordering::Relaxed)).then_some(used_ms)
+    }
+
+    pub(super) fn note_recorded_use(&self, used_ms: i64) {
+        self.recorded_ms.store(used_ms, Ordering::Relaxed);
     }
 
     /// How the last work in the background went: nobody waits for its result.

@@ -3,14 +3,15 @@
 //! A server [`registers`](registration): its row says who it is (boot, PID namespace, PID, kernel start; never
 //! a PID alone) and comes with its first [`heartbeat`] in the same transaction, so no live process is ever
 //! without one. From then on beats say that it lives, and activity says that its client uses it; an idle server
-//! is not a zombie. The [`reaper`] looks at the rows and at the operating system, and decides purely in
-//! `plan`; it takes what it decided in `claim`, one transaction that decides again on what it finds; it sends
+//! is not a zombie. What living means is said once, in [`liveness`]. The [`reaper`] looks at the rows and at the
+//! operating system, and decides purely in `plan`; it takes what it decided in `claim`, one transaction that decides again on what it finds; it sends
 //! in `signal`, to held and identified processes only and with no transaction open; and it writes down in
 //! `ledger` what became of it. Everything that touches the operating system is behind the trait in [`system`].
 
 mod clock;
 mod heartbeat;
 mod holder;
+mod liveness;
 mod member;
 mod portable;
 mod reaper;
@@ -29,8 +30,11 @@ pub use record::{Process, ProcessState};
 pub use registration::{ProcessInfo, Registration};
 pub use usage::Usage;
 
+#[cfg(feature = "mcp")]
+pub(crate) use heartbeat::retry_after;
 pub(crate) use holder::{Fallen, Standing, Witness, displaced, readers, wal_index, write_lock_owner};
 pub(crate) use member::Member;
+pub(crate) use reaper::release_lapsed_locks;
 pub(crate) use registration::forget_all;
 
 /// The PID of this process's parent as it is now.

@@ -39,6 +39,7 @@ impl Portable {
                     pid,
                     start_ticks: seen.start_ticks,
                     uid: seen.uid,
+                    sees_open_files: false,
                 },
             }),
             _ => Err(io::Error::other("the system does not show this process to itself")),
@@ -138,6 +139,7 @@ fn look_at(pid: u32) -> Sighting {
         uid: uid(process),
         exited: matches!(process.status(), ProcessStatus::Zombie | ProcessStatus::Dead),
         stopped: matches!(process.status(), ProcessStatus::Stop | ProcessStatus::Tracing),
+        traced: process.status() == ProcessStatus::Tracing,
     });
     match seen {
         Some(presence) => Sighting::Present(presence),

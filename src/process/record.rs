@@ -81,28 +81,22 @@ pub struct Process {
 pub(super) struct Record {
     pub process: Process,
     pub beat: Option<LastBeat>,
+    /// Since when it is unused: its last use, else its registration.
     pub activity_monotonic_ms: i64,
+    /// Whether it holds locks on agents.
+    pub holds_locks: bool,
     pub claim: Option<Claim>,
 }
 
+/// The last beat of a process.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[expect(clippy::struct_field_names, reason = "named as the columns")]
 pub(super) struct LastBeat {
     pub monotonic_ms: i64,
+    /// How old it is by the wall clock.
+    pub wall_age_ms: i64,
     pub interval_ms: i64,
     pub recovered_monotonic_ms: Option<i64>,
-    pub suspected_monotonic_ms: Option<i64>,
-}
-
-impl LastBeat {
-    /// The age at which this beat is stale. A process may follow an older, longer interval until its next beat.
-    pub fn stale_after_ms(&self, settings: &Settings) -> i64 {
-        settings.stale_after_ms().max(self.interval_ms.saturating_mul(2))
-    }
-
-    pub fn is_stale(&self, now_ms: i64, settings: &Settings) -> bool {
-        age_ms(now_ms, self.monotonic_ms) > self.stale_after_ms(settings)
-    }
 }
 
 /// A reaper's claim on a process that it is about to end.
@@ -123,15 +117,16 @@ pub(super) struct Claimant {
     pub start_ticks: u64,
 }
 
-/// The clock of one boot, as the queries need it.
+/// The present, by the clock of one boot, as the queries need it.
 pub(super) struct Now<'a> {
     pub boot_id: &'a str,
     pub monotonic_ms: i64,
+    pub at: Timestamp,
 }
 
 impl<'a> Now<'a> {
     pub fn read(system: &'a dyn System) -> Self {
-        Self { boot_id: &system.here().boot_id, monotonic_ms: clock::monotonic_ms() }
+        Self { boot_id: &system.here().boot_id, monotonic_ms: clock::monotonic_ms(), at: Timestamp::now() }
     }
 }
 
@@ -163,7 +158,7 @@ pub(super) fn native() -> Result<Native> {
 pub(super) fn registered(conn: &Connection, now: &Now<'_>) -> TxResult<Vec<Record>> {
     let mut statement = conn.prepare_cached(
         "SELECT p.*, h.monotonic_ms, h.beat_at, h.interval_ms, h.recovered_monotonic_ms,
-                h.suspected_monotonic_ms
+                EXISTS (SELECT 1 FROM agent_locks AS l WHERE l.process_id = p.process_id) AS holds_locks
          FROM processes AS p
          LEFT JOIN heartbeats AS h ON h.process_id = p.process_id
          WHERE p.state IN ('running', 'terminating')
@@ -177,7 +172,7 @@ pub(super) fn registered(conn: &Connection, now: &Now<'_>) -> TxResult<Vec<Recor
 pub(super) fn find(conn: &Connection, process_id: i64, now: &Now<'_>) -> TxResult<Option<Record>> {
     let mut statement = conn.prepare_cached(
         "SELECT p.*, h.monotonic_ms, h.beat_at, h.interval_ms, h.recovered_monotonic_ms,
-                h.suspected_monotonic_ms
+                EXISTS (SELECT 1 FROM agent_locks AS l WHERE l.process_id = p.process_id) AS holds_locks
          FROM processes AS p
          LEFT JOIN heartbeats AS h ON h.process_id = p.process_id
          WHERE p.process_id = :process_id AND p.state IN ('running', 'terminating')",
@@ -198,7 +193,7 @@ fn stale(conn: &Connection, settings: &Settings, now: &Now<'_>) -> TxResult<Vec<
            SELECT process_id FROM heartbeats WHERE boot_id > :boot_id
          )
          SELECT p.*, h.monotonic_ms, h.beat_at, h.interval_ms, h.recovered_monotonic_ms,
-                h.suspected_monotonic_ms
+                EXISTS (SELECT 1 FROM agent_locks AS l WHERE l.process_id = p.process_id) AS holds_locks
          FROM old
          CROSS JOIN heartbeats AS h ON h.process_id = old.process_id
          CROSS JOIN processes AS p ON p.process_id = old.process_id
@@ -226,7 +221,7 @@ pub(super) fn is_reaping_due(conn: &Connection, settings: &Settings, now: &Now<'
              OR EXISTS (SELECT 1 FROM processes
                         WHERE parent_gone = 1 AND state = 'running'
                           AND last_activity_monotonic_ms < :now_ms - :stale_after_ms)
-             OR (:evict
+             OR (:limits
                  AND (SELECT count(*)
                       FROM (SELECT 1 FROM processes WHERE state = 'running' LIMIT :max_processes + 1))
                      > :max_processes)",
@@ -234,7 +229,7 @@ pub(super) fn is_reaping_due(conn: &Connection, settings: &Settings, now: &Now<'
     let parameters = named_params! {
         ":now_ms": now.monotonic_ms,
         ":stale_after_ms": settings.stale_after_ms(),
-        ":evict": settings.limit_policy == LimitPolicy::Evict,
+        ":limits": settings.limit_policy != LimitPolicy::Refuse,
         ":max_processes": settings.max_processes,
     };
     Ok(statement.query_row(parameters, |row| row.get(0))?)
@@ -246,18 +241,20 @@ fn from_row(row: &Row<'_>, now: &Now<'_>) -> rusqlite::Result<Record> {
     let age_s = |monotonic_ms: i64| this_boot.then(|| seconds(age_ms(now.monotonic_ms, monotonic_ms)));
     let last_activity_at = row.get::<_, Option<Parsed<_>>>("last_activity_at")?.map(|parsed| parsed.0);
     let activity_monotonic_ms = row.get("last_activity_monotonic_ms")?;
-    let beat = match row.get("monotonic_ms")? {
-        None => None,
-        Some(monotonic_ms) => Some(LastBeat {
+    let beat_at = row.get::<_, Option<Parsed<Timestamp>>>("beat_at")?.map(|parsed| parsed.0);
+    let beat = match (row.get("monotonic_ms")?, beat_at) {
+        (Some(monotonic_ms), Some(beat_at)) => Some(LastBeat {
             monotonic_ms,
+            wall_age_ms: now.at.to_utc().signed_duration_since(beat_at.to_utc()).num_milliseconds(),
             interval_ms: row.get("interval_ms")?,
             recovered_monotonic_ms: row.get("recovered_monotonic_ms")?,
-            suspected_monotonic_ms: row.get("suspected_monotonic_ms")?,
         }),
+        _ => None,
     };
     Ok(Record {
         claim: claim_from_row(row)?,
         activity_monotonic_ms,
+        holds_locks: row.get("holds_locks")?,
         process: Process {
             process_id: row.get("process_id")?,
             name: row.get("name")?,
@@ -276,7 +273,7 @@ fn from_row(row: &Row<'_>, now: &Now<'_>) -> rusqlite::Result<Record> {
             registered_at: row.get::<_, Parsed<_>>("registered_at")?.0,
             activity_age_s: last_activity_at.and_then(|_| age_s(activity_monotonic_ms)),
             last_activity_at,
-            beat_at: row.get::<_, Option<Parsed<_>>>("beat_at")?.map(|parsed| parsed.0),
+            beat_at,
             heartbeat_age_s: beat.as_ref().and_then(|beat| age_s(beat.monotonic_ms)),
         },
         beat,

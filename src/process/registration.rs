@@ -71,7 +71,7 @@ impl Store {
     ///
     /// let registration = store.register(ProcessInfo::new("my-server", "1.0.0"))?;
     /// registration.start_heartbeat()?;
-    /// store.reap()?; // clear away servers that died; with limit_policy evict, also one too many
+    /// store.reap()?; // clear away servers that died
     /// assert_eq!(store.processes()?[0].name, "my-server");
     /// drop(registration);
     /// assert!(store.processes()?.is_empty());
@@ -80,7 +80,8 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// [`Error::TooManyProcesses`] if `limit_policy` is `refuse` and `max_processes` are alive;
+    /// [`Error::TooManyProcesses`] if `max_processes` are alive and `limit_policy` is `refuse`, or it is `evict` and
+    /// all of them are in use;
     /// [`Error::AlreadyRegistered`]; [`Error::CannotIdentify`] where the system doesn't say who this process
     /// is.
     pub fn register(&self, info: ProcessInfo) -> Result<Registration> {
@@ -94,11 +95,12 @@ impl Store {
 
         // Whether the others live is looked up before the transaction, and counts inside it.
         let scene = reaper::Scene::look(self, &system)?;
+        let memory = self.member().memory().clone();
         let process_id = self.write(|tx| {
             let settings = settings::read(tx)?;
             replace_predecessor(tx, &who.here)?;
-            if settings.limit_policy == LimitPolicy::Refuse {
-                refuse_if_full(tx, &settings, &scene, &system)?;
+            if settings.limit_policy != LimitPolicy::Spare {
+                refuse_if_full(tx, &settings, &scene, &system, &memory)?;
             }
             let process_id = enrol(tx, &who)?;
             crash_point::reach("during the registration");
@@ -213,16 +215,17 @@ impl fmt::Debug for Registration {
     }
 }
 
-/// Refuses a newcomer if as many processes as may be are alive.
+/// Refuses a newcomer if as many processes as may be are alive, and none of them will go for it.
 fn refuse_if_full(
     tx: &WriteTx<'_>,
     settings: &Settings,
     scene: &reaper::Scene,
     system: &dyn System,
+    memory: &reaper::Memory,
 ) -> TxResult<()> {
     let now = Now::read(system);
-    let plan = scene.plan(&record::registered(tx, &now)?, now.monotonic_ms, settings, None);
-    let occupants = plan.into_occupants();
+    let plan = scene.plan(&record::registered(tx, &now)?, now.monotonic_ms, settings, memory, 1);
+    let occupants: Vec<_> = plan.occupants().cloned().collect();
     if occupants.len() < settings.max_processes as usize {
         return Ok(());
     }

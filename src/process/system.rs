@@ -26,6 +26,8 @@ pub(super) struct Here {
     pub pid: u32,
     pub start_ticks: u64,
     pub uid: Option<u32>,
+    /// Whether the system shows which files a process of ours has open.
+    pub sees_open_files: bool,
 }
 
 /// A process that was alive when it was looked at: PID and start.
@@ -55,6 +57,8 @@ pub(super) struct Presence {
     pub exited: bool,
     /// It was stopped, as with SIGSTOP.
     pub stopped: bool,
+    /// A debugger has it.
+    pub traced: bool,
 }
 
 impl Sighting {
@@ -100,6 +104,19 @@ pub(super) trait System {
 
 /// What tells one file from another, whatever their names: device and inode, as `stat` gives them.
 pub(super) type FileId = (u64, u64);
+
+/// What tells the file of a name from others; `None` if there is none, or where that isn't known. The file is not
+/// opened: to close it again would cost this process its locks on it.
+#[cfg(unix)]
+pub(super) fn file_id(path: &Path) -> Option<FileId> {
+    use std::os::unix::fs::MetadataExt;
+    std::fs::metadata(path).ok().map(|found| (found.dev(), found.ino()))
+}
+
+#[cfg(not(unix))]
+pub(super) fn file_id(_path: &Path) -> Option<FileId> {
+    None
+}
 
 /// How a process may lock bytes of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -43,6 +43,9 @@ use crate::error::{Error, Result};
 use crate::process::Member;
 use crate::timestamp::Timestamp;
 
+/// A write that took longer than this was held up.
+const HELD_UP: Duration = Duration::from_secs(1);
+
 /// A governance database that this process has open.
 ///
 /// Cloning is cheap, and clones share their connections. Every method may be called from any thread; all of
@@ -162,12 +165,21 @@ impl Store {
         self.write_by(&Deadline::within(limit), body)
     }
 
-    /// Writes as [`Self::write`], by a deadline that may have begun earlier.
+    /// Writes as [`Self::write`], by a deadline that may have begun earlier. Takes note of a write that was held up or
+    /// failed: others that have not beaten may have fared likewise.
     pub(crate) fn write_by<T>(
         &self,
         wait: &Deadline,
         body: impl FnOnce(&WriteTx<'_>) -> TxResult<T>,
     ) -> Result<T> {
+        let written = self.write_through(wait, body);
+        if wait.waited() > HELD_UP || written.as_ref().is_err_and(Error::is_disturbance) {
+            self.member().note_disturbance();
+        }
+        written
+    }
+
+    fn write_through<T>(&self, wait: &Deadline, body: impl FnOnce(&WriteTx<'_>) -> TxResult<T>) -> Result<T> {
         self.refuse_after_fork()?; // first: another thread may have held the queue at the fork
         let _waiting = wait.enter(&self.shared.shm);
         let Some(_turn) = self.shared.queue.enter(wait)? else { return Err(self.queued_too_long(wait)) };

@@ -7,7 +7,7 @@ use rusqlite::{Connection, OptionalExtension, named_params};
 use super::held::Held;
 use crate::agent::AgentId;
 use crate::error::{Error, Result};
-use crate::process::{Fallen, LockHolder, Standing, Witness};
+use crate::process::{Fallen, LockHolder, Standing, Witness, release_lapsed_locks};
 use crate::store::column::Parsed;
 use crate::store::{Deadline, Store, TxResult, WriteTx, settings};
 use crate::timestamp::Timestamp;
@@ -58,7 +58,11 @@ enum Found {
         token: i64,
         fallen: Fallen,
     },
-    Locked(LockHolder),
+    /// `is_silent`: nothing was heard of the holder for too long.
+    Locked {
+        holder: LockHolder,
+        is_silent: bool,
+    },
 }
 
 /// How a wait ended.
@@ -115,8 +119,9 @@ impl Store {
 
     /// Waits until nobody else holds the agent's lock, or until time is over.
     fn await_unlock(&self, id: AgentId<'_>, wait: &Deadline) -> Result<Awaited> {
-        let witness = Witness::call()?;
+        let witness = Witness::call(self)?;
         let mut looked_at = None;
+        let mut look_twice_at = Duration::ZERO;
         loop {
             let lock = self.read(|conn| holder(conn, id))?;
             // A lock that was just looked at, and is the same, needs no second look yet.
@@ -131,10 +136,16 @@ impl Store {
                         self.write_by(wait, |tx| clear(tx, id, token, &fallen))?;
                         return Ok(Awaited::Cleared);
                     }
-                    Found::Locked(holder) if wait.remaining().is_zero() => {
+                    Found::Locked { is_silent: true, .. } if wait.waited() >= look_twice_at => {
+                        // Its locks are released if it can't be expected to come back, perhaps only by a later wait.
+                        let again_after = release_lapsed_locks(self)?;
+                        look_twice_at = wait.waited() + again_after.unwrap_or(LOOK_EVERY);
+                        continue;
+                    }
+                    Found::Locked { holder, .. } if wait.remaining().is_zero() => {
                         return Ok(Awaited::Locked(holder));
                     }
-                    Found::Locked(_) => looked_at = Some((lock, wait.waited())),
+                    Found::Locked { .. } => looked_at = Some((lock, wait.waited())),
                 }
             }
             wait.nap();
@@ -153,8 +164,10 @@ impl Store {
             })
             .optional()?;
         let own = self.held_locks().of(id);
-        let another_thread =
-            |held_for| Found::Locked(LockHolder::identify(std::process::id(), held_for, Some(conn)));
+        let another_thread = |held_for| {
+            let holder = LockHolder::identify(std::process::id(), held_for, Some(conn));
+            Found::Locked { holder, is_silent: false }
+        };
         match row {
             None if own.is_none() => Ok(Found::Open),
             // Another thread has lost the lock and doesn't know it yet.
@@ -164,9 +177,10 @@ impl Store {
             }
             Some((process_id, token, acquired_at)) => {
                 Ok(match witness.judge(conn, process_id, &settings::read(conn)?)? {
-                    Standing::Firm(holder) => {
-                        Found::Locked(LockHolder { held_for: since(acquired_at), ..holder })
-                    }
+                    Standing::Firm { holder, is_silent } => Found::Locked {
+                        holder: LockHolder { held_for: since(acquired_at), ..holder },
+                        is_silent,
+                    },
                     Standing::Fallen(fallen) => Found::Abandoned { token, fallen },
                 })
             }

@@ -2,14 +2,17 @@
 
 use std::time::Duration;
 
-use rusqlite::named_params;
+use rusqlite::{OptionalExtension, named_params};
 
 use super::ledger::{self, Happened, Outcome, ReapEvent};
+use super::memory::Mark;
 use super::observe::Scene;
-use super::plan::{Action, Judgement, ReapPlan, Verdict};
+use super::plan::{self, Action, Judgement, ReapPlan, Verdict};
 use super::signal;
+use crate::agent;
 use crate::error::Result;
-use crate::process::record::{self, Claimant, Now};
+use crate::process::clock;
+use crate::process::record::{self, Claimant, Now, Record};
 use crate::process::registration;
 use crate::process::system::System;
 use crate::store::{Settings, Store, TxResult, WriteTx, settings};
@@ -21,7 +24,7 @@ const SLACK: Duration = Duration::from_secs(1);
 /// What a reaper took.
 pub(super) struct Claimed {
     pub victims: Vec<Victim>,
-    /// What is done already: processes forgotten, judgements put off.
+    /// What is done already: processes forgotten, locks released, judgements put off.
     pub events: Vec<ReapEvent>,
     /// The judgement that all this rests on.
     pub plan: ReapPlan,
@@ -36,36 +39,45 @@ pub(super) struct Victim {
     pub grace_ms: u64,
 }
 
-/// Judges again by the rows as they are now and by what was seen of them, and claims the victims.
-pub(super) fn claim(
-    store: &Store,
-    system: &dyn System,
-    scene: &Scene,
-    caller: Option<i64>,
-) -> Result<Claimed> {
-    store.write(|tx| {
+/// A mark that was noted in a transaction, for the memory to keep once that is committed.
+struct Noted {
+    process_id: i64,
+    mark: Mark,
+    longest_gap_ms: i64,
+}
+
+/// Judges again by the rows as they are now and by what was seen of them, and claims the victims. What is put off is
+/// noted, and remembered once that is committed.
+pub(super) fn claim(store: &Store, system: &dyn System, scene: &Scene) -> Result<Claimed> {
+    let memory = store.member().memory().clone();
+    let (claimed, noted) = store.write(|tx| {
         let settings = settings::read(tx)?;
         let now = Now::read(system);
         let records = record::registered(tx, &now)?;
-        let plan = scene.plan(&records, now.monotonic_ms, &settings, caller);
+        let plan = scene.plan(&records, now.monotonic_ms, &settings, &memory, 0);
         let until_monotonic_ms = now.monotonic_ms + lease_ms(&settings);
         let claimant = claimant(system);
 
-        let mut victims = Vec::new();
-        let mut events = Vec::new();
-        for judgement in &plan.judgements {
+        let (mut victims, mut events, mut noted) = (Vec::new(), Vec::new(), Vec::new());
+        for (judgement, record) in plan.judgements.iter().zip(&records) {
             let process_id = judgement.process.process_id;
             let outcome = match judgement.action {
-                Action::Leave | Action::Release => continue,
-                Action::Postpone if !judgement.to_note => continue,
+                Action::Leave => continue,
                 Action::Postpone => {
-                    note_suspicion(tx, process_id, now.monotonic_ms)?;
+                    noted.extend(remembered(judgement, record, &settings));
+                    if !note_suspicion(tx, process_id, now.monotonic_ms)? {
+                        continue;
+                    }
                     Outcome::Postponed
                 }
                 Action::Forget => {
                     let exited = judgement.verdict == Verdict::Exited;
                     registration::end(tx, process_id, if exited { "exited" } else { "forgotten" })?;
                     Outcome::Forgotten
+                }
+                Action::Release => {
+                    agent::release_locks(tx, process_id)?;
+                    Outcome::Released
                 }
                 Action::End => {
                     take(tx, judgement, &claimant, until_monotonic_ms)?;
@@ -78,10 +90,64 @@ pub(super) fn claim(
                     continue;
                 }
             };
-            events.push(ledger::append(tx, judgement, &Happened::without_signal(outcome), system, caller)?);
+            let happened = Happened::without_signal(outcome);
+            events.push(ledger::append(tx, judgement, &happened, system, tx.process_id())?);
         }
-        Ok(Claimed { victims, events, plan })
-    })
+        Ok((Claimed { victims, events, plan }, noted))
+    })?;
+    remember(store, noted, &claimed.plan);
+    Ok(claimed)
+}
+
+/// Releases the locks on agents whose holders can't be expected to come back, and does nothing else: for those who
+/// wait for such a lock, and have no time to end anybody. Says when to look again, if a judgement was put off.
+pub(super) fn release_lapsed(store: &Store, system: &dyn System, scene: &Scene) -> Result<Option<Duration>> {
+    let memory = store.member().memory().clone();
+    let (plan, noted) = store.write(|tx| {
+        let settings = settings::read(tx)?;
+        let now = Now::read(system);
+        let records = record::registered(tx, &now)?;
+        let plan = scene.plan(&records, now.monotonic_ms, &settings, &memory, 0);
+        let mut noted = Vec::new();
+        for (judgement, record) in plan.judgements.iter().zip(&records).filter(|(_, r)| r.holds_locks) {
+            let process_id = judgement.process.process_id;
+            match judgement.action {
+                Action::Postpone => {
+                    noted.extend(remembered(judgement, record, &settings));
+                    note_suspicion(tx, process_id, now.monotonic_ms)?;
+                }
+                Action::Forget | Action::Release | Action::End => {
+                    agent::release_locks(tx, process_id)?;
+                    let happened = Happened::without_signal(Outcome::Released);
+                    ledger::append(tx, judgement, &happened, system, tx.process_id())?;
+                }
+                Action::Leave => {}
+            }
+        }
+        Ok((plan, noted))
+    })?;
+    let is_any = !noted.is_empty();
+    remember(store, noted, &plan);
+    Ok(plan.look_again_after().filter(|_| is_any))
+}
+
+/// What is to be remembered of a judgement that is put off.
+fn remembered(judgement: &Judgement, record: &Record, settings: &Settings) -> Option<Noted> {
+    let again_after_ms = plan::again_after_ms(record, settings);
+    // Twice where the breaker is on; and a moment more, since a busy machine is not a frozen one.
+    let longest_gap_ms = again_after_ms.saturating_add((again_after_ms / 2).max(1_000));
+    let process_id = judgement.process.process_id;
+    judgement.mark.map(|mark| Noted { process_id, mark, longest_gap_ms })
+}
+
+/// The transaction that noted these is committed.
+fn remember(store: &Store, noted: Vec<Noted>, plan: &ReapPlan) {
+    let mut memory = store.member().memory();
+    let now_ms = clock::monotonic_ms();
+    for Noted { process_id, mark, longest_gap_ms } in noted {
+        memory.note(process_id, mark, now_ms, longest_gap_ms);
+    }
+    memory.keep(|process_id| plan.judgements.iter().any(|j| j.process.process_id == process_id));
 }
 
 /// This process as one who claims.
@@ -118,10 +184,19 @@ fn take(tx: &WriteTx<'_>, judgement: &Judgement, by: &Claimant, until_monotonic_
     Ok(())
 }
 
-fn note_suspicion(tx: &WriteTx<'_>, process_id: i64, now_ms: i64) -> TxResult<()> {
+/// Notes in the database, for people, that a process is doubted; whether that is new. It always writes something: the
+/// note is also the proof that this process could write.
+fn note_suspicion(tx: &WriteTx<'_>, process_id: i64, now_ms: i64) -> TxResult<bool> {
+    let is_new = tx
+        .prepare_cached(
+            "SELECT suspected_monotonic_ms IS NULL FROM heartbeats WHERE process_id = :process_id",
+        )?
+        .query_row(named_params! { ":process_id": process_id }, |row| row.get(0))
+        .optional()?;
+    // An UPDATE to what is there already would write no page.
     tx.prepare_cached(
         "UPDATE heartbeats SET suspected_monotonic_ms = :now_ms WHERE process_id = :process_id",
     )?
     .execute(named_params! { ":process_id": process_id, ":now_ms": now_ms })?;
-    Ok(())
+    Ok(is_new.unwrap_or(false))
 }

@@ -119,7 +119,6 @@ pub(super) fn record(
     system: &dyn System,
     victims: &[Victim],
     endings: &[Ending],
-    caller: Option<i64>,
 ) -> Result<Vec<ReapEvent>> {
     if victims.is_empty() {
         return Ok(Vec::new());
@@ -140,7 +139,7 @@ pub(super) fn record(
                 Outcome::Forgotten | Outcome::Postponed | Outcome::Continued | Outcome::Released => {} // decided at the claim, and not of a victim
             }
             let happened = Happened::to_victim(victim, ending);
-            events.push(append(tx, &victim.judgement, &happened, system, caller)?);
+            events.push(append(tx, &victim.judgement, &happened, system, tx.process_id())?);
         }
         Ok(events)
     })

@@ -1,7 +1,8 @@
 //! The reaper: plan, claim, signal, record.
 //!
 //! - [`Scene::look`] reads the registry and looks at the processes in it, outside any transaction.
-//! - [`plan`] judges them: a pure function, and the whole of `--dry-run`.
+//! - [`plan`] judges them: a pure function, and the whole of `--dry-run`. What speaks against a process counts after a
+//!   second look alone, by what [`memory`] keeps of the first.
 //! - [`claim`] is one transaction. It judges again by the rows as they are then, so that of two reapers one gets
 //!   a victim and a fresh heartbeat saves its process; it forgets who has exited.
 //! - [`signal`] ends the claimed, all at once, with no transaction open.
@@ -9,6 +10,7 @@
 
 mod claim;
 mod ledger;
+mod memory;
 mod observe;
 mod plan;
 mod signal;
@@ -19,7 +21,8 @@ use std::time::Duration;
 use serde::Serialize;
 
 pub use ledger::{Outcome, ReapEvent};
-pub(super) use observe::Scene;
+pub(super) use memory::Memory;
+pub(super) use observe::{Scene, database_files, observe};
 pub use plan::{Action, Judgement, ReapPlan, Verdict};
 
 use super::record::{self, Now};
@@ -30,6 +33,7 @@ use crate::store::{Store, settings};
 
 /// What a reaper did.
 #[derive(Debug, Clone, PartialEq, Serialize)]
+#[non_exhaustive]
 pub struct ReapReport {
     /// What it did or put off, as in the ledger.
     pub events: Vec<ReapEvent>,
@@ -43,8 +47,13 @@ impl Store {
         plan_with(self, &record::native()?)
     }
 
-    /// Clears away registered processes that are dead, stale or orphaned, and with `limit_policy` `evict` those
+    /// Clears away registered processes that are dead, stale or orphaned, and what `limit_policy` gives up of those
     /// over `max_processes`; never the caller. A process is signalled only if it was identified beyond doubt.
+    ///
+    /// Nobody is ended at first sight. What speaks against a process is noted, and counts when a later call, an interval
+    /// after it, finds it unmoved, and this store's own writes went through all the while. The notes are kept in the
+    /// memory of this store and its clones. [`ReapPlan::look_again_after`] says when to call again; a registered process
+    /// does so by itself, with its heartbeats.
     ///
     /// Waits for the victims for up to `terminate_grace_ms`, and a moment for those that had to be killed. No
     /// transaction is open meanwhile.
@@ -74,7 +83,8 @@ impl Store {
         if self.refuse_after_fork().is_err() || member.process_id().is_none() {
             return;
         }
-        if !member.begin_scan(Duration::from_millis(self.heartbeat_interval_ms())) {
+        // A little sooner than the next beat, which may come a little early: else it would be every second one.
+        if !member.begin_scan(Duration::from_millis(self.heartbeat_interval_ms()) * 3 / 4) {
             return;
         }
         let store = self.clone();
@@ -101,25 +111,43 @@ fn scan(store: &Store) -> Result<()> {
 fn plan_with(store: &Store, system: &dyn System) -> Result<ReapPlan> {
     let settings = store.settings()?;
     let scene = Scene::look(store, system)?;
-    Ok(scene.plan(scene.records(), scene.looked_at_ms(), &settings, store.member().process_id()))
+    Ok(scene.plan_now(&settings, &store.member().memory()))
 }
 
 /// Reaps on one side of the operating system.
 pub(super) fn reap_with(store: &Store, system: &dyn System) -> Result<ReapReport> {
     let settings = store.settings()?;
-    let caller = store.member().process_id();
     let scene = Scene::look(store, system)?;
-    let plan = scene.plan(scene.records(), scene.looked_at_ms(), &settings, caller);
+    let plan = scene.plan_now(&settings, &store.member().memory());
     if !plan.calls_for_action() {
         return Ok(ReapReport { events: Vec::new(), plan }); // the usual case takes no lock
     }
-    let claimed = claim::claim(store, system, &scene, caller)?;
+    let mut claimed = claim::claim(store, system, &scene)?;
+    // The note that was just committed may have been the second one.
+    if claimed.plan.look_again_after() == Some(Duration::ZERO) {
+        let more = claim::claim(store, system, &scene)?;
+        claimed.victims.extend(more.victims);
+        claimed.events.extend(more.events);
+        claimed.plan = more.plan;
+    }
     crash_point::reach("between claim and signal");
     let endings = signal::end_all(system, &claimed.victims);
     crash_point::reach("between signal and record");
     let mut events = claimed.events;
-    events.extend(ledger::record(store, system, &claimed.victims, &endings, caller)?);
+    events.extend(ledger::record(store, system, &claimed.victims, &endings)?);
     Ok(ReapReport { events, plan: claimed.plan })
+}
+
+/// For a process that waits for the lock of an agent: releases the locks of those that can't be expected to come back.
+/// Says when to look again, if that is to be decided by a second look.
+pub(crate) fn release_lapsed_locks(store: &Store) -> Result<Option<Duration>> {
+    let system = record::native()?;
+    let scene = Scene::look(store, &system)?;
+    match claim::release_lapsed(store, &system, &scene)? {
+        // The note that was just committed may have been the second one.
+        Some(Duration::ZERO) => claim::release_lapsed(store, &system, &scene),
+        later => Ok(later),
+    }
 }
 
 #[cfg(test)]

@@ -1,15 +1,20 @@
-//! The plan: a pure function from rows, what was seen, and the time, to a judgement of every process.
+//! The plan: a pure function from rows, what was seen, what is remembered, and the time, to a judgement of every
+//! process.
 //!
-//! No clock, no SQL, no signal. Who cannot be identified is never a victim.
+//! No clock, no SQL, no signal. A process that can't be identified is never a victim, and none is ended at first
+//! sight: whatever speaks against it has to be found unmoved a second time, by the rules of `memory`.
 
 use std::cmp::Reverse;
+use std::time::Duration;
 
 use serde::Serialize;
 
-use super::observe::{Observation, Seen};
+use super::memory::{Mark, Memory};
+use super::observe::Seen;
 use crate::process::heartbeat;
+use crate::process::liveness::{self, Client, Identified, Kernel, Observation};
 use crate::process::record::{Claim, Process, ProcessState, Record, age_ms, seconds};
-use crate::process::system::{Here, Sighting};
+use crate::process::system::Here;
 use crate::store::{LimitPolicy, Settings};
 use crate::text_enum::text_enum;
 
@@ -17,8 +22,8 @@ use crate::text_enum::text_enum;
 /// If it lives after all, its next beat registers it again.
 const FORGET_UNJUDGED_AFTER_MS: i64 = 24 * 60 * 60 * 1_000;
 
-/// How many stale processes make a freeze of all of them more likely than the end of each.
-const BREAKER_MIN_STALE: usize = 3;
+/// How many silent processes make a freeze of all of them more likely than the end of each.
+const BREAKER_MIN_SUSPECTS: usize = 3;
 
 text_enum! {
     /// What a registered process was judged to be.
@@ -62,6 +67,7 @@ text_enum! {
 
 /// One process, and what the reaper thinks of it.
 #[derive(Debug, Clone, PartialEq, Serialize)]
+#[non_exhaustive]
 pub struct Judgement {
     /// The process.
     #[serde(flatten)]
@@ -72,19 +78,21 @@ pub struct Judgement {
     pub action: Action,
     /// What the verdict rests on, in words.
     pub evidence: String,
-    /// Whether it holds one of `max_processes` places.
+    /// Whether it was seen to be stopped, as with SIGSTOP or Ctrl-Z.
+    pub stopped: bool,
+    /// Whether it holds one of `max_processes` places: it lives, and the caller could end it or is it.
+    pub occupies: bool,
+    /// For a judgement that is put off: in how many milliseconds it may be made.
     #[serde(skip)]
-    pub(super) occupies: bool,
-    /// Whether it may be evicted: it was identified, and is neither the caller nor otherwise exempt.
+    pub(super) again_in_ms: i64,
+    /// What must not have moved by then.
     #[serde(skip)]
-    evictable: bool,
-    /// Whether a postponed judgement has yet to be noted in the database.
-    #[serde(skip)]
-    pub(super) to_note: bool,
+    pub(super) mark: Option<Mark>,
 }
 
 /// How every registered process was judged, oldest first.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
+#[non_exhaustive]
 pub struct ReapPlan {
     /// The judgements.
     pub judgements: Vec<Judgement>,
@@ -93,161 +101,316 @@ pub struct ReapPlan {
 impl ReapPlan {
     /// Whether a reaper has anything to write or to signal.
     pub(super) fn calls_for_action(&self) -> bool {
-        self.judgements.iter().any(|judgement| match judgement.action {
-            Action::Leave => false,
-            Action::Postpone => judgement.to_note,
-            Action::Forget | Action::Release | Action::End => true,
-        })
+        self.judgements.iter().any(|judgement| judgement.action != Action::Leave)
+    }
+
+    /// How long until a judgement that was put off may be made; `None` if none was.
+    #[must_use]
+    pub fn look_again_after(&self) -> Option<Duration> {
+        let postponed = self.judgements.iter().filter(|judgement| judgement.action == Action::Postpone);
+        let in_ms = postponed.map(|judgement| judgement.again_in_ms).min()?;
+        Some(Duration::from_millis(in_ms.unsigned_abs()))
     }
 
     /// The processes that hold a place.
-    pub(in crate::process) fn into_occupants(self) -> Vec<Process> {
-        self.judgements.into_iter().filter(|j| j.occupies).map(|j| j.process).collect()
+    pub fn occupants(&self) -> impl Iterator<Item = &Process> {
+        self.judgements.iter().filter(|judgement| judgement.occupies).map(|judgement| &judgement.process)
     }
+}
+
+/// Who judges, by which clock and settings, and what he remembers.
+pub(in crate::process) struct Judge<'a> {
+    pub here: &'a Here,
+    pub now_ms: i64,
+    pub settings: &'a Settings,
+    /// The registered process that judges, if it is one.
+    pub caller: Option<i64>,
+    pub memory: &'a Memory,
+    /// Processes that are about to register.
+    pub newcomers: usize,
+}
+
+/// What speaks against a process at first sight.
+enum Finding {
+    /// Nothing, or nothing that a second look could change.
+    Settled(Verdict, Action),
+    /// Nothing was heard of it for too long.
+    Silent,
+    /// The same, but there is nobody who could have expected it to beat, or to judge it: it is left alone, and only its
+    /// locks are not.
+    SilentAndSpared(Verdict),
+    /// Its client is gone, and it was not used for long.
+    Orphaned,
+}
+
+/// A judgement in the making.
+struct Draft<'r> {
+    record: &'r Record,
+    identified: Option<Identified>,
+    finding: Finding,
+    evidence: String,
 }
 
 /// Judges every process in `records`, which are in the order of their registration.
-pub(super) fn plan(
-    records: &[Record],
-    seen: &Seen,
-    here: &Here,
-    now_ms: i64,
-    settings: &Settings,
-    caller: Option<i64>,
-) -> ReapPlan {
-    let court = Court { here, now_ms, settings, caller };
+pub(super) fn plan(records: &[Record], seen: &Seen, judge: &Judge<'_>) -> ReapPlan {
+    let drafts: Vec<Draft<'_>> =
+        records.iter().map(|record| judge.draft(record, seen.get(&record.process.process_id))).collect();
+    let silent = drafts.iter().filter(|draft| matches!(draft.finding, Finding::Silent)).count();
+    let running = drafts.iter().filter(|draft| draft.is_running()).count();
+    let breaker = Breaker {
+        together: (silent >= BREAKER_MIN_SUSPECTS && silent * 2 > running).then_some((silent, running)),
+        frozen_until_ms: judge.own_freeze(records),
+    };
     let mut judgements: Vec<Judgement> =
-        records.iter().map(|record| court.judge(record, seen.get(&record.process.process_id))).collect();
-    court.doubt_stale(records, &mut judgements);
-    if settings.limit_policy == LimitPolicy::Evict {
-        court.evict(records, seen, &mut judgements);
-    }
+        drafts.iter().map(|draft| judge.decide(draft, seen, &breaker)).collect();
+    judge.limit(&drafts, &mut judgements, &breaker);
     ReapPlan { judgements }
 }
 
-/// What all judgements of one plan share.
-struct Court<'a> {
-    here: &'a Here,
-    now_ms: i64,
-    settings: &'a Settings,
-    caller: Option<i64>,
+/// What makes a freeze of all likelier than the end of each.
+struct Breaker {
+    /// How many are silent at once, and of how many.
+    together: Option<(usize, usize)>,
+    /// Until when the judge himself was frozen, if that is less than an interval ago.
+    frozen_until_ms: Option<i64>,
 }
 
-impl Court<'_> {
-    fn age_ms(&self, then_ms: i64) -> i64 {
-        age_ms(self.now_ms, then_ms)
+impl Draft<'_> {
+    fn is_running(&self) -> bool {
+        let gone = matches!(self.finding, Finding::Settled(Verdict::Exited, _));
+        self.record.process.state == ProcessState::Running && !gone
     }
+}
 
-    fn judge(&self, record: &Record, seen: Option<&Observation>) -> Judgement {
-        let fresh = record.beat.as_ref().is_some_and(|beat| !beat.is_stale(self.now_ms, self.settings));
-        let (verdict, action, evidence) = self.verdict(record, seen, fresh);
+impl Judge<'_> {
+    fn draft<'r>(&self, record: &'r Record, seen: Option<&Observation>) -> Draft<'r> {
         let process = &record.process;
-        Judgement {
-            verdict,
-            action,
+        let settled = |identified, verdict, action, evidence: String| Draft {
+            record,
+            identified,
+            finding: Finding::Settled(verdict, action),
             evidence,
-            occupies: match verdict {
-                Verdict::Alive => true,
-                Verdict::Unverifiable => fresh,
-                _ => false, // on its way out, or gone
-            } && process.state == ProcessState::Running,
-            evictable: verdict == Verdict::Alive && seen.is_some() && !self.is_exempt(process),
-            to_note: false,
-            process: process.clone(),
-        }
-    }
-
-    fn verdict(&self, record: &Record, seen: Option<&Observation>, fresh: bool) -> (Verdict, Action, String) {
-        let process = &record.process;
-        let foreign = |evidence| (Verdict::Unverifiable, self.forget_in_time(record), evidence);
-        let exited = |evidence: String| match &record.claim {
-            None => (Verdict::Exited, Action::Forget, evidence),
-            Some(claim) => {
-                let claimed = format!("{evidence}; a reaper had claimed it as {}", claim.verdict);
-                (Verdict::Exited, Action::Forget, claimed)
-            }
         };
-
-        if process.boot_id != self.here.boot_id {
-            return exited("it belongs to an earlier boot".to_owned());
-        }
-        if process.pid_namespace != self.here.pid_namespace {
-            return foreign("it runs in another PID namespace, so its PID says nothing here".to_owned());
+        let kernel = liveness::kernel(process, seen, self.here);
+        if let Kernel::Gone(evidence) = kernel {
+            let evidence = match &record.claim {
+                None => evidence,
+                Some(claim) => format!("{evidence}; a reaper had claimed it as {}", claim.verdict),
+            };
+            return settled(None, Verdict::Exited, Action::Forget, evidence);
         }
         if let Some(claim) = &record.claim
             && self.is_claim_live(claim, seen)
         {
             let reaper =
                 claim.claimant.as_ref().map_or("a reaper".to_owned(), |by| format!("PID {}", by.pid));
-            return (claim.verdict, Action::Leave, format!("{reaper} is ending it"));
+            return settled(None, claim.verdict, Action::Leave, format!("{reaper} is ending it"));
         }
-        let Some(seen) = seen else {
-            return (Verdict::Alive, Action::Leave, "it registered a moment ago".to_owned());
-        };
-        let present = match &seen.process {
-            Sighting::Gone => return exited(format!("there is no PID {}", process.pid)),
-            Sighting::Hidden(reason) => {
-                return (Verdict::Unverifiable, self.forget_in_time(record), reason.clone());
+        match kernel {
+            Kernel::Unseen => {
+                settled(None, Verdict::Alive, Action::Leave, "it registered a moment ago".to_owned())
             }
-            Sighting::Present(present) => present,
-        };
-        if present.start_ticks != process.start_ticks {
-            return exited(format!("PID {} has gone to another process, which started later", process.pid));
-        }
-        if present.exited {
-            return exited("it has ended and is a zombie".to_owned());
-        }
-        if present.uid != self.here.uid || process.uid != self.here.uid {
-            return foreign("it belongs to another user".to_owned());
-        }
-
-        let (verdict, evidence) = self.judge_identified(record, seen, fresh);
-        let stopped = if present.stopped { "; it is stopped" } else { "" };
-        let evidence = format!("{evidence}{stopped}");
-        match verdict {
-            Verdict::Alive => (Verdict::Alive, Action::Leave, evidence),
-            _ if Some(process.process_id) == self.caller || process.pid == self.here.pid => {
-                (Verdict::Alive, Action::Leave, format!("{evidence}; but it is the one who asks"))
-            }
-            _ if self.is_exempt(process) => {
-                let evidence = format!("{evidence}; but PID {} is never signalled", process.pid);
-                (Verdict::Unverifiable, Action::Leave, evidence)
-            }
-            _ => (verdict, Action::End, evidence),
+            Kernel::Identified(identified) => self.draft_identified(record, identified),
+            Kernel::Remote(evidence) => self.draft_elsewhere(record, Verdict::Remote, evidence),
+            Kernel::Unjudgeable(evidence) => self.draft_elsewhere(record, Verdict::Unverifiable, evidence),
+            Kernel::Gone(_) => unreachable!("judged above"),
         }
     }
 
-    /// Judges a process that is certainly the one that registered, by its heartbeat and its client.
-    fn judge_identified(&self, record: &Record, seen: &Observation, fresh: bool) -> (Verdict, String) {
+    /// A process that is never signalled. It stays until nothing was heard of it for very long; if it lives after all,
+    /// its next beat registers it again.
+    fn draft_elsewhere<'r>(&self, record: &'r Record, verdict: Verdict, evidence: String) -> Draft<'r> {
+        let silent_ms = record.silent_ms(self.here, self.now_ms).unwrap_or_default();
+        let forget_ms = FORGET_UNJUDGED_AFTER_MS.max(self.settings.stale_after_ms().saturating_mul(10));
+        let finding = if silent_ms > forget_ms {
+            Finding::Settled(verdict, Action::Forget)
+        } else if record.is_silent(self.here, self.now_ms, self.settings) {
+            Finding::SilentAndSpared(verdict)
+        } else {
+            Finding::Settled(verdict, Action::Leave)
+        };
+        Draft { record, identified: None, finding, evidence }
+    }
+
+    /// A process that is certainly the one that registered: by its heartbeat, its use and its client.
+    fn draft_identified<'r>(&self, record: &'r Record, identified: Identified) -> Draft<'r> {
+        let process = &record.process;
+        let (finding, mut evidence) = self.finding(record, identified);
+        let accused = !matches!(finding, Finding::Settled(Verdict::Alive, _) | Finding::SilentAndSpared(_));
+        let finding = if accused && self.is_caller(process) {
+            evidence.push_str("; but it is the one who asks");
+            Finding::Settled(Verdict::Alive, Action::Leave)
+        } else if accused && process.pid <= 1 {
+            evidence = format!("{evidence}; but PID {} is never signalled", process.pid);
+            Finding::Settled(Verdict::Unverifiable, Action::Leave)
+        } else if accused && identified.traced {
+            evidence.push_str("; but a debugger has it, so it is left alone");
+            Finding::Settled(Verdict::Alive, Action::Leave)
+        } else {
+            finding
+        };
+        if identified.stopped {
+            evidence.push_str("; it is stopped");
+        }
+        Draft { record, identified: Some(identified), finding, evidence }
+    }
+
+    fn finding(&self, record: &Record, identified: Identified) -> (Finding, String) {
         if let Some(claim) = &record.claim {
-            return (claim.verdict, format!("the reaper that claimed it at {} is gone", claim.claimed_at));
+            let evidence = format!("the reaper that claimed it at {} is gone", claim.claimed_at);
+            return (Finding::Settled(claim.verdict, Action::End), evidence);
         }
         let Some(beat) = &record.beat else {
-            return (Verdict::Alive, "it has no heartbeat row, which says nothing about it".to_owned());
+            let evidence = "it has no heartbeat row, which says nothing about it".to_owned();
+            return (Finding::Settled(Verdict::Alive, Action::Leave), evidence);
         };
-        let heartbeat_age_s = seconds(self.age_ms(beat.monotonic_ms));
-        let idle_ms = self.age_ms(record.activity_monotonic_ms);
-        let stale_after_s = self.settings.stale_after_s;
-        if !fresh {
-            let limit_s = seconds(beat.stale_after_ms(self.settings));
-            return (
-                Verdict::Stale,
-                format!("its heartbeat is {heartbeat_age_s:.1} s old, over {limit_s} s"),
-            );
+        let beat_age_s = seconds(age_ms(self.now_ms, beat.monotonic_ms));
+        if record.is_silent(self.here, self.now_ms, self.settings) {
+            let limit_s = seconds(beat.limit_ms(self.settings));
+            let evidence = format!("its heartbeat is {beat_age_s:.1} s old, over {limit_s} s");
+            // As by Ctrl-Z in a terminal: whoever stopped both will have both go on.
+            return if identified.stopped && identified.client == Client::Stopped {
+                (
+                    Finding::SilentAndSpared(Verdict::Alive),
+                    format!("{evidence}, and its client is stopped too"),
+                )
+            } else {
+                (Finding::Silent, evidence)
+            };
         }
-        if is_parent_gone(&record.process, seen) && idle_ms > self.settings.stale_after_ms() {
-            let unused_s = seconds(idle_ms);
+        let unused_ms = record.unused_ms(self.now_ms);
+        if identified.client == Client::Gone && unused_ms > self.settings.stale_after_ms() {
             let evidence = format!(
-                "its client is gone, and it was last used {unused_s:.1} s ago, over {stale_after_s} s"
+                "its client is gone, and it {}, over {} s",
+                last_used(record, unused_ms),
+                self.settings.stale_after_s
             );
-            return (Verdict::Orphaned, evidence);
+            return (Finding::Orphaned, evidence);
         }
-        (Verdict::Alive, format!("its heartbeat is {heartbeat_age_s:.1} s old"))
+        (Finding::Settled(Verdict::Alive, Action::Leave), format!("its heartbeat is {beat_age_s:.1} s old"))
     }
 
-    /// Never signalled, whatever is found: init, this very process, the caller.
-    fn is_exempt(&self, process: &Process) -> bool {
-        process.pid <= 1 || process.pid == self.here.pid || Some(process.process_id) == self.caller
+    /// Turns what speaks against a process into a judgement, which needs a second look.
+    fn decide(&self, draft: &Draft<'_>, seen: &Seen, breaker: &Breaker) -> Judgement {
+        let process = &draft.record.process;
+        let observed = seen.get(&process.process_id);
+        let mut judgement = Judgement {
+            process: process.clone(),
+            verdict: Verdict::Alive,
+            action: Action::Leave,
+            evidence: draft.evidence.clone(),
+            stopped: liveness::kernel(process, observed, self.here).is_stopped(observed),
+            occupies: false,
+            again_in_ms: 0,
+            mark: None,
+        };
+        let beat = draft.record.beat.as_ref().map(|beat| Mark::Beat(beat.monotonic_ms));
+        match draft.finding {
+            Finding::Settled(verdict, action) => (judgement.verdict, judgement.action) = (verdict, action),
+            Finding::Silent => {
+                judgement.verdict = Verdict::Stale;
+                self.look_twice(&mut judgement, draft, beat, breaker, Action::End);
+                if judgement.action == Action::Postpone {
+                    judgement.verdict = Verdict::Suspect;
+                }
+            }
+            Finding::SilentAndSpared(verdict) => {
+                judgement.verdict = verdict;
+                // Its row goes with its locks where a machine can't be looked at but through it.
+                let action = if verdict == Verdict::Remote { Action::Forget } else { Action::Release };
+                if draft.record.holds_locks || action == Action::Forget {
+                    self.look_twice(&mut judgement, draft, beat, breaker, action);
+                }
+            }
+            Finding::Orphaned => {
+                judgement.verdict = Verdict::Orphaned;
+                self.look_twice(&mut judgement, draft, Some(unused_mark(draft.record)), breaker, Action::End);
+            }
+        }
+        judgement.occupies = process.state == ProcessState::Running
+            && draft.identified.is_some_and(|identified| !identified.traced)
+            && process.pid > 1
+            && matches!(judgement.verdict, Verdict::Alive | Verdict::Suspect);
+        judgement
+    }
+
+    /// Has `action` taken if the mark was found unmoved by a second look, and puts it off otherwise.
+    fn look_twice(
+        &self,
+        judgement: &mut Judgement,
+        draft: &Draft<'_>,
+        mark: Option<Mark>,
+        breaker: &Breaker,
+        action: Action,
+    ) {
+        let Some(mark) = mark else { return };
+        let mut again_after_ms = again_after_ms(draft.record, self.settings);
+        let mut why = String::new();
+        if let (Some((silent, running)), Mark::Beat(_)) = (breaker.together, mark) {
+            again_after_ms = again_after_ms.saturating_mul(2);
+            why = format!("; but so are {silent} of {running} at once");
+        }
+        if breaker.frozen_until_ms.is_some() {
+            why = "; but the reaper's own heartbeat was late".to_owned();
+        }
+        let looks = self.memory.unmoved(draft.record.process.process_id, mark);
+        let looks = looks.filter(|(first_ms, _)| *first_ms >= breaker.frozen_until_ms.unwrap_or(*first_ms));
+        judgement.mark = Some(mark);
+        if looks.is_some_and(|(first_ms, last_ms)| last_ms.saturating_sub(first_ms) >= again_after_ms) {
+            judgement.action = action;
+            return;
+        }
+        let since_ms = looks.map_or(self.now_ms, |(first_ms, _)| first_ms);
+        judgement.action = Action::Postpone;
+        judgement.again_in_ms =
+            again_after_ms.saturating_sub(age_ms(self.now_ms, since_ms)).clamp(0, again_after_ms);
+        let again_in_s = seconds(judgement.again_in_ms);
+        judgement.evidence =
+            format!("{}{why}; it is judged after a second look in {again_in_s:.1} s", judgement.evidence);
+    }
+
+    /// The limit: who goes so that no more than `max_processes` remain, if anybody may.
+    fn limit(&self, drafts: &[Draft<'_>], judgements: &mut [Judgement], breaker: &Breaker) {
+        let occupants = judgements.iter().filter(|judgement| judgement.occupies).count() + self.newcomers;
+        let limit = self.settings.max_processes;
+        let surplus = occupants.saturating_sub(limit as usize);
+        let mut candidates: Vec<_> = drafts
+            .iter()
+            .zip(judgements)
+            .filter(|(draft, judgement)| judgement.occupies && self.is_expendable(draft))
+            .collect();
+        candidates.sort_by_key(|(draft, _)| rank(draft));
+        for (draft, judgement) in candidates.into_iter().take(surplus) {
+            let unused = last_used(draft.record, draft.record.unused_ms(self.now_ms));
+            let client = if is_client_gone(draft) { "its client is gone, and " } else { "" };
+            judgement.verdict = Verdict::Surplus;
+            judgement.occupies = false;
+            judgement.evidence =
+                format!("{occupants} processes live, over max_processes {limit}; {client}it {unused}");
+            self.look_twice(judgement, draft, Some(unused_mark(draft.record)), breaker, Action::End);
+        }
+    }
+
+    /// Whether a process may go so that others have room. Under `spare` nobody whose client may live, and nobody who was
+    /// used within `stale_after_s`, whatever became of its client.
+    fn is_expendable(&self, draft: &Draft<'_>) -> bool {
+        let record = draft.record;
+        if self.is_caller(&record.process) || !matches!(draft.finding, Finding::Settled(Verdict::Alive, _)) {
+            return false;
+        }
+        let unused_ms = record.unused_ms(self.now_ms);
+        let never_used = record.process.last_activity_at.is_none();
+        let abandoned =
+            is_client_gone(draft) && never_used && unused_ms > again_after_ms(record, self.settings);
+        match self.settings.limit_policy {
+            LimitPolicy::Spare => abandoned,
+            LimitPolicy::Evict => abandoned || unused_ms > self.settings.stale_after_ms(),
+            LimitPolicy::Refuse => false,
+        }
+    }
+
+    fn is_caller(&self, process: &Process) -> bool {
+        process.pid == self.here.pid || Some(process.process_id) == self.caller
     }
 
     /// Whether the reaper that made a claim may still be at work on it.
@@ -267,106 +430,44 @@ impl Court<'_> {
         !gone
     }
 
-    /// A process that cannot be judged stays until nothing was heard of it for very long.
-    fn forget_in_time(&self, record: &Record) -> Action {
-        let heard_ms = record.beat.as_ref().map_or(record.activity_monotonic_ms, |beat| beat.monotonic_ms);
-        let limit_ms = FORGET_UNJUDGED_AFTER_MS.max(self.settings.stale_after_ms().saturating_mul(10));
-        if self.age_ms(heard_ms) > limit_ms { Action::Forget } else { Action::Leave }
-    }
-
-    /// The breaker: postpones the end of stale processes where a freeze is likelier than their death.
-    ///
-    /// A first scan notes the beat that it found stale; it counts once it is an interval old. A beat makes the
-    /// note void, and so does a freeze of the reaper itself, which may have frozen the others just as long.
-    fn doubt_stale(&self, records: &[Record], judgements: &mut [Judgement]) {
-        let running = |j: &&mut Judgement| j.process.state == ProcessState::Running;
-        let registered =
-            judgements.iter_mut().filter(running).filter(|j| j.verdict != Verdict::Exited).count();
-        let stale = judgements.iter_mut().filter(running).filter(|j| j.verdict == Verdict::Stale).count();
-        let together = stale >= BREAKER_MIN_STALE && stale * 2 > registered;
-        let froze_until_ms = self.own_freeze(records);
-        if !together && froze_until_ms.is_none() {
-            return;
-        }
-        let why = match froze_until_ms {
-            Some(_) => "but the reaper's own heartbeat was late".to_owned(),
-            None => format!("but so are {stale} of {registered} at once"),
-        };
-        for (judgement, record) in judgements.iter_mut().zip(records) {
-            let Some(beat) = &record.beat else { continue };
-            if judgement.verdict != Verdict::Stale
-                || judgement.action != Action::End
-                || record.claim.is_some()
-            {
-                continue;
-            }
-            let again_after_ms = self.settings.heartbeat_interval_ms().max(beat.interval_ms);
-            let noted_ms = beat
-                .suspected_monotonic_ms
-                .filter(|noted| *noted >= beat.monotonic_ms && *noted >= froze_until_ms.unwrap_or(*noted));
-            if noted_ms.is_some_and(|noted| self.age_ms(noted) >= again_after_ms) {
-                continue; // still stale an interval later
-            }
-            judgement.action = Action::Postpone;
-            judgement.to_note = noted_ms.is_none();
-            let noted_ago_ms = noted_ms.map_or(0, |noted| self.age_ms(noted));
-            let again_in_s = seconds(again_after_ms.saturating_sub(noted_ago_ms));
-            judgement.evidence =
-                format!("{}, {why}; it is judged again in {again_in_s:.1} s", judgement.evidence);
-        }
-    }
-
     /// Until when the caller itself was frozen, if that is less than an interval ago.
     fn own_freeze(&self, records: &[Record]) -> Option<i64> {
         let own = records.iter().find(|record| Some(record.process.process_id) == self.caller)?;
         let beat = own.beat.as_ref()?;
-        if self.age_ms(beat.monotonic_ms) > heartbeat::late_after_ms(self.settings) {
+        if age_ms(self.now_ms, beat.monotonic_ms) > heartbeat::late_after_ms(self.settings) {
             return Some(self.now_ms);
         }
         let again_after_ms = self.settings.heartbeat_interval_ms();
-        beat.recovered_monotonic_ms.filter(|recovered| self.age_ms(*recovered) < again_after_ms)
-    }
-
-    /// Picks who must go so that no more than `max_processes` remain.
-    fn evict(&self, records: &[Record], seen: &Seen, judgements: &mut [Judgement]) {
-        let occupants = judgements.iter().filter(|judgement| judgement.occupies).count();
-        let limit = self.settings.max_processes;
-        let surplus = occupants.saturating_sub(limit as usize);
-        let mut candidates: Vec<_> = judgements
-            .iter_mut()
-            .zip(records)
-            .filter(|(judgement, _)| judgement.evictable)
-            .map(|(judgement, record)| {
-                let observation = seen.get(&record.process.process_id);
-                let parent_gone = observation.is_some_and(|seen| is_parent_gone(&record.process, seen));
-                (judgement, parent_gone, record.activity_monotonic_ms)
-            })
-            .collect();
-        candidates.sort_by_key(|(judgement, parent_gone, activity_ms)| {
-            (Reverse(*parent_gone), *activity_ms, judgement.process.process_id)
-        });
-        for (judgement, parent_gone, activity_ms) in candidates.into_iter().take(surplus) {
-            let reason = if parent_gone { "its client is gone" } else { "it is the one missed least" };
-            let idle_s = seconds(self.age_ms(activity_ms));
-            judgement.verdict = Verdict::Surplus;
-            judgement.action = Action::End;
-            judgement.occupies = false;
-            judgement.evidence = format!(
-                "{occupants} processes are alive, over max_processes {limit}; {reason}, last used \
-                 {idle_s:.1} s ago"
-            );
-        }
+        beat.recovered_monotonic_ms.filter(|recovered| age_ms(self.now_ms, *recovered) < again_after_ms)
     }
 }
 
-/// Whether the client of a process is certainly gone: the process has said so, or it can be seen.
-fn is_parent_gone(process: &Process, seen: &Observation) -> bool {
-    if process.parent_gone {
-        return true;
-    }
-    match (&seen.parent, process.parent_start_ticks) {
-        (Some(sighting), Some(start_ticks)) => sighting.rules_out(start_ticks),
-        _ => false,
+/// How long lies between two looks at a process: within that time it has promised to beat.
+pub(super) fn again_after_ms(record: &Record, settings: &Settings) -> i64 {
+    let promised_ms = record.beat.as_ref().map_or(0, |beat| beat.interval_ms);
+    settings.heartbeat_interval_ms().max(promised_ms)
+}
+
+fn is_client_gone(draft: &Draft<'_>) -> bool {
+    draft.identified.is_some_and(|identified| identified.client == Client::Gone)
+}
+
+fn unused_mark(record: &Record) -> Mark {
+    Mark::Unused(record.activity_monotonic_ms)
+}
+
+/// Who goes first: those without a client, then those that were not used for longest.
+fn rank(draft: &Draft<'_>) -> (Reverse<bool>, i64, i64) {
+    let record = draft.record;
+    (Reverse(is_client_gone(draft)), record.activity_monotonic_ms, record.process.process_id)
+}
+
+/// `was last used 301.5 s ago`.
+fn last_used(record: &Record, unused_ms: i64) -> String {
+    let unused_s = seconds(unused_ms);
+    match record.process.last_activity_at {
+        Some(_) => format!("was last used {unused_s:.1} s ago"),
+        None => format!("was never used since it registered {unused_s:.1} s ago"),
     }
 }
 

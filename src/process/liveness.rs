@@ -1,0 +1,195 @@
+//! Whether a registered process lives: the one definition, which the reaper's plan, the locks of agents, `ps`,
+//! `watch` and the messages of errors all ask.
+//!
+//! The best evidence is the kernel's, and it comes first: whether that very process exists, has this database open, is
+//! stopped, and whether its client is. It needs no lock. Heartbeat and activity need the write lock, so they are never
+//! the only evidence, and the reaper's `plan` believes them after a second look alone. Everything here is pure: rows
+//! and sightings in, words out.
+
+use super::holder::HolderState;
+use super::record::{LastBeat, Process, Record, age_ms};
+use super::system::{Here, Presence, Sighting};
+use crate::store::Settings;
+
+/// What was seen of one registered process.
+#[derive(Debug, Clone)]
+pub(super) struct Observation {
+    pub process: Sighting,
+    /// Whether it has this database open; `None` where that can't be seen.
+    pub has_database_open: Option<bool>,
+    /// Its client, if one is registered.
+    pub parent: Option<Sighting>,
+    /// The reaper that claimed it: its PID, and what was seen there.
+    pub claimant: Option<(u32, Sighting)>,
+}
+
+/// What the kernel says about the process that a row means.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Kernel {
+    /// It is gone for certain.
+    Gone(String),
+    /// It runs on another machine.
+    Remote(String),
+    /// It can't be judged from here, or not by this process.
+    Unjudgeable(String),
+    /// It registered after the look.
+    Unseen,
+    /// It is certainly the one that registered, and its user is ours.
+    Identified(Identified),
+}
+
+/// A process that is certainly the one that registered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Identified {
+    /// It was stopped, as with SIGSTOP or Ctrl-Z.
+    pub stopped: bool,
+    /// A debugger has it.
+    pub traced: bool,
+    pub client: Client,
+}
+
+/// The process that started a server, as far as it can be seen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Client {
+    /// It is there, or nothing is known of it.
+    There,
+    /// It was stopped.
+    Stopped,
+    /// It is certainly gone.
+    Gone,
+}
+
+/// Asks the kernel's evidence: `seen` is `None` for a process that registered after the look.
+pub(super) fn kernel(process: &Process, seen: Option<&Observation>, here: &Here) -> Kernel {
+    if let Some(elsewhere) = elsewhere(process, here) {
+        return elsewhere;
+    }
+    let Some(seen) = seen else { return Kernel::Unseen };
+    let present = match &seen.process {
+        Sighting::Gone => return Kernel::Gone(format!("there is no PID {}", process.pid)),
+        Sighting::Hidden(reason) => return Kernel::Unjudgeable(reason.clone()),
+        Sighting::Present(present) => present,
+    };
+    if present.start_ticks != process.start_ticks {
+        return Kernel::Gone(format!("PID {} has gone to another process, which started later", process.pid));
+    }
+    if present.exited {
+        return Kernel::Gone("it has ended and is a zombie".to_owned());
+    }
+    if present.uid != here.uid || process.uid != here.uid {
+        return Kernel::Unjudgeable("it belongs to another user".to_owned());
+    }
+    match seen.has_database_open {
+        Some(true) => {}
+        None if !here.sees_open_files => {}
+        Some(false) => {
+            return Kernel::Unjudgeable(
+                "it does not have this database open, so its row may be forged or left behind".to_owned(),
+            );
+        }
+        None => return Kernel::Unjudgeable("its open files can't be looked at".to_owned()),
+    }
+    Kernel::Identified(identified(process, present, seen))
+}
+
+/// Why a process can't be looked at from here, if so: its PID, its start or its clock mean something else.
+fn elsewhere(process: &Process, here: &Here) -> Option<Kernel> {
+    if process.boot_id != here.boot_id {
+        // The same boot is the same machine, whatever the machine ids say. Of two boots they alone can tell.
+        let is_remote =
+            process.host_id.is_some() && here.host_id.is_some() && process.host_id != here.host_id;
+        return Some(if is_remote {
+            Kernel::Remote("it runs on another machine".to_owned())
+        } else {
+            Kernel::Gone("it belongs to an earlier boot".to_owned())
+        });
+    }
+    if process.pid_namespace != here.pid_namespace {
+        let reason = "it runs in another PID namespace, so its PID says nothing here";
+        return Some(Kernel::Unjudgeable(reason.to_owned()));
+    }
+    if !shares_clock(process, here) {
+        let reason = "it runs in another time namespace, so its clock and its start say nothing here";
+        return Some(Kernel::Unjudgeable(reason.to_owned()));
+    }
+    None
+}
+
+/// Whether a process reads the same monotonic clock as we do. govstore 0.1 didn't register its time namespace; there
+/// the kernel start, which is shown by the reader's clock, has to match.
+pub(super) fn shares_clock(process: &Process, here: &Here) -> bool {
+    let same_time = process.time_namespace.is_none() || process.time_namespace == here.time_namespace;
+    process.boot_id == here.boot_id && same_time
+}
+
+fn identified(process: &Process, present: &Presence, seen: &Observation) -> Identified {
+    Identified { stopped: present.stopped, traced: present.traced, client: client(process, seen) }
+}
+
+/// What is known of a process's client: it has said so, or it can be seen.
+pub(super) fn client(process: &Process, seen: &Observation) -> Client {
+    if process.parent_gone {
+        return Client::Gone;
+    }
+    match (&seen.parent, process.parent_start_ticks) {
+        (Some(sighting), Some(start_ticks)) if sighting.rules_out(start_ticks) => Client::Gone,
+        (Some(Sighting::Present(parent)), Some(_)) if parent.stopped => Client::Stopped,
+        _ => Client::There,
+    }
+}
+
+impl Kernel {
+    /// Whether the process was seen to be stopped.
+    pub fn is_stopped(&self, seen: Option<&Observation>) -> bool {
+        self.state(seen) == HolderState::Stopped
+    }
+
+    /// What the process is doing, in the words that a message about a holder uses.
+    pub fn state(&self, seen: Option<&Observation>) -> HolderState {
+        match self {
+            Self::Gone(_) => HolderState::Gone,
+            Self::Identified(found) if found.stopped => HolderState::Stopped,
+            Self::Identified(_) => HolderState::Running,
+            Self::Remote(_) | Self::Unseen => HolderState::Unknown,
+            // One that is another user's, say, was seen all the same.
+            Self::Unjudgeable(_) => match seen.map(|seen| &seen.process) {
+                Some(Sighting::Present(present)) if present.stopped => HolderState::Stopped,
+                Some(Sighting::Present(_)) => HolderState::Running,
+                _ => HolderState::Unknown,
+            },
+        }
+    }
+}
+
+impl Record {
+    /// For how long nothing was heard of a process: no beat, and no use. By the monotonic clock, or for one with
+    /// another clock by the wall clock. `None` if it has no heartbeat row, which says nothing about it.
+    pub fn silent_ms(&self, here: &Here, now_ms: i64) -> Option<i64> {
+        let beat = self.beat.as_ref()?;
+        if shares_clock(&self.process, here) {
+            let beat_ms = age_ms(now_ms, beat.monotonic_ms);
+            let used = self.process.last_activity_at.is_some();
+            Some(if used { beat_ms.min(self.unused_ms(now_ms)) } else { beat_ms })
+        } else {
+            Some(beat.wall_age_ms)
+        }
+    }
+
+    /// For how long no client has used it, since it registered at most. Only of one that shares our clock.
+    pub fn unused_ms(&self, now_ms: i64) -> i64 {
+        age_ms(now_ms, self.activity_monotonic_ms)
+    }
+
+    /// Whether nothing was heard of it for longer than may be.
+    pub fn is_silent(&self, here: &Here, now_ms: i64, settings: &Settings) -> bool {
+        let limit_ms = self.beat.as_ref().map(|beat| beat.limit_ms(settings));
+        self.silent_ms(here, now_ms).zip(limit_ms).is_some_and(|(silent_ms, limit_ms)| silent_ms > limit_ms)
+    }
+}
+
+impl LastBeat {
+    /// The age from which on this beat is too old. A process may follow an older, longer interval until its next one.
+    pub fn limit_ms(&self, settings: &Settings) -> i64 {
+        settings.stale_after_ms().max(self.interval_ms.saturating_mul(2))
+    }
+}
