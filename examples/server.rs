@@ -17,7 +17,7 @@ use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::Duration;
 
-use govstore::{Beat, ProcessInfo, Registration, Store, Update};
+use govstore::{Beat, Outcome, ProcessInfo, Registration, Store, Update};
 
 /// Why a server ends, or what it is told.
 enum Event {
@@ -94,7 +94,7 @@ fn run() -> Result<(), Box<dyn Error>> {
 }
 
 fn reap(store: &Store) -> govstore::Result<()> {
-    for event in store.reap()?.events {
+    for event in store.reap()?.events.into_iter().filter(|event| event.outcome != Outcome::Postponed) {
         println!("reaped {} {} {}", event.pid, event.verdict, event.outcome);
     }
     println!("ready");

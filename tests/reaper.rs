@@ -7,7 +7,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::time::{Duration, Instant};
 
 use govstore::{Error, Outcome, ProcessInfo, ReapAction, ReapEvent, Update, Verdict};
-use server::{Database, Launched, Server, TestResult, wait_until};
+use server::{Database, Launched, Server, TestResult, reap, wait_until};
 
 fn info() -> ProcessInfo {
     ProcessInfo::new("test", "1.2.3")
@@ -35,7 +35,7 @@ fn a_stale_process_that_obeys_is_asked_to_end() -> TestResult {
     let store = database.store()?;
     assert_eq!(store.stale_processes()?[0].process_id, server.process_id);
 
-    let report = store.reap()?;
+    let report = reap(&store)?;
     let [event] = &report.events[..] else { panic!("{report:?}") };
     assert_eq!(
         (event.pid, event.verdict, event.outcome),
@@ -49,8 +49,15 @@ fn a_stale_process_that_obeys_is_asked_to_end() -> TestResult {
     assert_eq!(server.expect_line("ended:"), "SIGTERM");
     assert_eq!(database.state_of(server.process_id)?, "terminated");
     assert_eq!(ledger_entry(&database, server.process_id), entry("stale", "TERM CONT", "terminated"));
-    assert_eq!(store.reap_events(10)?, report.events);
-    assert!(store.reap()?.events.is_empty(), "nothing is left to do");
+    let ledger = store.reap_events(10)?;
+    let noted: Vec<_> = ledger.iter().map(|event| (event.verdict, event.outcome)).collect();
+    assert_eq!(
+        noted,
+        [(Verdict::Suspect, Outcome::Postponed), (Verdict::Stale, Outcome::Terminated)],
+        "nobody is ended at first sight"
+    );
+    assert_eq!(ledger[1..], report.events);
+    assert!(reap(&store)?.events.is_empty(), "nothing is left to do");
     Ok(())
 }
 
@@ -59,7 +66,7 @@ fn a_stale_process_that_is_deaf_is_killed_after_the_grace() -> TestResult {
     let database = Database::new(&[("terminate_grace_ms", "400")])?;
     let mut server = Server::start(&database, &["--no-heartbeat", "--deaf"]);
     database.age_heartbeat(server.process_id, 400)?;
-    let report = database.store()?.reap()?;
+    let report = reap(&database.store()?)?;
     assert_eq!(report.events[0].outcome, Outcome::Killed);
     assert!(report.events[0].took_ms.is_some_and(|took| took >= 400), "{report:?}");
     assert_eq!(server.wait().signal(), Some(9));
@@ -75,7 +82,7 @@ fn a_stopped_process_can_obey() -> TestResult {
     let mut server = Server::start(&database, &[]);
     server.stop();
     database.age_heartbeat(server.process_id, 400)?;
-    let report = database.store()?.reap()?;
+    let report = reap(&database.store()?)?;
     assert!(report.events[0].evidence.contains("it is stopped"), "{report:?}");
     assert!(server.wait().success());
     assert_eq!(server.expect_line("ended:"), "SIGTERM");
@@ -88,7 +95,7 @@ fn three_victims_take_one_grace() -> TestResult {
     let database = Database::new(&[("terminate_grace_ms", "3000")])?;
     let mut victims: Vec<_> =
         (0..3).map(|_| Server::start(&database, &["--no-heartbeat", "--deaf"])).collect();
-    let mut healthy: Vec<_> = (0..3).map(|_| Server::start(&database, &[])).collect(); // no more than half are stale
+    let mut healthy: Vec<_> = (0..3).map(|_| Server::start(&database, &["--no-heartbeat"])).collect(); // no more than half are stale
     for server in victims.iter_mut().chain(&mut healthy) {
         server.expect_line("ready"); // it has reaped, as it does at its start
     }
@@ -96,7 +103,7 @@ fn three_victims_take_one_grace() -> TestResult {
         database.age_heartbeat(victim.process_id, 400)?;
     }
     let began = Instant::now();
-    let report = database.store()?.reap()?;
+    let report = reap(&database.store()?)?;
     let took = began.elapsed();
     assert!(report.events.iter().all(|event| event.outcome == Outcome::Killed), "{report:?}");
     assert_eq!(report.events.len(), 3);
@@ -117,10 +124,10 @@ fn an_orphan_that_nobody_uses_is_ended() -> TestResult {
     let mut server = Server::start_under_a_client(&database, &["--outlive-parent"]);
     let store = database.store()?;
     server.crash(); // its client
-    assert!(store.reap()?.events.is_empty(), "its client is gone, but it was used a moment ago");
+    assert!(reap(&store)?.events.is_empty(), "its client is gone, but it was used a moment ago");
 
     database.age_activity(server.process_id, 400)?;
-    let report = store.reap()?;
+    let report = reap(&store)?;
     assert_eq!(
         (report.events[0].verdict, report.events[0].outcome),
         (Verdict::Orphaned, Outcome::Terminated)
@@ -134,8 +141,8 @@ fn an_orphan_that_nobody_uses_is_ended() -> TestResult {
 fn the_plan_says_what_would_be_done_and_does_nothing() -> TestResult {
     let database = Database::new(&[])?;
     let mut stale = Server::start(&database, &["--no-heartbeat"]);
-    let mut crashed = Server::start(&database, &[]);
-    let mut healthy = Server::start(&database, &[]);
+    let mut crashed = Server::start(&database, &["--no-heartbeat"]);
+    let mut healthy = Server::start(&database, &["--no-heartbeat"]);
     for server in [&mut stale, &mut crashed, &mut healthy] {
         server.expect_line("ready"); // it has reaped, as it does at its start
     }
@@ -147,7 +154,7 @@ fn the_plan_says_what_would_be_done_and_does_nothing() -> TestResult {
     assert_eq!(
         judged,
         [
-            (stale.process_id, Verdict::Stale, ReapAction::End),
+            (stale.process_id, Verdict::Suspect, ReapAction::Postpone),
             (crashed.process_id, Verdict::Exited, ReapAction::Forget),
             (healthy.process_id, Verdict::Alive, ReapAction::Leave),
         ]
@@ -169,16 +176,54 @@ fn nine(database: &Database) -> Result<Vec<Server>, Box<dyn std::error::Error>> 
 }
 
 #[test]
-fn the_tenth_ends_the_one_that_was_idle_longest() -> TestResult {
+fn by_default_the_tenth_is_let_in_and_nobody_is_ended_for_it() -> TestResult {
     let database = Database::new(&[])?;
     let mut servers = nine(&database)?;
-    database.age_activity(servers[4].process_id, 200)?;
-    let mut newcomer = Server::start(&database, &[]);
+    for server in &servers {
+        database.age_activity(server.process_id, 86_400)?; // idle for a day, with their clients there
+    }
+    servers.push(Server::start(&database, &["--agent", "writer"]));
+    servers[9].expect_line("updated");
+    let store = database.store()?;
+    let report = reap(&store)?;
+    assert!(report.events.is_empty(), "{report:?}");
+    assert_eq!(report.plan.occupants().count(), 10, "more than max_processes, and it can be seen");
+    assert_eq!(database.count("SELECT count(*) FROM reap_events")?, 0);
+    for server in servers {
+        server.end(); // which also shows that nobody had ended it
+    }
+    Ok(())
+}
+
+#[test]
+fn by_default_one_too_many_goes_that_was_never_used_and_has_lost_its_client() -> TestResult {
+    let database = Database::new(&[])?;
+    let mut abandoned = Server::start_under_a_client(&database, &["--outlive-parent"]);
+    let mut servers = nine(&database)?;
+    let store = database.store()?;
+    assert!(reap(&store)?.events.is_empty(), "its client lives");
+    abandoned.crash(); // its client
+    assert_eq!(abandoned.expect_line("ended:"), "SIGTERM");
+    wait_until("the ledger to tell", || !database.ledger_of(abandoned.process_id).unwrap().is_empty());
+    assert_eq!(ledger_entry(&database, abandoned.process_id), entry("surplus", "TERM CONT", "terminated"));
+    assert!(servers.iter_mut().all(|server| !server.has_ended()));
+    for server in servers {
+        server.end();
+    }
+    Ok(())
+}
+
+#[test]
+fn with_the_policy_evict_the_one_that_was_unused_for_longest_goes() -> TestResult {
+    let database = Database::new(&[("limit_policy", "evict")])?;
+    let mut servers = nine(&database)?;
+    database.age_activity(servers[4].process_id, 400)?;
+    database.age_activity(servers[6].process_id, 350)?;
+    let newcomer = Server::start(&database, &[]);
     let mut evicted = servers.remove(4);
-    assert_eq!(newcomer.expect_line("reaped"), format!("{} surplus terminated", evicted.pid()));
-    newcomer.expect_line("ready");
     assert!(evicted.wait().success());
     assert_eq!(evicted.expect_line("ended:"), "SIGTERM");
+    wait_until("the ledger to tell", || !database.ledger_of(evicted.process_id).unwrap().is_empty());
     assert_eq!(ledger_entry(&database, evicted.process_id), entry("surplus", "TERM CONT", "terminated"));
     assert_eq!(database.store()?.processes()?.len(), 9);
     for server in servers {
@@ -188,32 +233,9 @@ fn the_tenth_ends_the_one_that_was_idle_longest() -> TestResult {
     Ok(())
 }
 
-#[test]
-fn the_tenth_ends_an_abandoned_one_before_an_idle_one() -> TestResult {
-    let database = Database::new(&[])?;
-    let mut abandoned = Server::start_under_a_client(&database, &["--outlive-parent"]);
-    let servers: Vec<_> = (0..8).map(|_| Server::start(&database, &[])).collect();
-    for server in &servers {
-        database.age_activity(server.process_id, 200)?; // all of them idle for longer than the abandoned one
-    }
-    abandoned.crash(); // its client
-    let mut newcomer = Server::start(&database, &[]);
-    newcomer.expect_line("ready");
-    assert_eq!(abandoned.expect_line("ended:"), "SIGTERM");
-    assert_eq!(ledger_entry(&database, abandoned.process_id), entry("surplus", "TERM CONT", "terminated"));
-    for server in servers {
-        server.end();
-    }
-    newcomer.end();
-    Ok(())
-}
-
-#[test]
-fn with_the_policy_refuse_the_tenth_is_told_who_the_nine_are() -> TestResult {
-    let database = Database::new(&[("limit_policy", "refuse")])?;
-    let mut servers = nine(&database)?;
-    let store = database.store()?;
-    let refused = store.register(info()).unwrap_err();
+/// Whoever would be refused.
+fn assert_refused(database: &Database, servers: &[Server]) -> TestResult {
+    let refused = database.store()?.register(info()).unwrap_err();
     let sentence = refused.to_string();
     let Error::TooManyProcesses { limit: 9, occupants } = refused else { panic!("{refused:?}") };
     let pids: Vec<u32> = servers.iter().map(Server::pid).collect();
@@ -222,7 +244,28 @@ fn with_the_policy_refuse_the_tenth_is_told_who_the_nine_are() -> TestResult {
         assert!(sentence.contains(&format!("PID {pid} (example-server {})", env!("CARGO_PKG_VERSION"))));
     }
     assert_eq!(database.count("SELECT count(*) FROM processes")?, 9, "nothing was written");
-    assert!(store.reap()?.events.is_empty());
+    Ok(())
+}
+
+#[test]
+fn with_the_policy_evict_and_all_nine_in_use_the_tenth_is_refused_with_a_list() -> TestResult {
+    let database = Database::new(&[("limit_policy", "evict")])?;
+    let servers = nine(&database)?;
+    assert_refused(&database, &servers)?;
+    assert!(reap(&database.store()?)?.events.is_empty());
+    for server in servers {
+        server.end();
+    }
+    Ok(())
+}
+
+#[test]
+fn with_the_policy_refuse_the_tenth_is_told_who_the_nine_are() -> TestResult {
+    let database = Database::new(&[("limit_policy", "refuse")])?;
+    let mut servers = nine(&database)?;
+    let store = database.store()?;
+    assert_refused(&database, &servers)?;
+    assert!(reap(&store)?.events.is_empty());
 
     servers.pop().unwrap().crash();
     let registration = store.register(info())?; // the place of one who died is free at once
@@ -234,47 +277,16 @@ fn with_the_policy_refuse_the_tenth_is_told_who_the_nine_are() -> TestResult {
 }
 
 #[test]
-fn ten_starting_at_once_leave_exactly_nine() -> TestResult {
-    for round in 0..5 {
-        let database = Database::new(&[])?;
-        let launched: Vec<_> = (0..10).map(|_| Server::launch(&database, &[])).collect();
-        let mut servers: Vec<_> = launched.into_iter().map(Launched::registered).collect();
-        wait_until("one to be ended", || database.count("SELECT count(*) FROM reap_events").unwrap() > 0);
-        let mut survivors = Vec::new();
-        let mut ended = 0;
-        let evicted =
-            database.sql()?.query_row("SELECT process_id FROM reap_events", [], |row| row.get(0))?;
-        for mut server in servers.drain(..) {
-            if server.process_id == evicted {
-                assert!(server.wait().success());
-                ended += 1;
-            } else {
-                server.expect_line("ready");
-                survivors.push(server);
-            }
-        }
-        assert_eq!((ended, survivors.len()), (1, 9), "round {round}");
-        assert_eq!(ledger_entry(&database, evicted), entry("surplus", "TERM CONT", "terminated"));
-        assert_eq!(database.count("SELECT count(*) FROM reap_events")?, 1, "round {round}");
-        assert_eq!(database.count("SELECT count(*) FROM processes WHERE state = 'running'")?, 9);
-        for server in survivors {
-            server.end(); // which also shows that nobody had ended it
-        }
-    }
-    Ok(())
-}
-
-#[test]
-fn with_the_policy_refuse_ten_starting_at_once_leave_exactly_nine() -> TestResult {
-    for round in 0..5 {
-        let database = Database::new(&[("limit_policy", "refuse")])?;
+fn with_the_policies_evict_and_refuse_ten_starting_at_once_leave_exactly_nine() -> TestResult {
+    for policy in ["evict", "refuse", "evict", "refuse"] {
+        let database = Database::new(&[("limit_policy", policy)])?;
         let launched: Vec<_> = (0..10).map(|_| Server::launch(&database, &[])).collect();
         let (registered, refused): (Vec<_>, Vec<_>) =
             launched.into_iter().map(Launched::registered_or_ended).partition(Result::is_ok);
-        assert_eq!((registered.len(), refused.len()), (9, 1), "round {round}");
+        assert_eq!((registered.len(), refused.len()), (9, 1), "{policy}");
         for mut server in registered.into_iter().flatten() {
             server.expect_line("ready");
-            server.end();
+            server.end(); // which also shows that nobody had ended it
         }
         assert_eq!(database.count("SELECT count(*) FROM reap_events")?, 0);
     }
@@ -311,7 +323,7 @@ fn the_dead_are_forgotten_without_a_signal_and_their_locks_are_free_at_once() ->
         )?;
     }
 
-    let report = store.reap()?;
+    let report = reap(&store)?;
     let said: Vec<_> =
         report.events.iter().map(|event| (event.process_id, event.verdict, event.outcome)).collect();
     let dead = [&zombie, &vanished, &of_earlier_boot].map(|server| server.process_id);
@@ -351,7 +363,7 @@ fn a_server_that_updates_clears_away_the_dead_in_passing() -> TestResult {
         database.age_heartbeat(process_id, 400)?;
     }
     wait_until("the server to clear away both", || {
-        database.count("SELECT count(*) FROM reap_events").unwrap() == 2
+        database.count("SELECT count(*) FROM reap_events WHERE outcome <> 'postponed'").unwrap() == 2
     });
     assert_eq!(victim.wait().signal(), Some(9));
     assert_eq!(ledger_entry(&database, victim.process_id), entry("stale", "TERM CONT KILL", "killed"));
@@ -401,9 +413,9 @@ fn a_process_that_is_not_registered_reaps_only_when_asked() -> TestResult {
 #[test]
 fn a_claimed_server_that_ends_by_itself_is_the_reapers_to_record() -> TestResult {
     let database = Database::new(&[("terminate_grace_ms", "60000")])?;
-    let mut server = Server::start(&database, &[]);
+    let mut server = Server::start(&database, &["--no-heartbeat"]);
     database.age_heartbeat(server.process_id, 400)?;
-    database.store()?.reap()?;
+    reap(&database.store()?)?;
     server.expect_line("ended: SIGTERM"); // it deregistered in good order, while it was claimed
     assert_eq!(database.state_of(server.process_id)?, "terminated");
     Ok(())

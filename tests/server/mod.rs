@@ -11,7 +11,7 @@ use std::sync::mpsc::{self, Receiver};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use govstore::{Durability, Store};
+use govstore::{Durability, Outcome, ReapReport, Store};
 use rusqlite::Connection;
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -35,10 +35,12 @@ pub struct Database {
 }
 
 impl Database {
-    /// A new one, with these settings.
+    /// A new one, with these settings. Unless they say otherwise, an interval is short, so that a second look comes soon;
+    /// what is stale, and what is unused, stays at 300 s.
     pub fn new(settings: &[(&str, &str)]) -> Result<Self, Box<dyn Error>> {
         let database = Self { folder: tempfile::tempdir()? };
         let store = database.store()?;
+        store.set_setting("heartbeat_interval_s", "0.2")?;
         for (key, value) in settings {
             store.set_setting(key, value)?;
         }
@@ -91,11 +93,12 @@ impl Database {
         self.sql()?.query_row(sql, [process_id], |row| row.get(0))
     }
 
-    /// The reaper's ledger about one process: verdict, signals, outcome.
+    /// What reapers did to one process, by the ledger: verdict, signals, outcome. Without what was put off.
     pub fn ledger_of(&self, process_id: i64) -> rusqlite::Result<Vec<(String, String, String)>> {
         self.sql()?
             .prepare(
-                "SELECT verdict, signals, outcome FROM reap_events WHERE process_id = ?1 ORDER BY reap_event_id",
+                "SELECT verdict, signals, outcome FROM reap_events WHERE process_id = ?1 AND outcome <> 'postponed'
+                 ORDER BY reap_event_id",
             )?
             .query_map([process_id], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?
             .collect()
@@ -104,6 +107,13 @@ impl Database {
     pub fn count(&self, sql: &str) -> rusqlite::Result<i64> {
         self.sql()?.query_row(sql, [], |row| row.get(0))
     }
+}
+
+/// Reaps, and again until nothing is put off any more. What was put off is not among the events.
+pub fn reap(store: &Store) -> govstore::Result<ReapReport> {
+    let mut report = store.reap_with_second_look(|_, _| ())?;
+    report.events.retain(|event| event.outcome != Outcome::Postponed);
+    Ok(report)
 }
 
 /// A running server. Dropping it kills it.

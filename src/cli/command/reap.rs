@@ -1,6 +1,8 @@
 //! `reap`: clears away processes that are dead, and never a living one.
 
-use govstore::{Judgement, Outcome as What, ReapAction, ReapEvent, Verdict};
+use std::time::Duration;
+
+use govstore::{Judgement, Outcome as What, ReapAction, ReapEvent, ReapPlan, Verdict};
 use serde::Serialize;
 
 use super::figures::count;
@@ -10,14 +12,17 @@ use super::{Exit, Outcome, Session, paint, ps};
 
 /// Clear away dead processes
 ///
-/// Forgets registered processes that are gone, and ends those that are stale, orphaned or over `max_processes`:
-/// SIGTERM first, SIGKILL to those who have not gone after `terminate_grace_ms`. Only a process that was
-/// identified beyond doubt is signalled (boot, PID namespace, PID and start time all match). What was done is
-/// kept in the table `reap_events`.
+/// Forgets registered processes that are gone, and ends those that are stale or orphaned, and what `limit_policy` gives
+/// up of those over `max_processes`: SIGTERM first, SIGKILL to those that have not gone after `terminate_grace_ms`. Only
+/// a process that was identified beyond doubt is signalled: boot, namespaces, PID and start time all match, and it has
+/// this database open. What was done is kept in the table `reap_events`.
+///
+/// Nobody is ended at first sight. What speaks against a process has to be found unmoved one `heartbeat_interval_s`
+/// later; `reap` waits for that, unless told otherwise.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "\
-When most processes turn stale at once, as after a long sleep or freeze, the first `reap` only notes it; they
-are ended if they are still stale one heartbeat_interval_s later.
+When most processes fall silent at once, as after a long sleep or freeze, the second look comes two intervals
+later.
 
 Examples:
   govstore reap --dry-run
@@ -30,6 +35,10 @@ pub struct Args {
     /// Say what would be done, and do nothing
     #[arg(long)]
     dry_run: bool,
+
+    /// Don't wait for a second look: only note what speaks against a process
+    #[arg(long, conflicts_with = "dry_run")]
+    no_wait: bool,
 }
 
 #[derive(Serialize)]
@@ -48,7 +57,11 @@ pub fn run(args: &Args, session: &mut Session) -> Outcome {
     let (events, plan) = if args.dry_run {
         (Vec::new(), store.reap_plan()?)
     } else {
-        let report = store.reap()?;
+        let report = if args.no_wait {
+            store.reap()?
+        } else {
+            store.reap_with_second_look(|wait, plan| say_wait(wait, plan))?
+        };
         (report.events, report.plan)
     };
     let error = not_ended(&events);
@@ -70,14 +83,38 @@ pub fn run(args: &Args, session: &mut Session) -> Outcome {
         if idle {
             session.out.say(nothing_to_do(&plan.judgements))?;
         }
-    } else if events.is_empty() {
+    } else if events.iter().all(|event| event.outcome == What::Postponed && !args.no_wait) {
         session.out.say(nothing_to_do(&plan.judgements))?;
     } else {
-        for event in &events {
+        // What was put off is of no interest any more once it is done.
+        let put_off = |event: &&ReapEvent| event.outcome == What::Postponed && !args.no_wait;
+        for event in events.iter().filter(|event| !put_off(event)) {
             session.out.say(told(event))?;
         }
     }
     Ok(if success { Exit::DONE } else { Exit::FAILED })
+}
+
+/// Says, where it disturbs no reader of the output, what is waited for and for how long.
+fn say_wait(wait: Duration, plan: &ReapPlan) {
+    let doubted: Vec<String> = plan
+        .judgements
+        .iter()
+        .filter(|judgement| judgement.action == ReapAction::Postpone)
+        .map(|judgement| {
+            format!(
+                "PID {} ({}, {})",
+                judgement.process.pid,
+                visible(&judgement.process.name),
+                judgement.verdict
+            )
+        })
+        .collect();
+    let wait_s = wait.as_secs_f64();
+    complain(&format!(
+        "looking at {} again in {wait_s:.1} s; --no-wait leaves it at the first look",
+        doubted.join(", ")
+    ));
 }
 
 /// Who could not be ended, and why.

@@ -31,6 +31,9 @@ use crate::crash_point;
 use crate::error::Result;
 use crate::store::{Store, settings};
 
+/// A second look comes this much later than it may, so that it isn't a moment too early.
+const SECOND_LOOK_SLACK: Duration = Duration::from_millis(5);
+
 /// What a reaper did.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[non_exhaustive]
@@ -69,6 +72,28 @@ impl Store {
     /// ```
     pub fn reap(&self) -> Result<ReapReport> {
         reap_with(self, &record::native()?)
+    }
+
+    /// Reaps as [`Store::reap`], and again until no judgement is put off any more: for a command that ends afterwards, and
+    /// would not remember its first look. Calls `before_wait` with how long it is about to wait, and with the plan so far.
+    ///
+    /// Waits for one `heartbeat_interval_s` as a rule, and longer where this process could not write all the while. Gives
+    /// up after ten looks; the plan then says what is still put off.
+    pub fn reap_with_second_look(
+        &self,
+        mut before_wait: impl FnMut(Duration, &ReapPlan),
+    ) -> Result<ReapReport> {
+        const MOST_LOOKS: usize = 10;
+        let mut report = self.reap()?;
+        for _ in 1..MOST_LOOKS {
+            let Some(wait) = report.plan.look_again_after() else { break };
+            before_wait(wait, &report.plan);
+            thread::sleep(wait + SECOND_LOOK_SLACK);
+            let again = self.reap()?;
+            report.events.extend(again.events);
+            report.plan = again.plan;
+        }
+        Ok(report)
     }
 
     /// The newest `last` entries of the reaper's ledger, oldest of them first.

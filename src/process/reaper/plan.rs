@@ -328,8 +328,7 @@ impl Judge<'_> {
             }
         }
         judgement.occupies = process.state == ProcessState::Running
-            && draft.identified.is_some_and(|identified| !identified.traced)
-            && process.pid > 1
+            && self.could_end(draft)
             && matches!(judgement.verdict, Verdict::Alive | Verdict::Suspect);
         judgement
     }
@@ -407,6 +406,16 @@ impl Judge<'_> {
             LimitPolicy::Evict => abandoned || unused_ms > self.settings.stale_after_ms(),
             LimitPolicy::Refuse => false,
         }
+    }
+
+    /// Whether this reaper could end the process if it had to; or will, once it has looked at it.
+    fn could_end(&self, draft: &Draft<'_>) -> bool {
+        let process = &draft.record.process;
+        let is_ours = match draft.identified {
+            Some(identified) => !identified.traced,
+            None => process.uid == self.here.uid, // it registered after the look
+        };
+        is_ours && process.pid > 1
     }
 
     fn is_caller(&self, process: &Process) -> bool {
