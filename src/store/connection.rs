@@ -131,7 +131,9 @@ pub(super) fn explain(error: rusqlite::Error, path: &Path, waited: Duration) -> 
     match failure.code {
         ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked => Error::LockTimeout { waited, holder: None },
         ErrorCode::DiskFull => Error::DiskFull { path },
-        ErrorCode::SystemIoFailure if is_failed_write(failure.extended_code) && size_limit(&path).is_some() => {
+        ErrorCode::SystemIoFailure
+            if is_failed_write(failure.extended_code) && size_limit(&path).is_some() =>
+        {
             Error::FileSizeLimit { limit_bytes: size_limit(&path).unwrap_or_default(), path }
         }
         // The -shm file is grown by the page as well, and says so in another way.
@@ -180,10 +182,12 @@ fn size_limit(database: &Path) -> Option<u64> {
     /// The -shm file grows by so much at once, and the others by less.
     const STEP_BYTES: u64 = 32 << 10;
     let limit = rustix::process::getrlimit(rustix::process::Resource::Fsize).current?;
-    let has_reached_it = |path: PathBuf| {
-        path.metadata().is_ok_and(|found| found.len().saturating_add(STEP_BYTES) > limit)
-    };
-    ["", "-wal", "-shm", "-journal"].iter().any(|suffix| has_reached_it(beside(database, suffix))).then_some(limit)
+    let has_reached_it =
+        |path: PathBuf| path.metadata().is_ok_and(|found| found.len().saturating_add(STEP_BYTES) > limit);
+    ["", "-wal", "-shm", "-journal"]
+        .iter()
+        .any(|suffix| has_reached_it(beside(database, suffix)))
+        .then_some(limit)
 }
 
 #[cfg(not(unix))]

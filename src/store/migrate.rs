@@ -7,8 +7,8 @@ use std::path::Path;
 
 use rusqlite::Connection;
 
-use super::wait::Deadline;
 use super::check::some_of;
+use super::wait::Deadline;
 use super::{Fault, TxResult, connection, immediate, schema};
 use crate::crash_point;
 use crate::error::{Error, Result};

@@ -245,7 +245,8 @@ fn create_private(path: &Path) -> Result<()> {
         Ok(_) => {}
         Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {} // another process was faster
         Err(e) if e.kind() == io::ErrorKind::NotFound => {
-            let reason = format!("there is no folder {}; make it first, or correct the path", folder.display());
+            let reason =
+                format!("there is no folder {}; make it first, or correct the path", folder.display());
             return Err(cannot_create(io::Error::new(e.kind(), reason)));
         }
         Err(source) => return Err(cannot_create(source)),

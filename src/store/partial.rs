@@ -133,7 +133,8 @@ pub(super) fn is_any_under_way(target: &Path) -> io::Result<bool> {
     prefix.push(".");
     for entry in fs::read_dir(folder_of(target))? {
         let entry = entry?;
-        if !entry.file_name().as_encoded_bytes().starts_with(prefix.as_encoded_bytes()) || !is_partial(&entry) {
+        if !entry.file_name().as_encoded_bytes().starts_with(prefix.as_encoded_bytes()) || !is_partial(&entry)
+        {
             continue;
         }
         match File::open(entry.path()) {
@@ -155,9 +156,7 @@ pub(super) fn is_any_under_way(_target: &Path) -> io::Result<bool> {
 fn remove_abandoned(folder: &Path) -> io::Result<()> {
     for entry in fs::read_dir(folder)? {
         let entry = entry?;
-        if is_partial(&entry)
-            && File::open(entry.path()).is_ok_and(|file| try_lock(&file).unwrap_or(false))
-        {
+        if is_partial(&entry) && File::open(entry.path()).is_ok_and(|file| try_lock(&file).unwrap_or(false)) {
             remove(&entry.path());
         }
     }
@@ -173,9 +172,7 @@ fn remove_abandoned(folder: &Path) -> io::Result<()> {
 fn is_partial(entry: &fs::DirEntry) -> bool {
     let name = entry.file_name();
     let name = name.to_string_lossy();
-    name.starts_with(PREFIX)
-        && name.ends_with(SUFFIX)
-        && entry.file_type().is_ok_and(|kind| kind.is_file())
+    name.starts_with(PREFIX) && name.ends_with(SUFFIX) && entry.file_type().is_ok_and(|kind| kind.is_file())
 }
 
 /// Whether the lock was free. It is held until the file is closed.

@@ -107,7 +107,12 @@ fn open_backup(path: &Path, wait: &Deadline) -> Result<Connection> {
 
 /// Refuses to replace a database in which processes are registered that live, or may.
 fn refuse_if_alive(database: &Path) -> Result<()> {
-    let judgements = match Store::options().create(false).force_hard_link(true).force_file_system(true).open(database) {
+    let judgements = match Store::options()
+        .create(false)
+        .force_hard_link(true)
+        .force_file_system(true)
+        .open(database)
+    {
         Ok(store) => store.reap_plan()?.judgements,
         // There is none, or its registry can't be read: whoever has it open is found by the lock that he holds.
         Err(

@@ -200,7 +200,10 @@ mod tests {
                     r#"unique index "mine" on agents is not ours"#,
                 ),
                 ("DROP VIEW fleet_health", "view fleet_health is missing"),
-                ("DROP TRIGGER agents_total_updates_never_falls", "trigger agents_total_updates_never_falls is missing"),
+                (
+                    "DROP TRIGGER agents_total_updates_never_falls",
+                    "trigger agents_total_updates_never_falls is missing",
+                ),
                 ("DROP INDEX agent_events_by_agent", "index agent_events_by_agent is missing"),
                 (
                     "DROP INDEX agent_events_by_agent; CREATE INDEX agent_events_by_agent ON agent_events (agent_id)",
@@ -214,7 +217,10 @@ mod tests {
                     "DROP VIEW fleet_health; CREATE TABLE fleet_health (status TEXT)",
                     "view fleet_health is missing",
                 ),
-                ("ALTER TABLE agent_events ADD COLUMN mine TEXT", "table agent_events is not as the migrations make it"),
+                (
+                    "ALTER TABLE agent_events ADD COLUMN mine TEXT",
+                    "table agent_events is not as the migrations make it",
+                ),
                 (
                     "CREATE TABLE mine (agent REFERENCES Agents ON DELETE RESTRICT)",
                     r#"table "mine" is not ours and refers to Agents"#,

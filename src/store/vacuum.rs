@@ -48,7 +48,10 @@ mod tests {
             assert!(has_entered.recv()?);
             let limit = Duration::from_millis(50);
             let refused = store.with_lock_timeout(limit).vacuum();
-            assert!(matches!(refused, Err(Error::LockTimeout { waited, .. }) if waited >= limit), "{refused:?}");
+            assert!(
+                matches!(refused, Err(Error::LockTimeout { waited, .. }) if waited >= limit),
+                "{refused:?}"
+            );
             drop(leave);
             Ok(())
         })

@@ -11,5 +11,8 @@ mod damaged;
 mod displaced;
 #[cfg(feature = "cli")]
 mod exhausted;
+#[cfg(all(feature = "cli", target_os = "linux"))]
+#[path = "../preload/mod.rs"]
+mod preload;
 #[path = "../server/mod.rs"]
 mod server;
