@@ -50,7 +50,8 @@ pub struct Arguments {
     ///
     /// Without it, the file that the environment variable `GOVSTORE_DB` names; without that,
     /// govstore/governance.db in your data folder. `serve`, `update`, `apply`, `import`, `restore` and
-    /// `config set` create it; the other commands never do.
+    /// `config set` create it; the other commands never do. The folder of a database that you name must be
+    /// there.
     #[arg(long, global = true, value_name = "PATH", value_hint = ValueHint::FilePath)]
     db: Option<PathBuf>,
 

@@ -58,6 +58,7 @@ pub(super) fn shared_file_system(path: &Path) -> io::Result<Option<&'static str>
 }
 
 #[cfg(not(target_os = "linux"))]
+#[expect(clippy::unnecessary_wraps, reason = "as on Linux")]
 pub(super) fn shared_file_system(_path: &Path) -> io::Result<Option<&'static str>> {
     Ok(None)
 }

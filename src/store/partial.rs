@@ -147,6 +147,7 @@ pub(super) fn is_any_under_way(target: &Path) -> io::Result<bool> {
 }
 
 #[cfg(not(unix))]
+#[expect(clippy::unnecessary_wraps, reason = "as on unix")]
 pub(super) fn is_any_under_way(_target: &Path) -> io::Result<bool> {
     Ok(true)
 }

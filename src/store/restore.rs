@@ -61,7 +61,7 @@ pub struct RestoreReport {
 /// # Errors
 ///
 /// What is wrong with the backup: [`Error::NoDatabase`], [`Error::NotADatabase`], [`Error::ForeignDatabase`],
-/// [`Error::SchemaTooNew`], [`Error::Corrupt`]. [`Error::ProcessesAlive`] with those that are registered in the
+/// [`Error::SchemaTooNew`], [`Error::ForeignSchema`], [`Error::Corrupt`]. [`Error::ProcessesAlive`] with those that are registered in the
 /// database and live; [`Error::InUse`] if somebody else has it open; [`Error::RestoreFailed`]. Nothing was changed
 /// then. [`Error::RestoreUnfinished`] if the last step failed, with the backup in place.
 pub fn restore(backup: impl AsRef<Path>, database: impl AsRef<Path>) -> Result<RestoreReport> {

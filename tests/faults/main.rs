@@ -11,7 +11,7 @@ mod damaged;
 mod displaced;
 #[cfg(feature = "cli")]
 mod exhausted;
-#[cfg(all(feature = "cli", target_os = "linux"))]
+#[cfg(feature = "cli")]
 #[path = "../preload/mod.rs"]
 mod preload;
 #[path = "../server/mod.rs"]
