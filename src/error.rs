@@ -66,6 +66,45 @@ pub enum Error {
         /// Whose it is: `PRAGMA application_id`; 0 says nothing.
         application_id: i32,
     },
+    /// The schema of the file is not the one that govstore makes: something in it is missing, was changed, or acts on
+    /// what is ours.
+    #[error("{} does not have the schema that govstore makes: {what}; it was left as it is. With the sqlite3 shell, drop what was added and make again what was changed; or put a backup in its place", path.display())]
+    ForeignSchema {
+        /// The file.
+        path: PathBuf,
+        /// The first few things that are wrong with it, each with its name.
+        what: String,
+    },
+    /// The file, or its `-wal` or `-shm` file, was mounted by itself.
+    #[error("{0} is a mount point: whoever opens the file by its other path keeps another log, and updates are lost. Mount its folder instead: with docker `-v FOLDER:/data`, not `-v FOLDER/g.db:/data/g.db`; and with Docker Desktop, whose containers run under another kernel, do not share a database between host and container at all", path.display())]
+    MountPoint {
+        /// The file that is a mount point.
+        path: PathBuf,
+    },
+    /// The file has more names than one, and [`crate::StoreOptions::force_hard_link`] was not set.
+    #[error("{0} has {others} more {1} (hard links): whoever opens the file by another name keeps another log, and updates are lost. Remove the other name, which `find -samefile {0}` finds, or open a copy; --force-hard-link opens it all the same", path.display(), if *others == 1 { "name" } else { "names" })]
+    HardLinked {
+        /// The file.
+        path: PathBuf,
+        /// How many names it has beside this one.
+        others: u64,
+    },
+    /// Other machines may write to the file system, and [`crate::StoreOptions::force_file_system`] was not set.
+    #[error("{} lies on {kind}, a file system that other machines may write to: a log does not work across machines, and updates are lost. Move it to a local disk (with Docker Desktop to a volume, since its containers run under another kernel than their host); if processes of this machine alone use it, --force-file-system opens it all the same", path.display())]
+    SharedFileSystem {
+        /// The file.
+        path: PathBuf,
+        /// The file system, by its name.
+        kind: &'static str,
+    },
+    /// Something that is no file has the name of a file that belongs to the database.
+    #[error("{} is {kind}, where SQLite keeps a file that belongs to the database; nothing was changed. Remove it", path.display())]
+    OddSideFile {
+        /// The name, which ends with `-journal`, `-wal` or `-shm`.
+        path: PathBuf,
+        /// What is there.
+        kind: &'static str,
+    },
     /// A newer govstore wrote the file.
     #[error("{} has schema version {found}, newer than this build supports ({supported}); upgrade govstore", path.display())]
     SchemaTooNew {
@@ -97,6 +136,14 @@ pub enum Error {
     DiskFull {
         /// The file.
         path: PathBuf,
+    },
+    /// This process may not make files as large as the database or its log would become (`RLIMIT_FSIZE`).
+    #[error("{} and its -wal file may not become larger than {limit_bytes} bytes, the limit on this process's files; nothing was changed. Raise it with `ulimit -f`, in units of 512 or 1024 bytes, and start the process again", path.display())]
+    FileSizeLimit {
+        /// The file.
+        path: PathBuf,
+        /// The limit.
+        limit_bytes: u64,
     },
     /// The database, or a file that belongs to it, was moved, deleted or replaced while this process had it open.
     #[error("{} was moved, deleted or replaced while this process has the database open, so nothing is written there any more. End all processes that have it open, put back what was moved, and restart them", path.display())]

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::time::SystemTime;
 
 use chrono::{DateTime, Datelike, NaiveDateTime, SecondsFormat, SubsecRound, Utc};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -25,10 +26,10 @@ pub struct ParseTimestampError {
 }
 
 impl Timestamp {
-    /// The present, cut to milliseconds.
+    /// The present, cut to milliseconds. A clock before 1970 is believed like any other.
     #[must_use]
     pub fn now() -> Self {
-        Self::from(Utc::now())
+        Self::from(SystemTime::now())
     }
 
     /// The point that lies this many milliseconds before.
@@ -60,6 +61,13 @@ impl Timestamp {
 impl From<DateTime<Utc>> for Timestamp {
     fn from(at: DateTime<Utc>) -> Self {
         Self(at.trunc_subsecs(3))
+    }
+}
+
+impl From<SystemTime> for Timestamp {
+    /// Unlike [`Utc::now`], which panics where the clock says that it is before 1970.
+    fn from(at: SystemTime) -> Self {
+        Self::from(DateTime::<Utc>::from(at))
     }
 }
 
@@ -104,6 +112,14 @@ mod tests {
         assert_eq!(whole.to_string(), "2025-11-19T20:41:09.000Z");
         assert!("yesterday".parse::<Timestamp>().is_err());
         Ok(())
+    }
+
+    #[test]
+    fn a_clock_before_1970_is_a_time_as_any_other() {
+        let before = |ms| Timestamp::from(SystemTime::UNIX_EPOCH - std::time::Duration::from_millis(ms));
+        assert_eq!(before(1).to_string(), "1969-12-31T23:59:59.999Z");
+        assert_eq!(before(86_400_000 * 365).to_string(), "1969-01-01T00:00:00.000Z");
+        assert!(before(2) < before(1) && before(1) < Timestamp::from(SystemTime::UNIX_EPOCH));
     }
 
     #[test]

@@ -11,6 +11,7 @@ mod csv;
 mod facts;
 mod failure;
 mod figures;
+mod file_size_limit;
 mod json;
 mod output;
 mod paint;
@@ -28,6 +29,7 @@ use std::io;
 use std::path::PathBuf;
 
 use clap::{Parser, ValueHint};
+use govstore::Store;
 
 use command::Command;
 pub use failure::{Exit, Failure};
@@ -48,7 +50,8 @@ pub struct Arguments {
     ///
     /// Without it, the file that the environment variable `GOVSTORE_DB` names; without that,
     /// govstore/governance.db in your data folder. `serve`, `update`, `apply`, `import`, `restore` and
-    /// `config set` create it; the other commands never do.
+    /// `config set` create it; the other commands never do. The folder of a database that you name must be
+    /// there.
     #[arg(long, global = true, value_name = "PATH", value_hint = ValueHint::FilePath)]
     db: Option<PathBuf>,
 
@@ -58,6 +61,18 @@ pub struct Arguments {
     /// was asked to, and `"error"` why not. (`apply` and `events --follow` print one a line.)
     #[arg(long, global = true)]
     json: bool,
+
+    /// Open a database that has a second name (a hard link)
+    ///
+    /// Whoever opens it by another name keeps another log, and the two lose each other's updates.
+    #[arg(long, global = true)]
+    force_hard_link: bool,
+
+    /// Open a database on a network file system, or on one that is shared with a virtual machine
+    ///
+    /// If processes of another machine use the database too, the two lose each other's updates.
+    #[arg(long, global = true)]
+    force_file_system: bool,
 
     #[command(subcommand)]
     command: Command,
@@ -105,7 +120,11 @@ pub fn parse() -> Result<Arguments, Exit> {
 
 /// Does what the arguments ask for.
 pub fn run(arguments: Arguments) -> Outcome {
-    let mut session = Session::new(arguments.db, Output::new(arguments.json));
+    file_size_limit::outlive();
+    let options = Store::options()
+        .force_hard_link(arguments.force_hard_link)
+        .force_file_system(arguments.force_file_system);
+    let mut session = Session::new(arguments.db, options, Output::new(arguments.json));
     let exit = arguments.command.run(&mut session)?;
     match session.out.flush() {
         Err(e) if e.kind() == io::ErrorKind::BrokenPipe => Ok(exit), // the command knows how it went

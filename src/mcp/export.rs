@@ -128,14 +128,20 @@ fn write_whole(path: &Path, text: &str) -> io::Result<()> {
     file.sync_all()
 }
 
+/// Makes the folder, or finds it. One that somebody has put a link in the place of would lead elsewhere.
 fn create_folder(folder: &Path) -> io::Result<()> {
     let mut builder = DirBuilder::new();
     #[cfg(unix)]
     std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
     match builder.create(folder) {
-        Err(e) if e.kind() != io::ErrorKind::AlreadyExists => Err(e),
-        _ => Ok(()),
+        Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
+        made => return made,
     }
+    if fs::symlink_metadata(folder)?.is_dir() {
+        return Ok(());
+    }
+    let what_to_do = "the export folder is a link or no folder, and exports would go elsewhere; remove it";
+    Err(io::Error::new(io::ErrorKind::NotADirectory, what_to_do))
 }
 
 /// Creates a file that only its owner may read; never opens one that is there, or what a link points at.
@@ -205,6 +211,29 @@ mod tests {
         write_named(&folder, "report", Format::Json, "{}")?;
         assert_eq!(fs::read_to_string(&victim)?, "precious");
         assert_eq!(fs::read_to_string(folder.join("report.json"))?, "{}");
+        Ok(())
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_link_in_the_place_of_the_folder_is_not_followed() -> TestResult {
+        let home = tempfile::tempdir()?;
+        let (folder, elsewhere) = (home.path().join("exports"), home.path().join("elsewhere"));
+        fs::create_dir(&elsewhere)?;
+        std::os::unix::fs::symlink(&elsewhere, &folder)?;
+        let at = "2025-11-19T20:41:09Z".parse()?;
+        let refused = [
+            write_named(&folder, "report", Format::Json, "{}"),
+            write_dated(&folder, "writer", at, Format::Csv, ""),
+        ];
+        for refused in refused {
+            let sentence = refused.err().ok_or("it was followed")?.to_string();
+            assert!(sentence.contains("exports") && sentence.ends_with("remove it"), "{sentence}");
+        }
+        assert_eq!(fs::read_dir(&elsewhere)?.count(), 0);
+        fs::remove_file(&folder)?;
+        fs::write(&folder, "no folder")?;
+        assert!(write_named(&folder, "report", Format::Json, "{}").is_err());
         Ok(())
     }
 }

@@ -40,7 +40,7 @@ use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
 use crate::process::{ProcessInfo, Registration};
-use crate::store::Store;
+use crate::store::{Store, StoreOptions};
 use ending::{Reason, ending};
 use membership::Membership;
 use parent::Parent;
@@ -62,6 +62,8 @@ const LEAVE_WITHIN: Duration = Duration::from_millis(500);
 pub struct ServeOptions {
     /// The database; it is created if there is none.
     pub database: PathBuf,
+    /// How to open it; the number of connections is the server's own to choose.
+    pub store: StoreOptions,
     /// Where to log, rather than to stderr.
     pub log_file: Option<PathBuf>,
 }
@@ -104,7 +106,7 @@ pub fn serve(options: &ServeOptions) -> Result<(), ServeError> {
     log::start(log)
         .map_err(|source| ServeError::Log { path: log.unwrap_or("".as_ref()).to_owned(), source })?;
     let parent = Parent::find();
-    let store = Store::options().max_connections(CALLS_AT_ONCE).open(&options.database)?;
+    let store = options.store.clone().max_connections(CALLS_AT_ONCE).open(&options.database)?;
     let registration = store.register(ProcessInfo::new("govstore", env!("CARGO_PKG_VERSION")))?;
     tracing::info!(database = %store.path().display(), version = env!("CARGO_PKG_VERSION"), "serving");
 

@@ -3,7 +3,6 @@
 //! Nothing is repaired. SQLite has no checksums: a byte that was flipped is found where it breaks the structure
 //! of a page, a constraint, or what an index says of a row; inside a figure or a text it is not.
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
@@ -11,7 +10,8 @@ use rusqlite::Connection;
 use serde::Serialize;
 
 use super::partial::{beside, folder_of};
-use super::{Store, TxResult, migrate, settings};
+use super::schema::{self, Comparison};
+use super::{Store, TxResult, location, migrate, settings};
 use crate::error::Result;
 use crate::process;
 use crate::text_enum::text_enum;
@@ -104,7 +104,7 @@ impl Store {
                 displaced.join(", ")
             ));
         }
-        match other_names(path) {
+        match location::other_names(path) {
             0 => ok("every process has this very file open"),
             others => warning(format!(
                 "the file has {others} more name{} (hard links): whoever opens it by another name keeps another \
@@ -113,19 +113,6 @@ impl Store {
             )),
         }
     }
-}
-
-/// How many hard links the file has beside this one.
-#[cfg(unix)]
-fn other_names(path: &Path) -> u64 {
-    use std::os::unix::fs::MetadataExt;
-
-    fs::metadata(path).map_or(0, |found| found.nlink().saturating_sub(1))
-}
-
-#[cfg(not(unix))]
-fn other_names(_path: &Path) -> u64 {
-    0
 }
 
 fn named(name: &'static str, (status, detail): Finding) -> Check {
@@ -145,7 +132,7 @@ fn failed(detail: impl Into<String>) -> Finding {
 }
 
 /// The first few, and how many more there are.
-fn some_of(findings: &[String]) -> String {
+pub(super) fn some_of(findings: &[String]) -> String {
     let shown = findings.iter().take(NAMED).map(String::as_str).collect::<Vec<_>>().join("; ");
     match findings.len().saturating_sub(NAMED) {
         0 => shown,
@@ -176,42 +163,16 @@ fn foreign_keys(conn: &Connection) -> TxResult<Finding> {
     Ok(if broken.is_empty() { ok("every reference holds") } else { failed(some_of(&broken)) })
 }
 
-/// What the schema is made of, by kind and name.
-fn objects(conn: &Connection) -> TxResult<BTreeMap<(String, String), String>> {
-    let mut statement = conn.prepare(
-        "SELECT type, name, sql FROM sqlite_schema
-         WHERE sql IS NOT NULL AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\'
-           AND name NOT LIKE '\\_litestream\\_%' ESCAPE '\\'", // what replicates the file may have its tables
-    )?;
-    let rows = statement.query_map([], |row| Ok(((row.get(0)?, row.get(1)?), row.get(2)?)))?;
-    Ok(rows.collect::<rusqlite::Result<_>>()?)
-}
-
 fn schema(conn: &Connection) -> TxResult<Finding> {
-    let expected = objects(&migrate::fresh()?)?;
-    let found = objects(conn)?;
-    let called = |(kind, name): &(String, String)| format!("{kind} {name}");
-    let missing = expected
-        .keys()
-        .filter(|key| !found.contains_key(key))
-        .map(|key| format!("{} is missing", called(key)));
-    let changed = expected
-        .iter()
-        .filter(|(key, sql)| found.get(key).is_some_and(|found| found != *sql))
-        .map(|(key, _)| format!("{} is not as the migrations make it", called(key)));
-    let broken: Vec<String> = missing.chain(changed).collect();
+    let Comparison { broken, others } = schema::compare(conn, migrate::SUPPORTED)?;
     if !broken.is_empty() {
         return Ok(failed(some_of(&broken)));
     }
-    let unknown: Vec<String> = found
-        .keys()
-        .filter(|key| !expected.contains_key(key))
-        .map(|key| format!("{} is not ours", called(key)))
-        .collect();
-    if !unknown.is_empty() {
-        return Ok(warning(some_of(&unknown)));
-    }
-    Ok(ok(format!("version {}, as the migrations make it", migrate::SUPPORTED)))
+    // What replicates the file may have its tables; nobody need hear of them.
+    let others: Vec<String> =
+        others.into_iter().filter(|called| !called.starts_with("table \"_litestream_")).collect();
+    let beside = if others.is_empty() { String::new() } else { format!("; beside it {}", some_of(&others)) };
+    Ok(ok(format!("version {}, as the migrations make it{beside}", migrate::SUPPORTED)))
 }
 
 /// The schema keeps each setting in its bounds; here is what makes little sense within them.
@@ -288,40 +249,16 @@ fn log(conn: &Connection, path: &Path) -> TxResult<Finding> {
     Ok(warning(format!("{} MiB, {lag} pages behind: {cause}", bytes >> 20)))
 }
 
-#[cfg(target_os = "linux")]
+/// Those that are opened against our advice, and what an earlier version has opened.
 fn file_system(path: &Path) -> Finding {
-    /// By their magic numbers, `statfs(2)`.
-    const NETWORKS: [(u32, &str); 10] = [
-        (0x6969, "NFS"),
-        (0x517b, "SMB"),
-        (0xff53_4d42, "CIFS"),
-        (0xfe53_4d42, "SMB"),
-        (0x0102_1997, "9P"),
-        (0x5346_414f, "AFS"),
-        (0x00c3_6400, "Ceph"),
-        (0x7375_7245, "Coda"),
-        (0x786f_4256, "a VirtualBox share"),
-        (0x0bd0_0bd0, "Lustre"),
-    ];
-    const FUSE: u32 = 0x6573_5546;
-    match rustix::fs::statfs(path).map(|found| u32::try_from(found.f_type).unwrap_or_default()) {
-        Ok(FUSE) => warning(
-            "FUSE or virtiofs: if processes of another machine or of a virtual machine's host use the file too, it \
-             will be damaged",
-        ),
-        Ok(found) => match NETWORKS.iter().find(|(magic, _)| *magic == found) {
-            Some((_, name)) => failed(format!(
-                "{name}: a write-ahead log does not work across machines; move the database to a local disk"
-            )),
-            None => ok("local"),
-        },
-        Err(e) => failed(std::io::Error::from(e).to_string()),
+    match location::shared_file_system(path) {
+        Ok(None) => ok("none that other machines share"),
+        Ok(Some(kind)) => failed(format!(
+            "{kind}: if processes of another machine use the file too, or of the host of this virtual one, it will be \
+             damaged; move it to a local disk"
+        )),
+        Err(e) => failed(e.to_string()),
     }
-}
-
-#[cfg(not(target_os = "linux"))]
-fn file_system(_path: &Path) -> Finding {
-    ok("not looked at on this system")
 }
 
 fn sqlite_version() -> Finding {

@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, mpsc};
 use std::thread;
 use std::time::Duration;
@@ -131,6 +131,11 @@ pub(super) fn explain(error: rusqlite::Error, path: &Path, waited: Duration) -> 
     match failure.code {
         ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked => Error::LockTimeout { waited, holder: None },
         ErrorCode::DiskFull => Error::DiskFull { path },
+        ErrorCode::SystemIoFailure
+            if is_failed_write(failure.extended_code) && size_limit(&path).is_some() =>
+        {
+            Error::FileSizeLimit { limit_bytes: size_limit(&path).unwrap_or_default(), path }
+        }
         // The -shm file is grown by the page as well, and says so in another way.
         ErrorCode::SystemIoFailure if failure.extended_code == ffi::SQLITE_IOERR_SHMSIZE => {
             Error::DiskFull { path }
@@ -164,6 +169,30 @@ pub(super) fn too_many_open_files() -> Option<io::Error> {
     // Missing or forbidden is another matter; out of descriptors, here or in the whole system, has no kind.
     let refused = File::open(ANY_FILE).err()?;
     (!matches!(refused.kind(), io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied)).then_some(refused)
+}
+
+const fn is_failed_write(extended_code: i32) -> bool {
+    matches!(extended_code, ffi::SQLITE_IOERR_WRITE | ffi::SQLITE_IOERR_SHMSIZE)
+}
+
+/// The limit on the size of this process's files, if one of the database's has reached it. SQLite says of it only that
+/// a write failed.
+#[cfg(unix)]
+fn size_limit(database: &Path) -> Option<u64> {
+    /// The -shm file grows by so much at once, and the others by less.
+    const STEP_BYTES: u64 = 32 << 10;
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Fsize).current?;
+    let has_reached_it =
+        |path: PathBuf| path.metadata().is_ok_and(|found| found.len().saturating_add(STEP_BYTES) > limit);
+    ["", "-wal", "-shm", "-journal"]
+        .iter()
+        .any(|suffix| has_reached_it(beside(database, suffix)))
+        .then_some(limit)
+}
+
+#[cfg(not(unix))]
+fn size_limit(_database: &Path) -> Option<u64> {
+    None
 }
 
 /// Says in a [`Error::LockTimeout`] who holds the write lock, as far as that can be known.

@@ -7,8 +7,9 @@ use std::path::Path;
 
 use rusqlite::Connection;
 
+use super::check::some_of;
 use super::wait::Deadline;
-use super::{Fault, TxResult, connection, immediate};
+use super::{Fault, TxResult, connection, immediate, schema};
 use crate::crash_point;
 use crate::error::{Error, Result};
 
@@ -29,9 +30,10 @@ const MIGRATIONS: [&str; 3] = [
 #[expect(clippy::cast_possible_truncation, clippy::cast_possible_wrap, reason = "a handful of files")]
 pub(super) const SUPPORTED: i32 = MIGRATIONS.len() as i32;
 
-/// The schema version of a file that is ours, 0 if it is empty. Refuses any other. Changes nothing.
+/// The schema version of a file that is ours, 0 if it is empty. Refuses any other, and one whose schema is not as we
+/// made it. Changes nothing.
 pub(super) fn identify(conn: &Connection, path: &Path, wait: &Deadline) -> Result<i32> {
-    version(conn, path).map_err(|fault| unwrap(fault, path, wait))
+    ours(conn, path).map_err(|fault| unwrap(fault, path, wait))
 }
 
 /// Brings the schema to [`SUPPORTED`].
@@ -40,7 +42,7 @@ pub(super) fn migrate(conn: &mut Connection, path: &Path, wait: &Deadline) -> Re
         return Ok(()); // no lock for the usual case
     }
     immediate(conn, None, |tx| {
-        let found = version(tx, path)?; // again, now that nobody else can migrate
+        let found = ours(tx, path)?; // again, now that nobody else can migrate
         for migration in MIGRATIONS.iter().skip(usize::try_from(found).unwrap_or_default()) {
             tx.execute_batch(migration)?;
             crash_point::reach("during a migration");
@@ -52,10 +54,11 @@ pub(super) fn migrate(conn: &mut Connection, path: &Path, wait: &Deadline) -> Re
     .map_err(|fault| unwrap(fault, path, wait))
 }
 
-/// A database in memory with the schema of this build, to compare others with.
-pub(super) fn fresh() -> rusqlite::Result<Connection> {
+/// A database in memory with the schema of a version, to compare others with.
+pub(super) fn fresh(version: i32) -> rusqlite::Result<Connection> {
     let conn = Connection::open_in_memory()?;
-    MIGRATIONS.iter().try_for_each(|migration| conn.execute_batch(migration))?;
+    let migrations = MIGRATIONS.iter().take(usize::try_from(version).unwrap_or_default());
+    migrations.into_iter().try_for_each(|migration| conn.execute_batch(migration))?;
     Ok(conn)
 }
 
@@ -67,6 +70,21 @@ pub(super) fn mark_replaced(tx: &Connection) -> TxResult<()> {
 /// Takes that mark away.
 pub(super) fn reinstate(tx: &Connection) -> TxResult<()> {
     Ok(tx.pragma_update(None, "application_id", APPLICATION_ID)?)
+}
+
+/// The schema version of a file that is ours or empty, if the schema is as we made it.
+fn ours(conn: &Connection, path: &Path) -> TxResult<i32> {
+    loop {
+        let found = version(conn, path)?;
+        let broken = if found == 0 { Vec::new() } else { schema::compare(conn, found)?.broken };
+        if broken.is_empty() {
+            return Ok(found);
+        }
+        // Unless somebody has migrated it between two looks. Versions only grow, so this ends.
+        if version(conn, path)? == found {
+            return Err(Error::ForeignSchema { path: path.to_owned(), what: some_of(&broken) }.into());
+        }
+    }
 }
 
 /// The schema version of a file that is ours or empty.
@@ -86,6 +104,10 @@ fn version(conn: &Connection, path: &Path) -> TxResult<i32> {
     }
     if application_id != APPLICATION_ID && !empty {
         return Err(Error::ForeignDatabase { path: path(), application_id }.into());
+    }
+    if found <= 0 && !empty {
+        let what = format!("no database of ours has schema version {found}");
+        return Err(Error::ForeignSchema { path: path(), what }.into());
     }
     if found > SUPPORTED {
         return Err(Error::SchemaTooNew { path: path(), found, supported: SUPPORTED }.into());

@@ -1,6 +1,6 @@
 //! How a database is opened.
 
-use std::fs::{DirBuilder, OpenOptions};
+use std::fs::OpenOptions;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicI64, AtomicU64};
@@ -8,11 +8,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::manners::Manners;
-use super::partial::beside;
+use super::partial::{beside, folder_of, sync_folder};
 use super::place::{self, Place};
 use super::queue::WriteQueue;
 use super::wait::Deadline;
-use super::{Shared, Store, connection, migrate, settings};
+use super::{Shared, Store, connection, location, migrate, settings};
 use crate::agent::HeldLocks;
 use crate::error::{Error, Result};
 use crate::process::{self, Member};
@@ -59,11 +59,20 @@ pub struct StoreOptions {
     lock_timeout: Option<Duration>,
     max_connections: u32,
     create: bool,
+    force_hard_link: bool,
+    force_file_system: bool,
 }
 
 impl Default for StoreOptions {
     fn default() -> Self {
-        Self { durability: Durability::Full, lock_timeout: None, max_connections: 4, create: true }
+        Self {
+            durability: Durability::Full,
+            lock_timeout: None,
+            max_connections: 4,
+            create: true,
+            force_hard_link: false,
+            force_file_system: false,
+        }
     }
 }
 
@@ -95,17 +104,34 @@ impl StoreOptions {
         self
     }
 
+    /// Whether to open a database that has several names (hard links); false unless given, and then that is
+    /// [`Error::HardLinked`]. Processes that open it by different names keep different logs, and lose each other's
+    /// updates.
+    pub const fn force_hard_link(mut self, force: bool) -> Self {
+        self.force_hard_link = force;
+        self
+    }
+
+    /// Whether to open a database on a file system that other machines may write to, such as NFS, 9P, virtiofs or
+    /// FUSE; false unless given, and then that is [`Error::SharedFileSystem`]. If processes of two machines, or of a
+    /// virtual machine and its host, use the database, they lose each other's updates.
+    pub const fn force_file_system(mut self, force: bool) -> Self {
+        self.force_file_system = force;
+        self
+    }
+
     /// Opens the database at `path`, and brings its schema up to date.
     ///
-    /// A new file may be read and written by its owner alone (mode 0600), and so may folders that had to be
-    /// made for it (0700).
+    /// A new file may be read and written by its owner alone (mode 0600). Its folder must be there: one that was
+    /// mistyped is not made.
     ///
     /// # Errors
     ///
-    /// One for each step: [`Error::NoDatabase`], [`Error::CannotCreate`], [`Error::CannotOpen`],
+    /// One for each step: [`Error::NoDatabase`], [`Error::SharedFileSystem`], [`Error::MountPoint`],
+    /// [`Error::HardLinked`], [`Error::OddSideFile`], [`Error::CannotCreate`], [`Error::CannotOpen`],
     /// [`Error::ReadOnly`], [`Error::NotADatabase`], [`Error::ForeignDatabase`], [`Error::Corrupt`],
-    /// [`Error::Replaced`], [`Error::WalUnavailable`], [`Error::SchemaTooNew`], [`Error::LockTimeout`], [`Error::DiskFull`]. A
-    /// file that is refused is left as it is.
+    /// [`Error::Replaced`], [`Error::ForeignSchema`], [`Error::WalUnavailable`], [`Error::SchemaTooNew`],
+    /// [`Error::LockTimeout`], [`Error::DiskFull`], [`Error::FileSizeLimit`]. A file that is refused is left as it is.
     pub fn open(self, path: impl AsRef<Path>) -> Result<Store> {
         match self.open_once(path.as_ref()) {
             // While this call waited, by a restore or by hand: another file has the name now. Unless it hasn't.
@@ -115,8 +141,8 @@ impl StoreOptions {
     }
 
     fn open_once(&self, path: &Path) -> Result<Store> {
-        let path = locate(path, self.create)?;
-        let real = path.canonicalize().unwrap_or_else(|_| path.clone());
+        let path = self.locate(path)?;
+        let real = real(&path);
         let name = place::Name::now(path.clone());
         let wait = Deadline::within(self.lock_timeout.unwrap_or(settings::LOCK_TIMEOUT));
         let shm: Arc<Path> = process::wal_index(&real).into();
@@ -155,41 +181,53 @@ impl StoreOptions {
         store.checkout(&wait)?; // before `first` closes: the last one to close tears the WAL down
         Ok(store)
     }
-}
-
-/// The absolute path of a database that exists, after creating it if that was asked for.
-fn locate(path: &Path, create: bool) -> Result<PathBuf> {
-    // Absolute, since SQLite takes ":memory:" and "" for something else.
-    let absolute = std::path::absolute(path)
-        .map_err(|source| Error::CannotOpen { path: path.to_owned(), source: Box::new(source) })?;
-    let cannot_open = |source| Error::CannotOpen { path: absolute.clone(), source: Box::new(source) };
-    // Before the database is looked at: whoever makes one gives it a header first, and then a log.
-    let has_log = beside(&absolute, "-wal").metadata().is_ok_and(|log| log.len() > 0);
-    let exists = match absolute.metadata() {
+    /// The absolute path of a database that exists, after creating it if that was asked for.
+    fn locate(&self, path: &Path) -> Result<PathBuf> {
+        // Absolute, since SQLite takes ":memory:" and "" for something else.
+        let absolute = std::path::absolute(path)
+            .map_err(|source| Error::CannotOpen { path: path.to_owned(), source: Box::new(source) })?;
+        // Before the database is looked at: whoever makes one gives it a header first, and then a log.
+        let has_log = beside(&absolute, "-wal").metadata().is_ok_and(|log| log.is_file() && log.len() > 0);
+        let bytes = size(&absolute)?;
+        if bytes.is_none() && !self.create {
+            return Err(Error::NoDatabase { path: absolute });
+        }
         // SQLite would delete the log, and with it the newest commits of a database that was moved or emptied.
-        Ok(found) if found.is_file() && found.len() == 0 && has_log => {
+        if has_log && bytes.is_none_or(|bytes| bytes == 0) {
             return Err(Error::LogWithoutDatabase { path: absolute });
         }
-        Ok(found) if found.is_file() => true,
-        // SQLite would say "disk I/O error" of /dev/null, and worse of a pipe.
-        Ok(found) if found.is_dir() => return Err(cannot_open(io::ErrorKind::IsADirectory.into())),
-        Ok(_) => return Err(cannot_open(io::Error::other("not a regular file"))),
-        Err(e) if e.kind() == io::ErrorKind::NotFound => false,
-        Err(e) => return Err(cannot_open(e)),
-    };
-    if !exists && !create {
-        return Err(Error::NoDatabase { path: absolute });
+        let real = real(&absolute);
+        if !self.force_file_system {
+            location::refuse_shared_file_system(folder_of(&real), &absolute)?;
+        }
+        location::refuse_other_names(&real, self.force_hard_link)?;
+        location::refuse_odd_side_files(&real)?;
+        if bytes.is_none() {
+            create_private(&absolute)?;
+        }
+        Ok(absolute)
     }
-    if !exists && has_log {
-        return Err(Error::LogWithoutDatabase { path: absolute });
-    }
-    if !exists {
-        create_private(&absolute)?;
-    }
-    Ok(absolute)
 }
 
-/// Makes an empty file that only its owner may read and write, in folders likewise.
+/// The path without symbolic links, where SQLite keeps the log; the path itself where there is no file yet.
+fn real(path: &Path) -> PathBuf {
+    path.canonicalize().unwrap_or_else(|_| path.to_owned())
+}
+
+/// The size of a database, or of a file that may become one; `None` if there is none.
+fn size(path: &Path) -> Result<Option<u64>> {
+    let source = match path.metadata() {
+        Ok(found) if found.is_file() => return Ok(Some(found.len())),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+        // SQLite would say "disk I/O error" of /dev/null, and worse of a pipe.
+        Ok(found) if found.is_dir() => io::ErrorKind::IsADirectory.into(),
+        Ok(_) => io::Error::other("not a regular file"),
+        Err(e) => e,
+    };
+    Err(Error::CannotOpen { path: path.to_owned(), source: Box::new(source) })
+}
+
+/// Makes an empty file that only its owner may read and write, in a folder that is there.
 ///
 /// POSIX drops all locks that a process has on a file when it closes any descriptor of it. So a file is only
 /// ever opened here if this very call created it, and no other thread looks at it before it is closed.
@@ -197,21 +235,21 @@ fn create_private(path: &Path) -> Result<()> {
     static CREATING: Mutex<()> = Mutex::new(());
     let _creating = CREATING.lock().unwrap_or_else(PoisonError::into_inner);
 
-    let folder = path.parent().unwrap_or(path);
-    let mut folders = DirBuilder::new();
-    folders.recursive(true);
+    let cannot_create = |source| Error::CannotCreate { path: path.to_owned(), source };
+    let folder = folder_of(path);
     let mut file = OpenOptions::new();
     file.write(true).create_new(true);
     #[cfg(unix)]
-    {
-        use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
-        folders.mode(0o700);
-        file.mode(0o600);
-    }
-    folders.create(folder).map_err(|source| Error::CannotCreate { path: folder.to_owned(), source })?;
+    std::os::unix::fs::OpenOptionsExt::mode(&mut file, 0o600);
     match file.open(path) {
-        Ok(_) => Ok(()),
-        Err(e) if e.kind() == io::ErrorKind::AlreadyExists => Ok(()), // another process was faster
-        Err(source) => Err(Error::CannotCreate { path: path.to_owned(), source }),
+        Ok(_) => {}
+        Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {} // another process was faster
+        Err(e) if e.kind() == io::ErrorKind::NotFound => {
+            let reason =
+                format!("there is no folder {}; make it first, or correct the path", folder.display());
+            return Err(cannot_create(io::Error::new(e.kind(), reason)));
+        }
+        Err(source) => return Err(cannot_create(source)),
     }
+    sync_folder(folder).map_err(cannot_create)
 }

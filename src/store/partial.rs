@@ -121,8 +121,35 @@ pub(super) fn rename_to_free_name(from: &Path, to: &Path) -> io::Result<()> {
 }
 
 /// Makes names that were given in a folder survive a power cut.
-fn sync_folder(folder: &Path) -> io::Result<()> {
+pub(super) fn sync_folder(folder: &Path) -> io::Result<()> {
     if cfg!(unix) { File::open(folder)?.sync_all() } else { Ok(()) }
+}
+
+/// Whether a file that is to become `target` is being made just now, or may be.
+#[cfg(unix)]
+pub(super) fn is_any_under_way(target: &Path) -> io::Result<bool> {
+    let mut prefix = OsString::from(PREFIX);
+    prefix.push(target.file_name().ok_or(io::ErrorKind::InvalidInput)?);
+    prefix.push(".");
+    for entry in fs::read_dir(folder_of(target))? {
+        let entry = entry?;
+        if !entry.file_name().as_encoded_bytes().starts_with(prefix.as_encoded_bytes()) || !is_partial(&entry)
+        {
+            continue;
+        }
+        match File::open(entry.path()) {
+            Ok(file) if file.try_lock().is_ok() => {}
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+            _ => return Ok(true), // locked; or somebody else's, or no file system for locks
+        }
+    }
+    Ok(false)
+}
+
+#[cfg(not(unix))]
+#[expect(clippy::unnecessary_wraps, reason = "as on unix")]
+pub(super) fn is_any_under_way(_target: &Path) -> io::Result<bool> {
+    Ok(true)
 }
 
 /// Removes what makers that were killed have left behind.
@@ -130,13 +157,7 @@ fn sync_folder(folder: &Path) -> io::Result<()> {
 fn remove_abandoned(folder: &Path) -> io::Result<()> {
     for entry in fs::read_dir(folder)? {
         let entry = entry?;
-        let name = entry.file_name();
-        let name = name.to_string_lossy();
-        if name.starts_with(PREFIX)
-            && name.ends_with(SUFFIX)
-            && entry.file_type().is_ok_and(|kind| kind.is_file())
-            && File::open(entry.path()).is_ok_and(|file| try_lock(&file).unwrap_or(false))
-        {
+        if is_partial(&entry) && File::open(entry.path()).is_ok_and(|file| try_lock(&file).unwrap_or(false)) {
             remove(&entry.path());
         }
     }
@@ -146,6 +167,13 @@ fn remove_abandoned(folder: &Path) -> io::Result<()> {
 #[cfg(not(unix))]
 fn remove_abandoned(folder: &Path) -> io::Result<()> {
     fs::read_dir(folder).map(drop)
+}
+
+#[cfg(unix)]
+fn is_partial(entry: &fs::DirEntry) -> bool {
+    let name = entry.file_name();
+    let name = name.to_string_lossy();
+    name.starts_with(PREFIX) && name.ends_with(SUFFIX) && entry.file_type().is_ok_and(|kind| kind.is_file())
 }
 
 /// Whether the lock was free. It is held until the file is closed.

@@ -20,7 +20,7 @@ use serde::Serialize;
 use super::backup::copy;
 use super::partial::{self, Partial, beside};
 use super::wait::Deadline;
-use super::{Store, connection, immediate, migrate, settings};
+use super::{Store, connection, immediate, location, migrate, settings};
 use crate::crash_point;
 use crate::error::{DatabaseError, Error, Result};
 use crate::process::{self, Verdict};
@@ -61,7 +61,7 @@ pub struct RestoreReport {
 /// # Errors
 ///
 /// What is wrong with the backup: [`Error::NoDatabase`], [`Error::NotADatabase`], [`Error::ForeignDatabase`],
-/// [`Error::SchemaTooNew`], [`Error::Corrupt`]. [`Error::ProcessesAlive`] with those that are registered in the
+/// [`Error::SchemaTooNew`], [`Error::ForeignSchema`], [`Error::Corrupt`]. [`Error::ProcessesAlive`] with those that are registered in the
 /// database and live; [`Error::InUse`] if somebody else has it open; [`Error::RestoreFailed`]. Nothing was changed
 /// then. [`Error::RestoreUnfinished`] if the last step failed, with the backup in place.
 pub fn restore(backup: impl AsRef<Path>, database: impl AsRef<Path>) -> Result<RestoreReport> {
@@ -96,6 +96,7 @@ fn open_backup(path: &Path, wait: &Deadline) -> Result<Connection> {
         Err(e) => return Err(failed(path, e)),
         Ok(_) => {}
     }
+    location::refuse_odd_side_files(path)?;
     let conn = connection::open_to_look(path).map_err(|e| connection::explain(e, path, wait.waited()))?;
     match migrate::identify(&conn, path, wait) {
         Ok(0) => Err(Error::ForeignDatabase { path: path.to_owned(), application_id: 0 }), // it is empty
@@ -106,7 +107,12 @@ fn open_backup(path: &Path, wait: &Deadline) -> Result<Connection> {
 
 /// Refuses to replace a database in which processes are registered that live, or may.
 fn refuse_if_alive(database: &Path) -> Result<()> {
-    let judgements = match Store::options().create(false).open(database) {
+    let judgements = match Store::options()
+        .create(false)
+        .force_hard_link(true)
+        .force_file_system(true)
+        .open(database)
+    {
         Ok(store) => store.reap_plan()?.judgements,
         // There is none, or its registry can't be read: whoever has it open is found by the lock that he holds.
         Err(
@@ -115,6 +121,7 @@ fn refuse_if_alive(database: &Path) -> Result<()> {
             | Error::Corrupt { .. }
             | Error::Unreadable { .. }
             | Error::Replaced { .. }
+            | Error::ForeignSchema { .. }
             | Error::SchemaTooNew { .. },
         ) => return Ok(()),
         // It doesn't say of itself what it is, and not even a lock can be had.
@@ -156,6 +163,7 @@ fn prepare(copy: &Path, backup: &Path, wait: &Deadline) -> Result<()> {
     conn.pragma_update(None, "foreign_keys", true).map_err(explain)?;
     immediate(&mut conn, None, |tx| migrate::reinstate(tx))
         .map_err(|fault| migrate::unwrap(fault, backup, wait))?;
+    migrate::identify(&conn, backup, wait)?; // also of one that was marked as replaced
     migrate::migrate(&mut conn, backup, wait)?;
     immediate(&mut conn, None, |tx| {
         settings::read(tx)?;

@@ -166,7 +166,7 @@ fn what_is_no_file_is_refused() {
         (itself.as_path(), "is a directory"),
         (below.as_path(), "Not a directory"),
         (Path::new("/dev/null"), "not a regular file"),
-        (Path::new("/proc/no-such-folder/x.db"), "No such file"),
+        (Path::new("/proc/no-such-folder/x.db"), "there is no folder /proc/no-such-folder"),
     ] {
         let path = path.to_str().expect("a readable path");
         let ran = folder.run(&["--db", path, "update", "writer"]).refused(1, &["cannot", reason]);

@@ -10,12 +10,16 @@ mod full_disk;
 mod history;
 mod json;
 mod lifecycle;
+mod location;
 #[cfg(unix)]
 mod locks;
 mod output;
+#[path = "../preload/mod.rs"]
+mod preload;
 #[cfg(unix)]
 mod processes;
 mod report;
+mod schema;
 mod selftest;
 #[cfg(unix)]
 #[path = "../server/mod.rs"]

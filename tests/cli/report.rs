@@ -3,10 +3,10 @@
 use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::pipe;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 
-use super::support::{Folder, Ran};
+use super::support::{Folder, GOVSTORE, Ran};
 
 /// Texts that HTML, a browser or the eye would obey.
 const HOSTILE: [&str; 8] = [
@@ -315,6 +315,23 @@ fn an_earlier_report_is_replaced_and_nothing_else_is() {
     folder.run(&["report"]).refused(2, &["--out"]);
     fs::remove_file(milk).expect("it was written");
     assert_eq!(names(), expected, "nothing temporary is left");
+}
+
+/// It tells what the database holds, which is for its owner alone.
+#[test]
+fn a_report_is_for_its_owner_alone_until_he_says_otherwise() {
+    let folder = Folder::with_writer();
+    let file = folder.file("fleet.html");
+    let write = || {
+        // A mask that takes nothing away: the command itself has to.
+        let mut shell = std::process::Command::new("sh");
+        shell.args(["-c", "umask 0; exec \"$0\" \"$@\"", GOVSTORE, "report", "--out"]).arg(&file);
+        Ran::of(shell.env("GOVSTORE_DB", folder.db())).done();
+        fs::metadata(&file).expect("a report").permissions().mode() & 0o777
+    };
+    assert_eq!(write(), 0o600);
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o644)).expect("permissions");
+    assert_eq!(write(), 0o644, "a web server may serve it, and goes on");
 }
 
 #[test]

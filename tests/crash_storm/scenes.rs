@@ -1,7 +1,7 @@
 //! The scenes that a storm is made of. Each returns how its processes died.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -172,6 +172,8 @@ pub fn during_a_restore() -> Scene {
         assert_eq!(updates_of("writer", &database.path())?, if restored { 1 } else { 2 }, "{point}");
         succeeds(&database.path(), &["update", "another"])?;
         succeeds(&database.path(), &["check"])?;
+        let names = fs::metadata(database.path())?.nlink();
+        assert_eq!(names, 1, "{point}: the next open removes the name that was left over");
 
         succeeds(&database.path(), &["restore", copy])?;
         assert_eq!(updates_of("writer", &database.path())?, 1, "{point}");

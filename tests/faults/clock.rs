@@ -6,6 +6,8 @@ use std::process::Command;
 
 use govstore::{Error, ProcessInfo, Update};
 
+#[cfg(feature = "cli")]
+use crate::preload;
 use crate::server::{Database, Server, TestResult};
 
 /// Every column with a time that a person reads, by table.
@@ -57,6 +59,79 @@ fn rows_of_another_year_change_nothing() -> TestResult {
         everything_is_shown(&database)?;
         holder.end();
     }
+    Ok(())
+}
+
+/// As on a board whose clock has no battery. It was a panic.
+#[cfg(feature = "cli")]
+#[test]
+fn a_clock_before_1970_is_believed() -> TestResult {
+    /// The wall clock, forty years behind 1970, as Rust and SQLite ask for it.
+    const SHIM: &str = r"
+        #define _GNU_SOURCE
+        #include <stddef.h>
+        #include <sys/syscall.h>
+        #include <sys/time.h>
+        #include <time.h>
+        #include <unistd.h>
+        #define THEN (-40 * 365 * 86400L)
+        int clock_gettime(clockid_t clock, struct timespec *at) {
+            int outcome = syscall(SYS_clock_gettime, clock, at);
+            if (outcome == 0 && clock == CLOCK_REALTIME) at->tv_sec = THEN + at->tv_sec % 86400;
+            return outcome;
+        }
+        int gettimeofday(struct timeval *at, void *zone) {
+            struct timespec now;
+            clock_gettime(CLOCK_REALTIME, &now);
+            at->tv_sec = now.tv_sec;
+            at->tv_usec = now.tv_nsec / 1000;
+            return 0;
+        }
+        time_t time(time_t *at) {
+            struct timespec now;
+            clock_gettime(CLOCK_REALTIME, &now);
+            if (at) *at = now.tv_sec;
+            return now.tv_sec;
+        }";
+    let database = Database::new(&[])?;
+    let Some(shim) = preload::compiled(database.folder(), SHIM)? else { return Ok(()) };
+    let copy = database.folder().join("copy.db");
+    let copy = copy.to_str().ok_or("a path that can't be read")?;
+    let folder = database.folder().to_str().ok_or("a path that can't be read")?;
+    let report = database.folder().join("report.html");
+    let report = report.to_str().ok_or("a path that can't be read")?;
+    for arguments in [
+        &["update", "writer", "--text", "hello"][..],
+        &["pause", "writer", "--reason", "a pause"],
+        &["resume", "writer"],
+        &["agents"],
+        &["agent", "writer"],
+        &["history", "writer"],
+        &["events"],
+        &["health"],
+        &["ps"],
+        &["reap"],
+        &["check"],
+        &["report", "--out", report],
+        &["backup", copy],
+        &["backup", "--keep", "2", folder],
+        &["restore", copy],
+        #[cfg(feature = "mcp")]
+        &["serve"], // until the end of an empty input
+    ] {
+        let output = Command::new(env!("CARGO_BIN_EXE_govstore"))
+            .arg("--db")
+            .arg(database.path())
+            .args(arguments)
+            .env("LD_PRELOAD", &shim)
+            .stdin(std::process::Stdio::null())
+            .output()?;
+        assert!(output.status.success(), "{arguments:?}: {output:?}");
+    }
+    let store = database.store()?;
+    let applied_at = store.history("writer", None)?[0].applied_at.ok_or("it was not imported")?;
+    assert!(applied_at.to_string().starts_with("1930-01-1"), "{applied_at}");
+    assert_eq!(store.process_update("writer", &Update::default())?.metrics.total_updates, 2);
     Ok(())
 }
 

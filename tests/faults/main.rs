@@ -11,5 +11,8 @@ mod damaged;
 mod displaced;
 #[cfg(feature = "cli")]
 mod exhausted;
+#[cfg(feature = "cli")]
+#[path = "../preload/mod.rs"]
+mod preload;
 #[path = "../server/mod.rs"]
 mod server;

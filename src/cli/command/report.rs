@@ -50,8 +50,9 @@ pub fn run(args: &Args, session: &mut Session) -> Outcome {
     if to_stdout && session.out.json() {
         return Err(Failure::Usage("--json and the page cannot both go to standard output".to_owned()));
     }
-    let store = session.open()?;
+    // Before the database is open: to open it here by mistake, and close it, would cost its locks.
     let target = if to_stdout { None } else { Some(target(&args.out)?) };
+    let store = session.open()?;
     let snapshot = Snapshot::read(&store, Limits { agents: args.plots, updates: args.last })?;
     let page = page(&store, &snapshot)?;
     let Some(target) = target else {
@@ -100,23 +101,19 @@ fn replace(target: &Path, page: &str) -> io::Result<()> {
         _ => Path::new("."),
     };
     let mut file = new_file(folder)?;
+    if let Ok(earlier) = fs::metadata(target) {
+        file.as_file().set_permissions(earlier.permissions())?; // as its owner has chosen since
+    }
     file.write_all(page.as_bytes())?;
     file.as_file().sync_all()?;
     file.persist(target).map_err(|error| error.error)?;
     Ok(())
 }
 
-/// A file with a name of its own, which goes away unless it is kept. Others may read it as far as the user's
-/// file mode mask lets them, as with any file that a command writes.
+/// A file with a name of its own, which goes away unless it is kept. It is for its owner alone, as the database is
+/// that it tells of.
 fn new_file(folder: &Path) -> io::Result<NamedTempFile> {
-    let mut builder = tempfile::Builder::new();
-    builder.prefix(".govstore-report-");
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt;
-        builder.permissions(fs::Permissions::from_mode(0o666));
-    }
-    builder.tempfile_in(folder)
+    tempfile::Builder::new().prefix(".govstore-report-").tempfile_in(folder)
 }
 
 fn not_written(out: &Path, error: &io::Error) -> Failure {

@@ -27,7 +27,7 @@ pub struct Args {
 }
 
 pub fn run(args: &Args, session: &mut Session) -> Outcome {
-    let report = govstore::restore(&args.backup, session.database()?)?;
+    let report = govstore::restore(&args.backup, session.database_to_create()?)?;
     if session.out.json() {
         session.out.success(&report)?;
         return Ok(Exit::DONE);

@@ -26,7 +26,11 @@ pub struct Args {
 }
 
 pub fn run(args: Args, session: &mut Session) -> Outcome {
-    let options = ServeOptions { database: session.database()?, log_file: args.log_file };
+    let options = ServeOptions {
+        database: session.database_to_create()?,
+        store: session.options(),
+        log_file: args.log_file,
+    };
     match serve(&options) {
         Ok(()) => Ok(Exit::DONE),
         Err(ServeError::Store(refusal)) => Err(Failure::Store(refusal)),

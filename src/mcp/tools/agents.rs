@@ -1,6 +1,5 @@
 //! What agents there are, and what is known of them.
 
-use chrono::Utc;
 use rmcp::schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -166,7 +165,7 @@ pub fn metadata(session: &Session, agent_id: &str) -> Result<AgentMetadata, Refu
     let agent = session.store.agent(agent_id)?;
     let events = session.store.events(agent_id)?;
     let health = health_of(&agent, &session.store.settings()?.health_thresholds());
-    let since = |at: Timestamp| (Utc::now() - at.to_utc()).num_days();
+    let since = |at: Timestamp| (Timestamp::now().to_utc() - at.to_utc()).num_days();
     Ok(AgentMetadata {
         current_state: Snapshot::of(&agent),
         agent_id: agent.agent_id,
@@ -258,7 +257,7 @@ impl Tool for UpdateAgentMetadata {
 
 /// The notes with one more, as v1.0.3 writes them.
 fn appended(notes: &str, note: &str) -> Result<String, Refusal> {
-    let time = Utc::now().format("%Y-%m-%d %H:%M");
+    let time = Timestamp::now().to_utc().format("%Y-%m-%d %H:%M");
     let all = format!("{notes}\n[{time}] {note}").trim().to_owned();
     within(all.chars().count(), NOTES_MAX_CHARS, "characters with what was there before")
         .map_err(|reason| Refusal::Argument(format!("notes: {reason}; replace them")))?;

@@ -2,7 +2,6 @@
 
 use std::path::PathBuf;
 
-use chrono::Utc;
 use rmcp::schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -12,6 +11,7 @@ use crate::mcp::history::{self, Format};
 use crate::mcp::refusal::Refusal;
 use crate::mcp::session::Session;
 use crate::mcp::tool::{Effect, Tool};
+use crate::timestamp::Timestamp;
 
 /// How much `get_system_history` tells: the window of v1.0.3, which a model can still take in.
 const TOLD_UPDATES_MAX: u32 = 1_000;
@@ -117,7 +117,7 @@ impl Tool for ExportToFile {
 /// Exports an agent's whole history under a name of the agent and the time.
 pub fn dated(session: &Session, agent_id: &str, format: Format) -> Result<Exported, Refusal> {
     let text = text(session, agent_id, None, format)?;
-    export::write_dated(&session.export_folder(), agent_id, Utc::now(), format, &text)
+    export::write_dated(&session.export_folder(), agent_id, Timestamp::now().to_utc(), format, &text)
 }
 
 fn text(session: &Session, agent_id: &str, last: Option<u32>, format: Format) -> Result<String, Refusal> {

@@ -14,6 +14,7 @@ use crate::mcp::refusal::Refusal;
 use crate::mcp::session::Session;
 use crate::mcp::tool::{Effect, Tool};
 use crate::process::{Process, ProcessState};
+use crate::timestamp::Timestamp;
 
 pub struct GetServerInfo;
 
@@ -103,7 +104,8 @@ impl Tool for GetServerInfo {
 impl ServerProcess {
     fn of(process: Process, current: Option<i64>) -> Self {
         // The clock may have been set back since.
-        let uptime = (Utc::now() - process.registered_at.to_utc()).to_std().unwrap_or_default();
+        let uptime =
+            (Timestamp::now().to_utc() - process.registered_at.to_utc()).to_std().unwrap_or_default();
         Self {
             is_current: Some(process.process_id) == current,
             uptime_seconds: uptime.as_secs(),
