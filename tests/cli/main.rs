@@ -6,15 +6,18 @@ mod backup;
 mod bad_input;
 mod check;
 mod commands;
+mod faulty;
 mod full_disk;
 mod history;
 mod json;
+mod keep;
 mod lifecycle;
 #[cfg(unix)]
 mod locks;
 mod output;
 #[cfg(unix)]
 mod processes;
+mod replacing;
 mod report;
 mod selftest;
 #[cfg(unix)]
