@@ -6,7 +6,7 @@ use std::process::Command;
 
 use super::support::{Folder, Ran, available};
 
-/// Each call fails if the environment says so: the variables hold a part of the path that is concerned.
+/// Each call fails if the environment says so: the variables hold a part of the path that is concerned, or its end.
 const SOURCE: &str = r#"
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -23,6 +23,11 @@ static int concerns(const char *variable, const char *path) {
   return part && strstr(path, part);
 }
 
+static int ends_as(const char *variable, const char *path) {
+  const char *end = getenv(variable);
+  return end && strlen(end) <= strlen(path) && strcmp(path + strlen(path) - strlen(end), end) == 0;
+}
+
 static int fail(int error) {
   errno = error;
   return -1;
@@ -34,7 +39,7 @@ int unlink(const char *path) {
 }
 
 int rename(const char *from, const char *to) {
-  if (concerns("FAIL_RENAME_FROM", from) || concerns("FAIL_RENAME_TO", to)) return fail(EIO);
+  if (concerns("FAIL_RENAME_FROM", from) || ends_as("FAIL_RENAME_TO", to)) return fail(EIO);
   return REAL(int (*)(const char *, const char *), "rename")(from, to);
 }
 

@@ -251,7 +251,8 @@ fn a_backup_that_gets_no_name_leaves_nothing() {
     let (folder, copy) = with_copy();
     let before = names(folder.path());
     let faults = [("FAIL_RENAME_FROM", "govstore-partial"), ("NO_HARD_LINKS", "1")];
-    for arguments in [&["backup", "--force", &copy][..], &["backup", folder.file("new.db").to_str().unwrap()]] {
+    for arguments in [&["backup", "--force", &copy][..], &["backup", folder.file("new.db").to_str().unwrap()]]
+    {
         library.run(&folder, &faults, arguments).refused(1, &["nothing was written"]);
         assert_eq!(names(folder.path()), before);
     }
