@@ -13,6 +13,7 @@
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use rusqlite::{Connection, named_params};
 use serde::Serialize;
@@ -180,7 +181,11 @@ fn prepare(copy: &Path, backup: &Path, wait: &Deadline) -> Result<()> {
 
 /// Gives the new file the name of the old one, which gets another.
 fn swap(new: Partial, database: &Path) -> Result<Option<PathBuf>> {
-    let wait = Deadline::within(settings::LOCK_TIMEOUT); // the copy has taken its time
+    swap_within(new, database, settings::LOCK_TIMEOUT) // from now on: the copy has taken its time
+}
+
+fn swap_within(new: Partial, database: &Path, limit: Duration) -> Result<Option<PathBuf>> {
+    let wait = Deadline::within(limit);
     let _polling = wait.enter(&process::wal_index(database).into());
     let exists = fs::symlink_metadata(database).is_ok();
     let kept =
@@ -305,12 +310,10 @@ fn have_to_oneself(database: &Path, wait: &Deadline) -> Result<Option<Connection
     }
 }
 
-/// Somebody has the database open. If nobody else is seen to, perhaps this process has itself.
+/// Somebody has the database open; perhaps this process itself.
 fn in_use(database: &Path) -> Error {
     let mut users = process::users(database);
-    if users.is_empty() {
-        users.extend(process::this_user(database));
-    }
+    users.extend(process::this_user(database));
     Error::InUse { path: database.to_owned(), users }
 }
 
@@ -342,7 +345,7 @@ mod tests {
 
     fn read(path: &Path) -> rusqlite::Result<i64> {
         let conn = Connection::open(path)?;
-        conn.busy_timeout(std::time::Duration::ZERO)?;
+        conn.busy_timeout(Duration::ZERO)?;
         conn.query_row("SELECT count(*) FROM agents", [], |row| row.get(0))
     }
 
@@ -362,6 +365,52 @@ mod tests {
             drop(conn);
             assert_eq!(read(&path)?, 0);
         }
+        Ok(())
+    }
+
+    /// One who opened the database after it was found to be free, and stays.
+    #[cfg(all(target_os = "linux", not(govstore_portable)))]
+    #[test]
+    fn who_was_faster_is_named() -> TestResult {
+        use std::io::Read;
+        use std::process::{Command, Stdio};
+
+        let folder = tempfile::tempdir()?;
+        let path = folder.path().join("governance.db");
+        drop(Store::open(&path)?);
+        refuse_if_alive(&path)?;
+        let mut shell = Command::new("sh")
+            .args(["-c", "exec 3<\"$0\"; echo; read -r _"])
+            .arg(&path)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()?;
+        shell.stdout.as_mut().ok_or("a pipe")?.read_exact(&mut [0])?; // it has the file open
+        let refused = swap_within(Partial::begin(&path)?, &path, Duration::from_millis(50));
+        let Err(Error::InUse { users, .. }) = refused else { panic!("{refused:?}") };
+        assert_eq!(users.iter().map(|user| user.pid).collect::<Vec<_>>(), [shell.id()]);
+        assert_eq!(users[0].to_string(), format!("PID {} (sh)", shell.id()));
+
+        drop(shell.stdin.take());
+        shell.wait()?;
+        let partial = Partial::begin(&path)?;
+        fs::copy(&path, partial.path())?;
+        assert!(swap(partial, &path)?.is_some());
+        Ok(())
+    }
+
+    #[cfg(all(target_os = "linux", not(govstore_portable)))]
+    #[test]
+    fn one_who_has_the_database_open_himself_is_told_so() -> TestResult {
+        let folder = tempfile::tempdir()?;
+        let (path, copy) = (folder.path().join("governance.db"), folder.path().join("copy.db"));
+        let store = Store::open(&path)?;
+        store.backup_to(&copy)?;
+        let refused = swap_within(Partial::begin(&path)?, &path, Duration::from_millis(50));
+        let Err(Error::InUse { users, .. }) = refused else { panic!("{refused:?}") };
+        assert!(users.iter().any(|user| user.pid == std::process::id()), "{users:?}");
+        drop(store);
+        restore(&copy, &path)?;
         Ok(())
     }
 

@@ -195,7 +195,7 @@ fn what_is_no_backup_of_this_database_is_passed_over() {
 
     let before = backups.files().len();
     let first = backups.keep("1").done();
-    assert_eq!(removed(&first), [PathBuf::new(); 0]);
+    assert_eq!(removed(&first), Vec::<PathBuf>::new());
     backups.update();
     let second = backups.keep("1").done();
     assert_eq!(removed(&second), [made(&first)]);
