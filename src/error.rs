@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::agent::Lifecycle;
-use crate::process::{HolderState, LockHolder, Process};
+use crate::process::{DatabaseUser, HolderState, LockHolder, Process};
 
 /// `Result` with this crate's [`Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -12,7 +12,7 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 /// What can go wrong, one variant for each thing that a caller can act on.
 ///
 /// Every message is a sentence that says what happened and, where it isn't obvious, what to do. Whatever
-/// the error, nothing of the refused operation was written.
+/// the error, nothing of the refused operation was written, unless it says what was.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -352,6 +352,24 @@ pub enum Error {
         /// The reason, from the system or from SQLite.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// The backup was made, and older ones that were to go could not be removed.
+    #[error("{} was made, but {} could not be removed ({source}); check the permissions of the folder", made.display(), listed(left.iter().map(|path| path.display())))]
+    OldBackupsLeft {
+        /// The new backup.
+        made: PathBuf,
+        /// The old ones that are still there.
+        left: Vec<PathBuf>,
+        /// The system's reason for the first of them.
+        source: std::io::Error,
+    },
+    /// A backup was made or restored, and a power cut may undo that.
+    #[error("{} is in place, but its folder could not be brought to the disk ({source}): a power cut may undo it. Look for the device in the system's log", path.display())]
+    NotOnDisk {
+        /// The file that is in place.
+        path: PathBuf,
+        /// The system's reason.
+        source: std::io::Error,
+    },
     /// The file was a database of ours until a backup was restored in its place.
     #[error("{} was replaced by a restore; it is kept to be looked at with the sqlite3 shell, and `govstore restore` brings it back", path.display())]
     Replaced {
@@ -366,11 +384,13 @@ pub enum Error {
         /// They, oldest first.
         processes: Vec<Process>,
     },
-    /// A database cannot be replaced while somebody has it open who isn't registered in it.
-    #[error("{} is open in another program, a sqlite3 shell perhaps; end it first. Nothing was changed", path.display())]
+    /// A database cannot be replaced while a process has it open, registered in it or not.
+    #[error("{} is open in {}; end {} first. Nothing was changed", path.display(), open_in(users), if users.len() > 1 { "them" } else { "it" })]
     InUse {
         /// The database.
         path: PathBuf,
+        /// Who has it open; empty if they can't be seen from here.
+        users: Vec<DatabaseUser>,
     },
     /// The backup could not be put in place.
     #[error("cannot restore {}: {source}; nothing was changed", path.display())]
@@ -379,6 +399,16 @@ pub enum Error {
         path: PathBuf,
         /// The reason, from the system.
         source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// The backup could not be put in place, and what had been moved out of its way could not be put back.
+    #[error("cannot restore {}: {source}. What was there could not be put back: {}", path.display(), listed(moved.iter().map(|(from, to)| format!("rename {} to {}", to.display(), from.display()))))]
+    RestoreBrokenOff {
+        /// The database.
+        path: PathBuf,
+        /// The name of each file that was moved, and the name that it has now.
+        moved: Vec<(PathBuf, PathBuf)>,
+        /// Why the backup could not be put in place.
+        source: std::io::Error,
     },
     /// The backup is in place, but the database that it replaced is still taken for the real one by whoever opened
     /// it during the swap.
@@ -449,11 +479,21 @@ pub struct DatabaseError(pub(crate) rusqlite::Error);
 
 /// Names processes for a person.
 fn list(processes: &[Process]) -> String {
-    let names: Vec<String> = processes
-        .iter()
-        .map(|process| format!("PID {} ({} {})", process.pid, process.name, process.version))
-        .collect();
-    names.join(", ")
+    listed(
+        processes.iter().map(|process| format!("PID {} ({} {})", process.pid, process.name, process.version)),
+    )
+}
+
+/// Names those who have a database open.
+fn open_in(users: &[DatabaseUser]) -> String {
+    if users.is_empty() {
+        return "a process that can't be seen from here, of another user perhaps".to_owned();
+    }
+    listed(users)
+}
+
+fn listed(things: impl IntoIterator<Item = impl ToString>) -> String {
+    things.into_iter().map(|thing| thing.to_string()).collect::<Vec<_>>().join(", ")
 }
 
 /// Who holds the write lock, and what to do about it.

@@ -121,21 +121,24 @@ impl System for Linux {
         Some(open.into_iter().any(|found| files.contains(&id_of(&found))))
     }
 
+    fn users_of(&self, files: &[FileId]) -> Vec<u32> {
+        all_pids().filter(|pid| self.has_open(*pid, files) == Some(true)).collect()
+    }
+
     /// Other users' processes can't be looked at.
     fn displaced(&self, database: &Path, wal_index: &Path) -> Vec<u32> {
         if !self.procfs_is_ours {
             return Vec::new();
         }
         let deleted = beside(database, " (deleted)");
-        let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
-        let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
-        pids.filter(|pid| {
-            let files = fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
-            let open: Vec<PathBuf> = files.filter_map(|file| fs::read_link(file.path()).ok()).collect();
-            let has = |name: &Path| open.iter().any(|file| file == name);
-            has(&deleted) || (has(wal_index) && !has(database))
-        })
-        .collect()
+        all_pids()
+            .filter(|pid| {
+                let files = fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
+                let open: Vec<PathBuf> = files.filter_map(|file| fs::read_link(file.path()).ok()).collect();
+                let has = |name: &Path| open.iter().any(|file| file == name);
+                has(&deleted) || (has(wal_index) && !has(database))
+            })
+            .collect()
     }
 
     /// Opens a pidfd first and looks second. If the start still matches, the pidfd is of that very process:
@@ -156,6 +159,12 @@ impl System for Linux {
         }
         Ok(Box::new(Pidfd(pidfd)))
     }
+}
+
+/// The processes that /proc shows.
+fn all_pids() -> impl Iterator<Item = u32> {
+    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
+    entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok())
 }
 
 /// `machine-id(5)`; a container often has none, or an empty file.

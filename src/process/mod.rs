@@ -19,6 +19,7 @@ mod record;
 mod registration;
 mod system;
 mod usage;
+mod users;
 
 #[cfg(all(target_os = "linux", not(govstore_portable)))]
 mod linux;
@@ -29,6 +30,7 @@ pub use reaper::{Action, Judgement, Outcome, ReapEvent, ReapPlan, ReapReport, Ve
 pub use record::{Process, ProcessState};
 pub use registration::{ProcessInfo, Registration};
 pub use usage::Usage;
+pub use users::DatabaseUser;
 
 #[cfg(feature = "mcp")]
 pub(crate) use heartbeat::retry_after;
@@ -36,6 +38,7 @@ pub(crate) use holder::{Fallen, Standing, Witness, displaced, readers, wal_index
 pub(crate) use member::Member;
 pub(crate) use reaper::release_lapsed_locks;
 pub(crate) use registration::forget_all;
+pub(crate) use users::{this_user, users};
 
 /// The PID of this process's parent as it is now.
 #[cfg(unix)]

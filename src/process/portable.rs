@@ -84,6 +84,10 @@ impl System for Portable {
         None
     }
 
+    fn users_of(&self, _files: &[FileId]) -> Vec<u32> {
+        Vec::new()
+    }
+
     fn hold(&self, pid: u32, start_ticks: u64) -> Result<Box<dyn Hold>, NoHold> {
         let held = Identified { pid, start_ticks };
         held.still_there()?;

@@ -98,6 +98,9 @@ pub(super) trait System {
     /// tell, as of other users' processes.
     fn has_open(&self, pid: u32, files: &[FileId]) -> Option<bool>;
 
+    /// The PIDs of all processes, this one too, that are known to have one of these files open.
+    fn users_of(&self, files: &[FileId]) -> Vec<u32>;
+
     /// Takes hold of the process that has this PID and started then, so that a signal reaches it or nobody.
     fn hold(&self, pid: u32, start_ticks: u64) -> Result<Box<dyn Hold>, NoHold>;
 }

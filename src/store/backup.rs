@@ -5,7 +5,6 @@
 //! process has written, never does. The copy is checked before it gets its name: a damaged database never takes
 //! the place of a good backup, nor makes old ones go.
 
-use std::ffi::OsStr;
 use std::fmt;
 use std::fs;
 use std::io;
@@ -19,7 +18,8 @@ use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
 use serde::Serialize;
 
 use super::Store;
-use super::partial::{Partial, SIDE_FILES, beside, folder_of};
+use super::keep;
+use super::partial::{self, Partial, SIDE_FILES, beside, folder_of};
 use crate::crash_point;
 use crate::error::{DatabaseError, Error, Result};
 use crate::timestamp::Timestamp;
@@ -87,7 +87,8 @@ impl Store {
 }
 
 impl<'s> Backup<'s> {
-    /// Whether a file that has the name already is replaced; false unless given.
+    /// Whether a file that has the name already is replaced; false unless given. Of a symbolic link, the file that
+    /// it points to is.
     pub fn overwrite(mut self, overwrite: bool) -> Self {
         self.overwrite = overwrite;
         self
@@ -105,51 +106,44 @@ impl<'s> Backup<'s> {
     /// # Errors
     ///
     /// [`Error::BackupExists`], [`Error::NoRoomForBackup`], [`Error::BackupFailed`]; [`Error::Corrupt`] if the
-    /// database is damaged. Nothing under the name has changed then, nor has the database.
+    /// database is damaged. Nothing under the name has changed then, nor has the database. [`Error::NotOnDisk`] if
+    /// only the last step failed, with the backup in place.
     pub fn to(mut self, path: impl AsRef<Path>) -> Result<BackupReport> {
         let given = path.as_ref();
         let path = std::path::absolute(given).map_err(|e| failed(given, e))?;
-        refuse_target(self.store, &path, self.overwrite)?;
-        let partial = Partial::begin(&path).map_err(|e| io_failed(&path, e))?;
+        let file = target_file(self.store, &path, self.overwrite)?;
+        let partial = Partial::begin(&file).map_err(|e| io_failed(&path, e))?;
         self.copy_to(&partial, &path)?;
         let bytes = fs::metadata(partial.path()).map_err(|e| io_failed(&path, e))?.len();
-        partial.publish(&path, self.overwrite).map_err(|e| io_failed(&path, e))?;
+        partial.publish(&file, self.overwrite).map_err(|e| io_failed(&path, e))?;
+        partial::sync_folder(folder_of(&file))
+            .map_err(|source| Error::NotOnDisk { path: path.clone(), source })?;
         Ok(BackupReport { path, bytes, removed: Vec::new() })
     }
 
     /// Makes a backup in `folder` under the database's name and the time, then removes the oldest such backups
-    /// there until `keep` are left. Nothing else in the folder is touched.
+    /// there until `keep` are left. Which are the oldest is said by how far the database had come in them, and by
+    /// their names only where that is equal: a clock may have been wrong.
+    ///
+    /// Nothing else in the folder is touched: no folder or link with such a name, nothing that can't be read as a
+    /// backup, and no backup of another database.
     ///
     /// # Errors
     ///
-    /// As [`Backup::to`]. No old backup is removed unless the new one is there.
+    /// As [`Backup::to`], and no old backup is removed then. [`Error::OldBackupsLeft`] if the new one is there and
+    /// an old one could not be removed.
     pub fn into_folder(self, folder: impl AsRef<Path>, keep: usize) -> Result<BackupReport> {
         let folder = folder.as_ref();
         if !folder.is_dir() {
             return Err(failed(folder, "there is no such folder; make it, or mount what it is on"));
         }
-        let store = self.store;
-        let (before, after) = name_around_time(store.path());
-        let time = Timestamp::now().to_utc().format(TIME_FORMAT);
-        let mut report = self.to(folder.join(format!("{before}{time}{after}")))?;
-        let mut backups = Vec::new();
-        for entry in fs::read_dir(folder).map_err(|e| io_failed(folder, e))? {
-            let name = entry.map_err(|e| io_failed(folder, e))?.file_name();
-            let time = name
-                .to_str()
-                .and_then(|name| name.strip_prefix(&before)?.strip_suffix(&after))
-                .filter(|time| is_time(time))
-                .map(str::to_owned);
-            backups.extend(time.map(|time| (time, name)));
-        }
-        backups.sort();
-        let surplus = backups.len().saturating_sub(keep.max(1));
-        for (_, name) in backups.drain(..surplus) {
-            let old = folder.join(name);
-            fs::remove_file(&old).map_err(|e| io_failed(&old, e))?;
-            report.removed.push(old);
-        }
-        Ok(report)
+        let folder = std::path::absolute(folder).map_err(|e| failed(folder, e))?;
+        let names = keep::Names::of(self.store.path());
+        // Looked for before the new one is made: so neither that one nor what another run makes meanwhile is among
+        // them, and two runs at once can't remove the backups of each other.
+        let surplus = keep::surplus(self.store, &folder, &names, keep)?;
+        let made = self.to(folder.join(names.at(Timestamp::now())))?;
+        keep::remove(surplus, made)
     }
 
     fn copy_to(&mut self, partial: &Partial, target: &Path) -> Result<()> {
@@ -293,56 +287,34 @@ fn check_copy(copy: Connection) -> std::result::Result<(), CopyFault> {
     if finding == "ok" { Ok(()) } else { Err(CopyFault::Damaged(finding)) }
 }
 
-/// A backup's name, before and after its time: `governance-` and `.db`.
-fn name_around_time(database: &Path) -> (String, String) {
-    let text = |part: Option<&OsStr>| part.map(|part| part.to_string_lossy().into_owned());
-    let stem = text(database.file_stem()).unwrap_or_default();
-    let extension = text(database.extension()).map(|extension| format!(".{extension}")).unwrap_or_default();
-    (format!("{stem}-"), extension)
-}
-
-/// `20251119T204109.824Z`: sorts by time, and has nothing in it that a file system forbids.
-const TIME_FORMAT: &str = "%Y%m%dT%H%M%S%.3fZ";
-
-fn is_time(text: &str) -> bool {
-    let pattern = "ddddddddTdddddd.dddZ";
-    text.len() == pattern.len()
-        && text.chars().zip(pattern.chars()).all(|(c, p)| if p == 'd' { c.is_ascii_digit() } else { c == p })
-}
-
-/// Refuses a name that somebody needs, before anything is copied.
-fn refuse_target(store: &Store, target: &Path, overwrite: bool) -> Result<()> {
+/// The file that the backup is to become. Refuses a name that somebody needs, before anything is copied.
+fn target_file(store: &Store, target: &Path, overwrite: bool) -> Result<PathBuf> {
     if fs::symlink_metadata(target).is_ok() && !overwrite {
         return Err(Error::BackupExists { path: target.to_owned() });
     }
-    if target.is_dir() {
-        return Err(failed(target, "it is a folder"));
+    let file = partial::replaceable(target).map_err(|e| io_failed(target, e))?;
+    if !folder_of(&file).is_dir() {
+        return Err(failed(target, "there is no such folder"));
     }
-    let ours = |target: &Path| {
-        let real = |path: &Path| fs::canonicalize(path).ok();
-        target == store.path()
-            || real(target).is_some_and(|real_target| Some(real_target) == real(store.path()))
-    };
-    let is_side_file = SIDE_FILES.iter().any(|suffix| target == beside(store.path(), suffix));
-    if ours(target) || is_side_file {
+    let mut real = fs::canonicalize(folder_of(&file)).map_err(|e| io_failed(target, e))?;
+    real.extend(file.file_name());
+    let database = fs::canonicalize(store.path()).unwrap_or_else(|_| store.path().to_owned());
+    if real == database || SIDE_FILES.iter().any(|suffix| real == beside(&database, suffix)) {
         return Err(failed(target, "that is the database itself"));
     }
     // SQLite would take an old log for that of the new file.
-    if let Some(suffix) = SIDE_FILES.iter().find(|suffix| beside(target, suffix).exists()) {
-        let reason = format!("{} is there, so it is a database in use", beside(target, suffix).display());
+    if let Some(suffix) = SIDE_FILES.iter().find(|suffix| beside(&file, suffix).exists()) {
+        let reason = format!("{} is there, so it is a database in use", beside(&file, suffix).display());
         return Err(failed(target, reason));
     }
-    if !folder_of(target).is_dir() {
-        return Err(failed(target, "there is no such folder"));
-    }
-    Ok(())
+    Ok(file)
 }
 
 pub(super) fn failed(path: &Path, reason: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
     Error::BackupFailed { path: path.to_owned(), source: reason.into() }
 }
 
-fn io_failed(path: &Path, error: io::Error) -> Error {
+pub(super) fn io_failed(path: &Path, error: io::Error) -> Error {
     match error.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
             Error::NoRoomForBackup { path: path.to_owned() }

@@ -10,6 +10,7 @@ mod backup;
 mod check;
 pub(crate) mod column;
 mod connection;
+mod keep;
 mod location;
 mod manners;
 mod migrate;

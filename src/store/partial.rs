@@ -62,16 +62,19 @@ impl Partial {
     }
 
     /// Gives the file its final name, which must be free unless `overwrite`. A reader of that name sees what was
-    /// there before or the whole new file, and after a power cut one of both is there.
+    /// there before or the whole new file, and after a power cut one of both is there: the new one for certain
+    /// after [`sync_folder`]. If it fails, the name means what it did.
     pub fn publish(mut self, target: &Path, overwrite: bool) -> io::Result<()> {
         self.file.sync_all()?;
         if overwrite {
             fs::rename(&self.path, target)?;
+        } else if fs::hard_link(&self.path, target).is_ok() {
+            return Ok(()); // the other name goes with `self`
         } else {
             rename_to_free_name(&self.path, target)?;
         }
         self.path.clear(); // nothing is left to remove
-        sync_folder(folder_of(target))
+        Ok(())
     }
 
     /// A lock of `flock`, which doesn't meet those that SQLite takes. Where files can only be locked against
@@ -150,6 +153,28 @@ pub(super) fn is_any_under_way(target: &Path) -> io::Result<bool> {
 #[expect(clippy::unnecessary_wraps, reason = "as on unix")]
 pub(super) fn is_any_under_way(_target: &Path) -> io::Result<bool> {
     Ok(true)
+}
+
+/// The file that is replaced, or made, when something is put under this name: the name itself, or what a symbolic
+/// link there points to, so that the link stays. Anything but a regular file is refused: a rename would put a file
+/// in the place of a device or a pipe, which whoever uses it would never see.
+pub(super) fn replaceable(path: &Path) -> io::Result<PathBuf> {
+    let real = match fs::symlink_metadata(path) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(path.to_owned()),
+        Err(e) => return Err(e),
+        Ok(found) if found.is_symlink() => fs::canonicalize(path).map_err(|e| match e.kind() {
+            io::ErrorKind::NotFound => io::Error::other(
+                "it is a symbolic link that leads nowhere; remove it, or name the file itself",
+            ),
+            _ => e,
+        })?,
+        Ok(_) => path.to_owned(),
+    };
+    match fs::metadata(&real)? {
+        found if found.is_file() => Ok(real),
+        found if found.is_dir() => Err(io::Error::other("it is a folder")),
+        _ => Err(io::Error::other("it is not a regular file")),
+    }
 }
 
 /// Removes what makers that were killed have left behind.

@@ -43,7 +43,7 @@ pub(super) struct Place {
 }
 
 /// What tells one file from another, whatever their names: device and inode. `None` where that isn't known.
-type FileId = Option<(u64, u64)>;
+pub(super) type FileId = Option<(u64, u64)>;
 
 /// A name, and the file that it meant.
 pub(super) struct Name {
@@ -142,12 +142,12 @@ impl Name {
 
 #[cfg(unix)]
 #[expect(clippy::unnecessary_wraps, reason = "elsewhere it isn't known")]
-fn file_id(found: &Metadata) -> FileId {
+pub(super) fn file_id(found: &Metadata) -> FileId {
     use std::os::unix::fs::MetadataExt;
     Some((found.dev(), found.ino()))
 }
 
 #[cfg(not(unix))]
-fn file_id(_found: &Metadata) -> FileId {
+pub(super) fn file_id(_found: &Metadata) -> FileId {
     None
 }

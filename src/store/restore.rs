@@ -13,14 +13,15 @@
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use rusqlite::Connection;
+use rusqlite::{Connection, named_params};
 use serde::Serialize;
 
 use super::backup::copy;
 use super::partial::{self, Partial, beside};
 use super::wait::Deadline;
-use super::{Store, connection, immediate, location, migrate, settings};
+use super::{Store, TxResult, connection, immediate, keep, location, migrate, settings};
 use crate::crash_point;
 use crate::error::{DatabaseError, Error, Result};
 use crate::process::{self, Verdict};
@@ -40,7 +41,8 @@ pub struct RestoreReport {
 /// Puts `backup` in the place of `database`, which is kept beside it under a dated name.
 ///
 /// No process may have the database open. The backup itself stays as it is. One of an older schema is brought up
-/// to date; the processes that were registered in it are forgotten, and their locks on agents released.
+/// to date; the processes that were registered in it are forgotten, and their locks on agents released. Where
+/// `database` is a symbolic link, the file that it points to is replaced, and kept beside itself.
 ///
 /// ```
 /// # let dir = tempfile::tempdir()?;
@@ -61,12 +63,15 @@ pub struct RestoreReport {
 /// # Errors
 ///
 /// What is wrong with the backup: [`Error::NoDatabase`], [`Error::NotADatabase`], [`Error::ForeignDatabase`],
-/// [`Error::SchemaTooNew`], [`Error::ForeignSchema`], [`Error::Corrupt`]. [`Error::ProcessesAlive`] with those that are registered in the
-/// database and live; [`Error::InUse`] if somebody else has it open; [`Error::RestoreFailed`]. Nothing was changed
-/// then. [`Error::RestoreUnfinished`] if the last step failed, with the backup in place.
+/// [`Error::SchemaTooNew`], [`Error::ForeignSchema`], [`Error::Corrupt`]. [`Error::ProcessesAlive`] with those that are
+/// registered in the database and live; [`Error::InUse`] with those that have it open otherwise;
+/// [`Error::RestoreFailed`]. Nothing was changed then. [`Error::RestoreBrokenOff`] if what had been moved could not be
+/// put back. With the backup in place, [`Error::RestoreUnfinished`] if the old database could not be marked, and
+/// [`Error::NotOnDisk`].
 pub fn restore(backup: impl AsRef<Path>, database: impl AsRef<Path>) -> Result<RestoreReport> {
     let absolute = |path: &Path| std::path::absolute(path).map_err(|e| failed(path, e));
-    let (backup, database) = (absolute(backup.as_ref())?, absolute(database.as_ref())?);
+    let (backup, path) = (absolute(backup.as_ref())?, absolute(database.as_ref())?);
+    let database = partial::replaceable(&path).map_err(|e| failed(&path, e))?;
     let wait = Deadline::within(settings::LOCK_TIMEOUT);
     let _polling = wait.enter(&process::wal_index(&database).into());
 
@@ -82,10 +87,17 @@ pub fn restore(backup: impl AsRef<Path>, database: impl AsRef<Path>) -> Result<R
         other => other,
     })?;
     drop(source);
-    prepare(partial.path(), &backup, &wait)?;
+    prepare(partial.path(), &backup, &wait).map_err(|error| match error {
+        // It is the copy that is written, beside the database.
+        Error::DiskFull { .. } => Error::DiskFull { path: database.clone() },
+        Error::DeviceFailed { code, source, .. } => {
+            Error::DeviceFailed { path: database.clone(), code, source }
+        }
+        other => other,
+    })?;
     let bytes = fs::metadata(partial.path()).map_err(|e| failed(&database, e))?.len();
-    let replaced = swap(partial, &database, &wait)?;
-    Ok(RestoreReport { path: database, bytes, replaced })
+    let replaced = swap(partial, &database)?;
+    Ok(RestoreReport { path, bytes, replaced })
 }
 
 /// The backup, opened to be read, if it is one of ours.
@@ -126,6 +138,9 @@ fn refuse_if_alive(database: &Path) -> Result<()> {
         ) => return Ok(()),
         // It doesn't say of itself what it is, and not even a lock can be had.
         Err(Error::NotADatabase { .. }) if !beside(database, "-shm").exists() => return Ok(()),
+        Err(Error::NotADatabase { .. }) if !process::users(database).is_empty() => {
+            return Err(in_use(database));
+        }
         Err(Error::NotADatabase { .. }) => {
             let shm = beside(database, "-shm");
             let reason = format!(
@@ -135,7 +150,7 @@ fn refuse_if_alive(database: &Path) -> Result<()> {
             );
             return Err(failed(database, reason));
         }
-        Err(Error::LockTimeout { .. }) => return Err(Error::InUse { path: database.to_owned() }),
+        Err(Error::LockTimeout { .. }) => return Err(in_use(database)),
         Err(other) => return Err(other),
     };
     let living = judgements.into_iter().filter(|judgement| judgement.verdict != Verdict::Exited);
@@ -174,57 +189,141 @@ fn prepare(copy: &Path, backup: &Path, wait: &Deadline) -> Result<()> {
 }
 
 /// Gives the new file the name of the old one, which gets another.
-fn swap(new: Partial, database: &Path, wait: &Deadline) -> Result<Option<PathBuf>> {
-    let io_failed = |e| failed(database, e);
+fn swap(new: Partial, database: &Path) -> Result<Option<PathBuf>> {
+    swap_within(new, database, settings::LOCK_TIMEOUT) // from now on: the copy has taken its time
+}
+
+fn swap_within(new: Partial, database: &Path, limit: Duration) -> Result<Option<PathBuf>> {
+    let wait = Deadline::within(limit);
+    let _polling = wait.enter(&process::wal_index(database).into());
     let exists = fs::symlink_metadata(database).is_ok();
     let kept =
         beside(database, format!(".replaced-{}", Timestamp::now().to_utc().format("%Y%m%dT%H%M%S%.3fZ")));
-    let mut old = if exists { have_to_oneself(database, wait)? } else { None };
+    let mut old = if exists { have_to_oneself(database, &wait)? } else { None };
+    count_on(new.path(), old.as_ref()).map_err(|fault| migrate::unwrap(fault, database, &wait))?;
     crash_point::reach("before a restore's swap");
 
-    // What is left of the old log must not be taken for that of the new database.
-    for suffix in ["-wal", "-journal"] {
-        match partial::rename_to_free_name(&beside(database, suffix), &beside(&kept, suffix)) {
-            Err(e) if e.kind() == io::ErrorKind::NotFound => {}
-            moved => moved.map_err(io_failed)?,
-        }
-    }
-    let _ = fs::remove_file(beside(database, "-shm")); // an index of the log; most often gone
-    if exists {
-        // A second name first, so that at no moment is there no database.
-        match fs::hard_link(database, &kept) {
-            Err(e) if e.kind() != io::ErrorKind::AlreadyExists => fs::rename(database, &kept),
-            linked => linked,
-        }
-        .map_err(io_failed)?;
-    }
+    let set_aside = SetAside::of(database, &kept, exists)?;
     crash_point::reach("during a restore's swap");
-    new.publish(database, true).map_err(io_failed)?;
+    // Who makes a database where there was none keeps it.
+    if let Err(e) = new.publish(database, exists) {
+        return Err(set_aside.put_back(e));
+    }
     crash_point::reach("after a restore's swap");
     if let Some(old) = &mut old {
         immediate(old, None, |tx| migrate::mark_replaced(tx)).map_err(|fault| Error::RestoreUnfinished {
             path: database.to_owned(),
             replaced: kept.clone(),
-            source: migrate::unwrap(fault, &kept, wait).into(),
+            source: migrate::unwrap(fault, &kept, &wait).into(),
         })?;
     }
+    // Not before: whoever waits for the old database must find the mark, whatever becomes of a power cut.
+    partial::sync_folder(partial::folder_of(database))
+        .map_err(|source| Error::NotOnDisk { path: database.to_owned(), source })?;
     Ok(exists.then_some(kept))
+}
+
+/// Has the restored database number processes on from the old one, if that one can be read. A number is never given
+/// twice then, and backups of what is given up count as older than those that are made from here on.
+fn count_on(new: &Path, old: Option<&Connection>) -> TxResult<()> {
+    let last_of_old = old.and_then(|old| keep::last_process(old).ok()).unwrap_or_default();
+    let mut new = connection::open_to_look(new)?;
+    immediate(&mut new, None, |tx| {
+        let last = keep::last_process(tx)?.max(last_of_old).saturating_add(1);
+        tx.execute("DELETE FROM sqlite_sequence WHERE name = 'processes'", [])?;
+        tx.execute(
+            "INSERT INTO sqlite_sequence (name, seq) VALUES ('processes', :last)",
+            named_params! { ":last": last },
+        )?;
+        Ok(())
+    })?;
+    Ok(new.close().map_err(|(_, e)| e)?)
+}
+
+/// The old files under names that keep them, until the new database has theirs.
+struct SetAside<'p> {
+    database: &'p Path,
+    /// What was moved: the name that it had, and the one that it has.
+    moved: Vec<(PathBuf, PathBuf)>,
+    /// A second name of the old database, which still has its own.
+    second_name: Option<PathBuf>,
+}
+
+impl<'p> SetAside<'p> {
+    fn of(database: &'p Path, kept: &Path, exists: bool) -> Result<Self> {
+        let mut set_aside = Self { database, moved: Vec::new(), second_name: None };
+        match set_aside.begin(kept, exists) {
+            Ok(()) => Ok(set_aside),
+            Err(e) => Err(set_aside.put_back(e)),
+        }
+    }
+
+    fn begin(&mut self, kept: &Path, exists: bool) -> io::Result<()> {
+        // What is left of the old log must not be taken for that of the new database.
+        for suffix in ["-wal", "-journal"] {
+            match self.rename(beside(self.database, suffix), beside(kept, suffix)) {
+                Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+                moved => moved?,
+            }
+        }
+        let _ = fs::remove_file(beside(self.database, "-shm")); // an index of the log; most often gone
+        if !exists {
+            return Ok(());
+        }
+        // A second name first, so that at no moment is there no database. Where a file has but one, there is.
+        if fs::hard_link(self.database, kept).is_ok() {
+            self.second_name = Some(kept.to_owned());
+            return Ok(());
+        }
+        self.rename(self.database.to_owned(), kept.to_owned())
+    }
+
+    fn rename(&mut self, from: PathBuf, to: PathBuf) -> io::Result<()> {
+        partial::rename_to_free_name(&from, &to)?;
+        self.moved.push((from, to));
+        Ok(())
+    }
+
+    /// Undoes it, since the swap has failed, and says what could not be undone.
+    fn put_back(mut self, why: io::Error) -> Error {
+        if let Some(second_name) = self.second_name {
+            let _ = fs::remove_file(second_name); // the first is there, so nothing is lost by it
+        }
+        self.moved.retain(|(from, to)| partial::rename_to_free_name(to, from).is_err());
+        if self.moved.is_empty() {
+            return failed(self.database, why);
+        }
+        Error::RestoreBrokenOff { path: self.database.to_owned(), moved: self.moved, source: why }
+    }
 }
 
 /// The old database, which nobody else can read or write for as long as the connection is open: a single file,
 /// with its log folded in. `None` if it is too damaged for that.
+///
+/// Who has it open is looked for as well as locked out: without a log, nobody needs a lock between two statements.
 fn have_to_oneself(database: &Path, wait: &Deadline) -> Result<Option<Connection>> {
     loop {
-        match exclusive(database) {
-            Ok(conn) => return Ok(Some(conn)),
-            Err(e) => match connection::explain(e, database, wait.waited()) {
-                Error::LockTimeout { .. } if wait.nap() => {}
-                Error::LockTimeout { .. } => return Err(Error::InUse { path: database.to_owned() }),
-                Error::Corrupt { .. } | Error::NotADatabase { .. } => return Ok(None),
-                other => return Err(other),
-            },
+        if process::users(database).is_empty() {
+            match exclusive(database) {
+                Ok(conn) => return Ok(Some(conn)),
+                Err(e) => match connection::explain(e, database, wait.waited()) {
+                    Error::LockTimeout { .. } => {}
+                    Error::Corrupt { .. } | Error::NotADatabase { .. } => return Ok(None),
+                    other => return Err(other),
+                },
+            }
+        }
+        if !wait.nap() {
+            return Err(in_use(database));
         }
     }
+}
+
+/// Somebody has the database open; perhaps this process itself.
+fn in_use(database: &Path) -> Error {
+    let mut users = process::users(database);
+    users.extend(process::this_user(database));
+    Error::InUse { path: database.to_owned(), users }
 }
 
 fn exclusive(database: &Path) -> rusqlite::Result<Connection> {
@@ -255,7 +354,7 @@ mod tests {
 
     fn read(path: &Path) -> rusqlite::Result<i64> {
         let conn = Connection::open(path)?;
-        conn.busy_timeout(std::time::Duration::ZERO)?;
+        conn.busy_timeout(Duration::ZERO)?;
         conn.query_row("SELECT count(*) FROM agents", [], |row| row.get(0))
     }
 
@@ -275,6 +374,52 @@ mod tests {
             drop(conn);
             assert_eq!(read(&path)?, 0);
         }
+        Ok(())
+    }
+
+    /// One who opened the database after it was found to be free, and stays.
+    #[cfg(all(target_os = "linux", not(govstore_portable)))]
+    #[test]
+    fn who_was_faster_is_named() -> TestResult {
+        use std::io::Read;
+        use std::process::{Command, Stdio};
+
+        let folder = tempfile::tempdir()?;
+        let path = folder.path().join("governance.db");
+        drop(Store::open(&path)?);
+        refuse_if_alive(&path)?;
+        let mut shell = Command::new("sh")
+            .args(["-c", "exec 3<\"$0\"; echo; read -r _"])
+            .arg(&path)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()?;
+        shell.stdout.as_mut().ok_or("a pipe")?.read_exact(&mut [0])?; // it has the file open
+        let refused = swap_within(Partial::begin(&path)?, &path, Duration::from_millis(50));
+        let Err(Error::InUse { users, .. }) = refused else { panic!("{refused:?}") };
+        assert_eq!(users.iter().map(|user| user.pid).collect::<Vec<_>>(), [shell.id()]);
+        assert_eq!(users[0].to_string(), format!("PID {} (sh)", shell.id()));
+
+        drop(shell.stdin.take());
+        shell.wait()?;
+        let partial = Partial::begin(&path)?;
+        fs::copy(&path, partial.path())?;
+        assert!(swap(partial, &path)?.is_some());
+        Ok(())
+    }
+
+    #[cfg(all(target_os = "linux", not(govstore_portable)))]
+    #[test]
+    fn one_who_has_the_database_open_himself_is_told_so() -> TestResult {
+        let folder = tempfile::tempdir()?;
+        let (path, copy) = (folder.path().join("governance.db"), folder.path().join("copy.db"));
+        let store = Store::open(&path)?;
+        store.backup_to(&copy)?;
+        let refused = swap_within(Partial::begin(&path)?, &path, Duration::from_millis(50));
+        let Err(Error::InUse { users, .. }) = refused else { panic!("{refused:?}") };
+        assert!(users.iter().any(|user| user.pid == std::process::id()), "{users:?}");
+        drop(store);
+        restore(&copy, &path)?;
         Ok(())
     }
 

@@ -6,9 +6,11 @@ mod backup;
 mod bad_input;
 mod check;
 mod commands;
+mod faulty;
 mod full_disk;
 mod history;
 mod json;
+mod keep;
 mod lifecycle;
 mod location;
 #[cfg(unix)]
@@ -18,6 +20,7 @@ mod output;
 mod preload;
 #[cfg(unix)]
 mod processes;
+mod replacing;
 mod report;
 mod schema;
 mod selftest;

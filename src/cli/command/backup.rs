@@ -25,13 +25,14 @@ pub struct Args {
     #[arg(value_name = "FILE", value_hint = ValueHint::AnyPath)]
     target: PathBuf,
 
-    /// Replace the file if there is one
+    /// Replace the file if there is one; of a symbolic link, the file that it points to
     #[arg(long, conflicts_with = "keep")]
     force: bool,
 
     /// Name it by the time, in the folder FILE, and keep this many such backups there
     ///
-    /// Older ones are removed once the new one is there. Other files are left alone.
+    /// Older ones are removed once the new one is there: those in which the database had come least far, whatever a
+    /// clock has said. Other files, and backups of another database, are left alone.
     #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(1..))]
     keep: Option<u32>,
 }

@@ -10,9 +10,10 @@ use super::{Exit, Outcome, Session};
 
 /// Put a backup in the place of the database
 ///
-/// The backup is checked first, and stays as it is. No server may run meanwhile: those that do are listed, and
-/// nothing is changed. The database that was there is kept beside the new one, with `.replaced-` and the time
-/// after its name; `restore` takes it too.
+/// The backup is checked first, and stays as it is. Nobody may have the database open meanwhile: servers and other
+/// programs that do are listed, and nothing is changed. The database that was there is kept beside the new one, with
+/// `.replaced-` and the time after its name; `restore` takes it too. Of a symbolic link, the file that it points to
+/// is replaced.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "\
 A server that is started while the backup is put in place waits, and works with the restored database. The
