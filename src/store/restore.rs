@@ -82,7 +82,7 @@ pub fn restore(backup: impl AsRef<Path>, database: impl AsRef<Path>) -> Result<R
         other => other,
     })?;
     drop(source);
-    prepare(partial.path(), &backup, &wait)?;
+    prepare(partial.path(), &backup, &wait).map_err(of_a_copy)?;
     let bytes = fs::metadata(partial.path()).map_err(|e| failed(&database, e))?.len();
     let replaced = swap(partial, &database, &wait)?;
     Ok(RestoreReport { path: database, bytes, replaced })
@@ -163,6 +163,14 @@ fn prepare(copy: &Path, backup: &Path, wait: &Deadline) -> Result<()> {
     })
     .map_err(|fault| migrate::unwrap(fault, backup, wait))?;
     conn.close().map_err(|(_, e)| explain(e))
+}
+
+/// What was in doubt in a copy is not any more: the copy is thrown away.
+fn of_a_copy(error: Error) -> Error {
+    match error {
+        Error::CommitInDoubt { path, code, source } => Error::DeviceFailed { path, code, source },
+        other => other,
+    }
 }
 
 /// Gives the new file the name of the old one, which gets another.

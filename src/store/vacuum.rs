@@ -10,6 +10,7 @@ impl Store {
         let wait = wait::Deadline::within(self.lock_timeout());
         self.refuse_after_fork()?;
         let _turn = self.shared.queue.enter(&wait)?;
+        self.refuse_after_doubt()?;
         let _polling = wait.enter(&self.shared.shm);
         let explain = |e| connection::explain(e, self.path(), wait.waited());
         // Not one of the pool's: those keep temporary tables in memory, and here that is the whole database.

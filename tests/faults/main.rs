@@ -11,5 +11,7 @@ mod damaged;
 mod displaced;
 #[cfg(feature = "cli")]
 mod exhausted;
+#[cfg(all(feature = "cli", feature = "mcp"))]
+mod in_doubt;
 #[path = "../server/mod.rs"]
 mod server;
