@@ -46,7 +46,8 @@ impl Membership {
     ///
     /// # Errors
     ///
-    /// [`Error::Displaced`]: the server has lost its database.
+    /// [`Error::Displaced`]: the server has lost its database. [`Error::CommitInDoubt`],
+    /// [`Error::RefusedAfterDoubt`]: it may write no more.
     pub async fn leave(self) -> Result<()> {
         let _ = self.leave.send(()); // a task that is gone has left
         self.task.await.unwrap_or(Ok(()))
@@ -90,6 +91,11 @@ async fn live(
                 let _ = end.send(Reason::Displaced);
                 let _ = told_to_leave.await;
                 return Err(error); // there is no row to be ended
+            }
+            Err(error @ (Error::CommitInDoubt { .. } | Error::RefusedAfterDoubt { .. })) => {
+                let _ = end.send(Reason::InDoubt);
+                let _ = told_to_leave.await;
+                return Err(error); // the row can't be ended, and is found by a reaper
             }
             Err(error) => {
                 tracing::warn!(%error, "no heartbeat");

@@ -32,13 +32,15 @@
 //!   Linux takes the pages for written; but those of the new frame are written again, and it is enough that they
 //!   arrive.
 //!
+//! - It need not come into the index: that is full in the same place perhaps. Frames and sync are behind it then.
+//!
 //! Where that doesn't succeed either, it is [`Error::CommitInDoubt`]. From then on this store writes nothing
 //! more. It would be the next commit that decides, and that of somebody who was not asked. Reads go on: they see what
 //! every other process sees.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use rusqlite::{Connection, ErrorCode};
+use rusqlite::{Connection, ErrorCode, ffi};
 
 use super::{Fault, Immediate, Store, TxResult, settings, wait};
 use crate::error::{Error, Result};
@@ -75,8 +77,16 @@ pub(super) fn settle(conn: &mut Connection, error: rusqlite::Error) -> Fault {
     let _waiting = wait::begin_anew(settings::LOCK_TIMEOUT);
     match commit_over_it(conn) {
         Ok(()) => Fault::Sqlite(error),
+        Err(Fault::InDoubt(again)) if is_of_the_index(&again) => Fault::Sqlite(error),
         Err(_) => Fault::InDoubt(error),
     }
+}
+
+/// Whether a COMMIT failed at the last step: the index had to grow for frames that were written and synced before.
+/// Steps that come earlier use the first page of the index alone, which is there.
+fn is_of_the_index(error: &rusqlite::Error) -> bool {
+    let code = error.sqlite_error().map(|failure| failure.extended_code);
+    matches!(code, Some(ffi::SQLITE_IOERR_SHMSIZE | ffi::SQLITE_IOERR_SHMMAP))
 }
 
 /// Commits and syncs a transaction that changes nothing.

@@ -17,6 +17,7 @@ impl Store {
         let opened = connection::open_to_look(self.path());
         self.shared.place.check_all()?; // else it would be another file
         let conn = opened.map_err(explain)?;
+        // Should it fail at its commit, nobody can tell whether the file is the shorter one; what is in it is the same.
         conn.execute_batch("VACUUM").map_err(explain)?;
         // Until it is folded in, the new file is in the log. Where a reader is in the way, writers do it later.
         conn.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).map_err(explain)
