@@ -226,7 +226,9 @@ fn what_fails_among_many_writers_is_not_there_after_a_crash() -> TestResult {
         let drivers: Vec<_> = (0..WRITERS).map(|writer| scope.spawn(move || drive(writer))).collect();
         drivers.into_iter().map(|driver| driver.join().unwrap()).collect()
     });
-    ended.iter_mut().for_each(|(worker, ..)| worker.crash());
+    for (worker, ..) in &mut ended {
+        worker.crash();
+    }
     keeper.crash();
     let made: i64 = ended.iter().map(|(_, made, _)| made).sum();
     let in_doubt: i64 = ended.iter().map(|(.., in_doubt)| in_doubt).sum();
@@ -237,14 +239,14 @@ fn what_fails_among_many_writers_is_not_there_after_a_crash() -> TestResult {
     Ok(())
 }
 
-/// A keeper with one update of `a`, and a disk under nobody yet.
-fn kept_open() -> Result<Option<(Database, FailingDisk, Server)>, Box<dyn std::error::Error>> {
-    let database = Database::new(&[])?;
-    let Some(disk) = FailingDisk::under(&database) else { return Ok(None) };
+/// A database that a keeper has open, with one update of `a`. The disk is under nobody yet; `None` if there is none.
+fn kept_open() -> Option<(Database, FailingDisk, Server)> {
+    let database = Database::new(&[]).unwrap();
+    let disk = FailingDisk::under(&database)?;
     let mut keeper = Server::worker(&database, &["keeper", "--no-heartbeat"]);
     keeper.tell("update a");
     keeper.expect_line("updated 1");
-    Ok(Some((database, disk, keeper)))
+    Some((database, disk, keeper))
 }
 
 /// The ways in which not even the commit that is to settle it succeeds.
@@ -253,7 +255,7 @@ const FOR_GOOD: [&str; 2] = ["sync-always", "commit-always"];
 #[test]
 fn an_update_whose_fate_is_not_known_is_called_in_doubt() -> TestResult {
     for how in FOR_GOOD {
-        let Some((database, disk, mut keeper)) = kept_open()? else { return Ok(()) };
+        let Some((database, disk, mut keeper)) = kept_open() else { return Ok(()) };
         disk.fail(how);
         let output = disk.run(&database, &["--json", "update", "a"])?;
         let said = stderr(&output);
@@ -279,7 +281,7 @@ fn an_update_whose_fate_is_not_known_is_called_in_doubt() -> TestResult {
 #[test]
 fn an_update_in_doubt_that_is_made_again_beside_others_is_there_once() -> TestResult {
     for how in FOR_GOOD {
-        let Some((database, disk, mut keeper)) = kept_open()? else { return Ok(()) };
+        let Some((database, disk, mut keeper)) = kept_open() else { return Ok(()) };
         for made in 1..=10 {
             disk.fail(how);
             assert_eq!(disk.run(&database, &["update", "a"])?.status.code(), Some(5), "{how}");
@@ -301,7 +303,7 @@ fn a_store_in_doubt_writes_nothing_more_until_it_is_opened_again() -> TestResult
         ("commit-always", &["doubtful", "--full"]),
         ("commit-always", &["doubtful"]),
     ] {
-        let Some((database, disk, mut keeper)) = kept_open()? else { return Ok(()) };
+        let Some((database, disk, mut keeper)) = kept_open() else { return Ok(()) };
         let mut worker = disk.worker(&database, options);
         disk.fail(how);
         worker.tell("update a");
@@ -337,7 +339,7 @@ fn a_store_in_doubt_writes_nothing_more_until_it_is_opened_again() -> TestResult
 #[test]
 fn apply_stops_at_a_line_in_doubt_and_names_it() -> TestResult {
     for json in [false, true] {
-        let Some((database, disk, mut keeper)) = kept_open()? else { return Ok(()) };
+        let Some((database, disk, mut keeper)) = kept_open() else { return Ok(()) };
         let mut command = Command::new(GOVSTORE);
         command.arg("--db").arg(database.path());
         command.args(json.then_some("--json")).args(["apply", "-"]);
@@ -411,7 +413,7 @@ impl Client {
 #[test]
 fn a_call_in_doubt_is_answered_as_such_and_its_server_ends() -> TestResult {
     for _ in 0..5 {
-        let Some((database, disk, mut keeper)) = kept_open()? else { return Ok(()) };
+        let Some((database, disk, mut keeper)) = kept_open() else { return Ok(()) };
         let mut client = Client::of_a_server(&database, &disk)?;
         assert_eq!(client.update()["structuredContent"]["success"], true);
         disk.fail("sync-always");
@@ -438,7 +440,7 @@ fn a_call_in_doubt_is_answered_as_such_and_its_server_ends() -> TestResult {
 
 #[test]
 fn a_call_that_failed_once_is_refused_for_certain_and_its_server_goes_on() -> TestResult {
-    let Some((database, disk, mut keeper)) = kept_open()? else { return Ok(()) };
+    let Some((database, disk, mut keeper)) = kept_open() else { return Ok(()) };
     let mut client = Client::of_a_server(&database, &disk)?;
     assert_eq!(client.update()["structuredContent"]["success"], true);
     disk.fail("sync-once");
@@ -459,7 +461,7 @@ fn a_call_that_failed_once_is_refused_for_certain_and_its_server_goes_on() -> Te
 fn an_update_for_which_the_index_had_no_room_is_not_there_after_a_crash() -> TestResult {
     const FRAMES_OF_THE_FIRST_INDEX_PAGE: u64 = 4062;
     const FRAME_BYTES: u64 = 24 + 4096;
-    let Some((database, disk, mut keeper)) = kept_open()? else { return Ok(()) };
+    let Some((database, disk, mut keeper)) = kept_open() else { return Ok(()) };
     let log = log_of(&database);
     let mut worker = disk.worker(&database, &["worker", "--no-heartbeat"]);
     // Whoever reads the first of it keeps the log from being folded in, and so it grows.
