@@ -4,9 +4,10 @@
 //! The registration goes from hand to hand and is nobody's twice: a beat under way at the end is waited for,
 //! and then the row is ended. A beat may find that there is no use in going on, and then the server ends.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::sleep;
 
@@ -33,12 +34,12 @@ impl MustEnd {
 }
 
 impl Membership {
-    /// Beats from now on.
-    pub fn begin(registration: Registration) -> Result<(Self, MustEnd)> {
+    /// Beats from now on, and at once when `beat_now` is notified.
+    pub fn begin(registration: Registration, beat_now: Arc<Notify>) -> Result<(Self, MustEnd)> {
         let (leave, told_to_leave) = oneshot::channel();
         let (end, must_end) = oneshot::channel();
         let first = registration.heartbeat_interval()?; // registering was a beat, too
-        let task = tokio::spawn(live(registration, first, told_to_leave, end));
+        let task = tokio::spawn(live(registration, first, beat_now, told_to_leave, end));
         Ok((Self { task, leave }, MustEnd(must_end)))
     }
 
@@ -57,6 +58,7 @@ impl Membership {
 async fn live(
     mut registration: Registration,
     interval: Duration,
+    beat_now: Arc<Notify>,
     mut told_to_leave: oneshot::Receiver<()>,
     end: oneshot::Sender<Reason>,
 ) -> Result<()> {
@@ -64,6 +66,7 @@ async fn live(
     loop {
         tokio::select! {
             () = sleep(wait) => {}
+            () = beat_now.notified() => {}
             _ = &mut told_to_leave => break,
         }
         let beaten = spawn_blocking(move || {

@@ -145,7 +145,7 @@ pub fn serve_streams(
 /// The life of a registered server.
 async fn live(store: Store, registration: Registration, parent: Parent) -> Result<(), ServeError> {
     let session = Arc::new(Session::new(store.clone()));
-    let (membership, must_end) = Membership::begin(registration)?;
+    let (membership, must_end) = Membership::begin(registration, Arc::clone(&session.must_end))?;
     spawn_blocking(move || reap(&store)); // the client need not wait for the dead
     let served = match Stdio::open() {
         Ok((stdio, hangup)) => match ending(hangup, parent, must_end) {

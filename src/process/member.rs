@@ -84,7 +84,7 @@ impl Member {
         self.must_exit.store(true, Ordering::Relaxed);
     }
 
-    pub(super) fn must_exit(&self) -> bool {
+    pub(crate) fn must_exit(&self) -> bool {
         self.must_exit.load(Ordering::Relaxed)
     }
 

@@ -171,9 +171,9 @@ impl Server {
         self.tell("reap");
     }
 
-    /// Writes a line to its stdin.
+    /// Writes a line to its stdin, in one piece: it may end as soon as it has read it.
     pub fn tell(&mut self, line: &str) {
-        writeln!(self.stdin.as_mut().unwrap(), "{line}").unwrap();
+        self.stdin.as_mut().unwrap().write_all(format!("{line}\n").as_bytes()).unwrap();
     }
 
     pub fn close_stdin(&mut self) {
