@@ -4,9 +4,9 @@
 
    sync-once      the next sync of the log fails with EIO, and the file is removed
    sync-always    every sync of the log fails with EIO
-   write-always   every write to the log fails with EIO
    commit-once    the write that completes the next commit frame is done, and yet fails with EIO; the file is removed
    commit-always  the same for every commit frame
+   log-limit      the log can't grow beyond 256 KiB: EDQUOT
    index-full     the index of the log can't grow: ENOSPC
 
    FAILING_DISK_HITS names a file that gets a byte for each call that failed. */
@@ -22,6 +22,7 @@
 #include <unistd.h>
 
 #define FRAME_HEADER 24
+#define LOG_LIMIT (256 << 10)
 
 typedef ssize_t (*write_call)(int, const void *, size_t);
 typedef ssize_t (*pwrite_call)(int, const void *, size_t, off_t);
@@ -75,8 +76,8 @@ int fdatasync(int fd) { return sync_with(fd, "fdatasync"); }
 int fsync(int fd) { return sync_with(fd, "fsync"); }
 
 /* The errno of a write that is not to be done, 0 if it is. */
-static int refused(int fd) {
-  if (is_file(fd, "-wal") && fails("write-always")) return EIO;
+static int refused(int fd, off_t at) {
+  if (is_file(fd, "-wal") && at >= LOG_LIMIT && fails("log-limit")) return EDQUOT;
   if (is_file(fd, "-shm") && fails("index-full")) return ENOSPC;
   return 0;
 }
@@ -99,7 +100,7 @@ static ssize_t done(int fd, const unsigned char *bytes, size_t count, ssize_t wr
 }
 
 ssize_t write(int fd, const void *bytes, size_t count) {
-  int error = refused(fd);
+  int error = refused(fd, lseek(fd, 0, SEEK_CUR)); /* -1 for a pipe, which is no log */
   if (error != 0) {
     errno = error;
     return -1;
@@ -108,7 +109,7 @@ ssize_t write(int fd, const void *bytes, size_t count) {
 }
 
 static ssize_t pwrite_with(int fd, const void *bytes, size_t count, off_t at, const char *name) {
-  int error = refused(fd);
+  int error = refused(fd, at);
   if (error != 0) {
     errno = error;
     return -1;

@@ -456,6 +456,31 @@ fn a_call_that_failed_once_is_refused_for_certain_and_its_server_goes_on() -> Te
     Ok(())
 }
 
+/// Beyond a quota every write fails, that of the commit that settles it too, unless the log is made shorter first.
+#[test]
+fn a_log_that_may_not_grow_leaves_no_doubt() -> TestResult {
+    let Some((database, disk, mut keeper)) = kept_open() else { return Ok(()) };
+    let mut worker = disk.worker(&database, &["worker", "--no-heartbeat"]);
+    disk.fail("log-limit");
+    let (mut made, mut refused) = (1, 0);
+    for _ in 0..300 {
+        worker.tell("update a");
+        let said = worker.expect_line("");
+        if said.starts_with("updated") {
+            made += 1;
+            assert_eq!(said, format!("updated {made}"));
+        } else {
+            refused += 1;
+            assert!(said.contains("nothing was changed"), "{said}");
+        }
+    }
+    assert!(made > 100 && refused > 0, "{made} made, {refused} refused: it went on");
+    worker.crash();
+    keeper.crash();
+    assert_eq!(recovered(&database)?, made);
+    Ok(())
+}
+
 /// The index of the log grows after the commit is in the log, and needs room.
 #[test]
 fn an_update_for_which_the_index_had_no_room_is_not_there_after_a_crash() -> TestResult {
