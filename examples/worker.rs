@@ -27,11 +27,19 @@ fn main() -> ExitCode {
 
 fn run() -> Result<(), Box<dyn Error>> {
     let mut args = env::args().skip(1);
-    let db = args.next().ok_or("which database? worker DB [NAME] [--no-heartbeat]")?;
+    let db = args.next().ok_or("which database? worker DB [NAME] [--no-heartbeat] [--full]")?;
     let name = args.next().unwrap_or_else(|| "example-worker".to_owned());
-    let store = Store::options().durability(Durability::Normal).open(db)?;
+    let (mut heartbeat, mut durability) = (true, Durability::Normal);
+    for option in args {
+        match option.as_str() {
+            "--no-heartbeat" => heartbeat = false,
+            "--full" => durability = Durability::Full,
+            _ => return Err(format!("{option} is no option").into()),
+        }
+    }
+    let store = Store::options().durability(durability).open(db)?;
     let registration = store.register(ProcessInfo::new(name, env!("CARGO_PKG_VERSION")))?;
-    if args.next().is_none() {
+    if heartbeat {
         registration.start_heartbeat()?;
     }
     println!("registered {}", registration.process_id());
@@ -82,6 +90,8 @@ impl Worker {
                 let metrics = self.store.process_update(agent, &update)?.metrics;
                 format!("updated {} {}", metrics.total_updates, metrics.risk_score)
             }
+            ["total", agent] => format!("total {}", self.store.agent(agent)?.total_updates),
+            ["must-exit"] => format!("must exit {}", self.registration.must_exit()),
             ["beat"] => format!("beat {:?}", self.registration.beat()?),
             ["write-slowly", agent] => self.write_slowly(agent)?,
             ["increment", agent, times] => {

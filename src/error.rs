@@ -12,7 +12,8 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 /// What can go wrong, one variant for each thing that a caller can act on.
 ///
 /// Every message is a sentence that says what happened and, where it isn't obvious, what to do. Whatever
-/// the error, nothing of the refused operation was written, unless it says what was.
+/// the error, nothing of the refused operation was written, unless it says what was; but of
+/// [`Error::CommitInDoubt`], where that can't be known. [`Error::is_in_doubt`] tells that one.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -166,6 +167,26 @@ pub enum Error {
         code: i32,
         /// SQLite's reason.
         source: DatabaseError,
+    },
+    /// The device or the file system failed at a commit, and at the one that was to undo it: it may have been kept or
+    /// not. This store writes nothing more.
+    ///
+    /// Nobody sees the change before the log is read anew, when the last process that has the database open was
+    /// killed. The next commit of any process that reaches the device decides that it was not kept.
+    #[error("committing to {} failed ({source}, SQLite code {code}), and so did the attempt to undo it: it is in doubt whether the change was kept. Look for the device in the system's log; once it works, open the database again, and make the change again only if it is not there", path.display())]
+    CommitInDoubt {
+        /// The file.
+        path: PathBuf,
+        /// SQLite's extended result code, which names the operation.
+        code: i32,
+        /// SQLite's reason.
+        source: DatabaseError,
+    },
+    /// An earlier commit of this store ended in [`Error::CommitInDoubt`].
+    #[error("an earlier change of {} by this process is in doubt, so it makes no more; nothing was changed this time. Look for the device in the system's log, and open the database again", path.display())]
+    RefusedAfterDoubt {
+        /// The file.
+        path: PathBuf,
     },
     /// The file may be read and not written.
     #[error("{} cannot be written ({source}); check the permissions of the file and its folder", path.display())]
@@ -447,6 +468,12 @@ impl Error {
         matches!(self, Self::LockTimeout { .. } | Self::AgentLocked { .. })
     }
 
+    /// Whether the operation may have been done all the same: [`Error::CommitInDoubt`]. To call again may do it twice.
+    #[must_use]
+    pub const fn is_in_doubt(&self) -> bool {
+        matches!(self, Self::CommitInDoubt { .. })
+    }
+
     /// Whether it says that the database can't be written just now, by nobody or not by everybody.
     pub(crate) const fn is_disturbance(&self) -> bool {
         matches!(
@@ -455,6 +482,8 @@ impl Error {
                 | Self::PoolTimeout { .. }
                 | Self::DiskFull { .. }
                 | Self::DeviceFailed { .. }
+                | Self::CommitInDoubt { .. }
+                | Self::RefusedAfterDoubt { .. }
                 | Self::ReadOnly { .. }
                 | Self::CannotOpen { .. }
                 | Self::TooManyOpenFiles { .. }

@@ -89,7 +89,9 @@ impl Store {
     ///
     /// [`Error::WrongLifecycle`] unless the agent is active, [`Error::InvalidAgentId`],
     /// [`Error::AgentLocked`], [`Error::Fenced`], [`Error::LockTimeout`], [`Error::DiskFull`],
-    /// [`Error::Displaced`]. Whatever the error, nothing was written.
+    /// [`Error::Displaced`], [`Error::DeviceFailed`]: nothing was written. [`Error::CommitInDoubt`]: the update may
+    /// have been kept or not; look before you make it again. After that [`Error::RefusedAfterDoubt`], until the
+    /// store is opened again.
     pub fn process_update(&self, agent_id: &str, update: &Update) -> Result<UpdateReport> {
         let id = AgentId::parse(agent_id)?;
         self.scan_in_background();

@@ -18,6 +18,8 @@ impl Exit {
     pub const USAGE: Self = Self(2);
     /// The database, or the agent, was locked for too long.
     pub const BUSY: Self = Self(4);
+    /// Whether it did is not known.
+    pub const IN_DOUBT: Self = Self(5);
 }
 
 impl From<Exit> for ExitCode {
@@ -67,9 +69,15 @@ impl Failure {
     pub fn exit(&self) -> Exit {
         match self {
             Self::Store(error) if error.is_busy() => Exit::BUSY,
+            _ if self.is_in_doubt() => Exit::IN_DOUBT,
             Self::Usage(_) => Exit::USAGE,
             _ => Exit::FAILED,
         }
+    }
+
+    /// Whether it may have been done all the same.
+    pub fn is_in_doubt(&self) -> bool {
+        matches!(self, Self::Store(error) if error.is_in_doubt())
     }
 
     /// Who was in the way, if somebody was.

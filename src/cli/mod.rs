@@ -90,6 +90,8 @@ Exit codes:
   1  failed; the message on standard error says why
   2  the command line is not right
   4  the database, or the agent, was locked for too long, and nothing was changed
+  5  in doubt: the device failed, and the change may have been kept or not. Look before you make
+     it again; with --json there is \"in_doubt\": true
   `health --check` has its own: 0 healthy, 1 degraded, 2 critical, 3 unknown";
 
 impl Arguments {
@@ -112,7 +114,8 @@ pub fn parse() -> Result<Arguments, Exit> {
             let text = refusal.render().to_string();
             let sentence = text.split("\n\n").next().unwrap_or_default();
             let words: Vec<&str> = sentence.split_whitespace().collect();
-            let _ = Output::new(true).failure(words.join(" ").trim_start_matches("error: "), None);
+            let sentence = words.join(" ").trim_start_matches("error: ").to_owned();
+            let _ = Output::new(true).failure(&Failure::Usage(sentence));
         }
         Exit::USAGE
     })
@@ -134,9 +137,8 @@ pub fn run(arguments: Arguments) -> Outcome {
 
 /// Says why a command failed: on stderr, and with `json` as a document on stdout too.
 pub fn report(failure: &Failure, json: bool) {
-    let sentence = failure.to_string();
-    complain(&sentence);
+    complain(&failure.to_string());
     if json {
-        let _ = Output::new(true).failure(&sentence, failure.holder()); // stdout may be what failed
+        let _ = Output::new(true).failure(failure); // stdout may be what failed
     }
 }

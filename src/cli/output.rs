@@ -8,8 +8,8 @@ use anstream::{AutoStream, ColorChoice};
 use govstore::LockHolder;
 use serde::Serialize;
 
-use super::json;
 use super::visible::visible;
+use super::{Failure, json};
 
 /// Standard output: locked and buffered. Errors are returned, a closed pipe among them.
 pub struct Output {
@@ -30,9 +30,17 @@ struct Success<T> {
 struct Refusal<'a> {
     success: bool,
     error: &'a str,
+    /// Set if it may have been done all the same.
+    #[serde(skip_serializing_if = "is_false")]
+    in_doubt: bool,
     /// Who was in the way.
     #[serde(skip_serializing_if = "Option::is_none")]
     holder: Option<&'a LockHolder>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
+pub fn is_false(value: &bool) -> bool {
+    !value
 }
 
 impl Output {
@@ -73,9 +81,11 @@ impl Output {
         self.document(&Success { success: true, result })
     }
 
-    /// What went wrong as one JSON document, at once; with who was in the way, if somebody was.
-    pub fn failure(&mut self, error: &str, holder: Option<&LockHolder>) -> io::Result<()> {
-        self.document(&Refusal { success: false, error, holder })?;
+    /// What went wrong as one JSON document, at once.
+    pub fn failure(&mut self, failure: &Failure) -> io::Result<()> {
+        let error = &failure.to_string();
+        let (in_doubt, holder) = (failure.is_in_doubt(), failure.holder());
+        self.document(&Refusal { success: false, error, in_doubt, holder })?;
         self.flush()
     }
 

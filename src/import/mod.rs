@@ -85,7 +85,8 @@ impl Store {
     /// # Errors
     ///
     /// [`Error::ImportFolder`](crate::Error::ImportFolder) if the folder or its `agent_metadata.json` cannot
-    /// be read, and what any write may meet. Whatever the error, nothing was imported.
+    /// be read, and what any write may meet. Nothing was imported then, unless it is
+    /// [`Error::CommitInDoubt`](crate::Error::CommitInDoubt); to import again is safe in any case.
     pub fn import_v1(&self, folder: impl AsRef<Path>) -> Result<ImportReport> {
         self.import_v1_with(folder, |_, _| ())
     }

@@ -1,4 +1,5 @@
-//! What ends a server: its client hung up, its parent is gone, a signal, a reaper's claim, the loss of its database.
+//! What ends a server: its client hung up, its parent is gone, a signal, a reaper's claim, the loss of its database, a
+//! commit in doubt.
 
 use std::fmt;
 use std::io;
@@ -21,6 +22,9 @@ pub enum Reason {
     /// The database was moved, deleted or replaced. Calls would be refused from here on; the server that the client
     /// starts next opens what is there then.
     Displaced,
+    /// A commit is in doubt. Calls that write would be refused from here on; the server that the client starts next
+    /// opens the database again.
+    InDoubt,
 }
 
 impl fmt::Display for Reason {
@@ -31,6 +35,7 @@ impl fmt::Display for Reason {
             Self::Signal => "a signal says so",
             Self::Claimed => "a reaper has claimed this server",
             Self::Displaced => "the database is not where it was",
+            Self::InDoubt => "a commit is in doubt",
         })
     }
 }

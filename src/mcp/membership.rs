@@ -4,9 +4,10 @@
 //! The registration goes from hand to hand and is nobody's twice: a beat under way at the end is waited for,
 //! and then the row is ended. A beat may find that there is no use in going on, and then the server ends.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::sleep;
 
@@ -33,12 +34,12 @@ impl MustEnd {
 }
 
 impl Membership {
-    /// Beats from now on.
-    pub fn begin(registration: Registration) -> Result<(Self, MustEnd)> {
+    /// Beats from now on, and at once when `beat_now` is notified.
+    pub fn begin(registration: Registration, beat_now: Arc<Notify>) -> Result<(Self, MustEnd)> {
         let (leave, told_to_leave) = oneshot::channel();
         let (end, must_end) = oneshot::channel();
         let first = registration.heartbeat_interval()?; // registering was a beat, too
-        let task = tokio::spawn(live(registration, first, told_to_leave, end));
+        let task = tokio::spawn(live(registration, first, beat_now, told_to_leave, end));
         Ok((Self { task, leave }, MustEnd(must_end)))
     }
 
@@ -46,7 +47,8 @@ impl Membership {
     ///
     /// # Errors
     ///
-    /// [`Error::Displaced`]: the server has lost its database.
+    /// [`Error::Displaced`]: the server has lost its database. [`Error::CommitInDoubt`],
+    /// [`Error::RefusedAfterDoubt`]: it may write no more.
     pub async fn leave(self) -> Result<()> {
         let _ = self.leave.send(()); // a task that is gone has left
         self.task.await.unwrap_or(Ok(()))
@@ -56,6 +58,7 @@ impl Membership {
 async fn live(
     mut registration: Registration,
     interval: Duration,
+    beat_now: Arc<Notify>,
     mut told_to_leave: oneshot::Receiver<()>,
     end: oneshot::Sender<Reason>,
 ) -> Result<()> {
@@ -63,6 +66,7 @@ async fn live(
     loop {
         tokio::select! {
             () = sleep(wait) => {}
+            () = beat_now.notified() => {}
             _ = &mut told_to_leave => break,
         }
         let beaten = spawn_blocking(move || {
@@ -90,6 +94,11 @@ async fn live(
                 let _ = end.send(Reason::Displaced);
                 let _ = told_to_leave.await;
                 return Err(error); // there is no row to be ended
+            }
+            Err(error @ (Error::CommitInDoubt { .. } | Error::RefusedAfterDoubt { .. })) => {
+                let _ = end.send(Reason::InDoubt);
+                let _ = told_to_leave.await;
+                return Err(error); // the row can't be ended, and is found by a reaper
             }
             Err(error) => {
                 tracing::warn!(%error, "no heartbeat");

@@ -72,8 +72,8 @@ pub struct ServeOptions {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ServeError {
-    /// The database could not be opened, this process could not be registered, or the database was lost: moved,
-    /// deleted or replaced.
+    /// The database could not be opened, this process could not be registered, the database was lost (moved,
+    /// deleted or replaced), or a commit is in doubt.
     #[error(transparent)]
     Store(#[from] crate::Error),
     /// The log could not be opened.
@@ -100,7 +100,8 @@ pub enum ServeError {
 ///
 /// # Errors
 ///
-/// One for each way not to start, and [`crate::Error::Displaced`]. An end for any other reason is no error.
+/// One for each way not to start, [`crate::Error::Displaced`], and [`crate::Error::RefusedAfterDoubt`]. An end for
+/// any other reason is no error.
 pub fn serve(options: &ServeOptions) -> Result<(), ServeError> {
     let log = options.log_file.as_deref();
     log::start(log)
@@ -146,7 +147,7 @@ pub fn serve_streams(
 /// The life of a registered server.
 async fn live(store: Store, registration: Registration, parent: Parent) -> Result<(), ServeError> {
     let session = Arc::new(Session::new(store.clone()));
-    let (membership, must_end) = Membership::begin(registration)?;
+    let (membership, must_end) = Membership::begin(registration, Arc::clone(&session.must_end))?;
     spawn_blocking(move || reap(&store)); // the client need not wait for the dead
     let served = match Stdio::open() {
         Ok((stdio, hangup)) => match ending(hangup, parent, must_end) {

@@ -2,7 +2,7 @@
 
 use crate::error::Error;
 
-/// A call that was refused. Nothing of what it asked for was done.
+/// A call that was refused. Nothing of what it asked for was done, unless it is in doubt.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Refusal {
     /// An argument is missing, unknown, of the wrong type or too large.
@@ -26,6 +26,13 @@ pub(super) enum Refusal {
     /// The tool panicked.
     #[error("the tool failed in a way that it should not; the server's log says how")]
     Panicked,
+}
+
+impl Refusal {
+    /// Whether what the call asked for may have been done all the same.
+    pub fn is_in_doubt(&self) -> bool {
+        matches!(self, Self::Store(error) if error.is_in_doubt())
+    }
 }
 
 impl From<Error> for Refusal {

@@ -93,6 +93,9 @@ impl ServerHandler for Server {
         if !tool.records_activity || result.is_error == Some(true) {
             self.session.store.note_activity(); // recorded with the next beat: a read waits for no lock
         }
+        if self.session.store.member().must_exit() {
+            self.session.must_end.notify_one();
+        }
         Ok(result.into())
     }
 

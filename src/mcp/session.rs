@@ -1,7 +1,10 @@
 //! What a call works with: the database, the export folder, and who this server is.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Instant;
+
+use tokio::sync::Notify;
 
 use crate::store::Store;
 
@@ -9,11 +12,13 @@ use crate::store::Store;
 pub struct Session {
     pub store: Store,
     pub started: Instant,
+    /// Told when a call has found that this server must end: the next beat says why, and need not be waited for.
+    pub must_end: Arc<Notify>,
 }
 
 impl Session {
     pub fn new(store: Store) -> Self {
-        Self { store, started: Instant::now() }
+        Self { store, started: Instant::now(), must_end: Arc::default() }
     }
 
     /// The folder for exports, beside the database. Nothing outside of it is ever written.

@@ -99,7 +99,11 @@ fn run<T: Tool>(session: &Session, arguments: JsonObject) -> CallToolResult {
 pub fn refuse(tool: &str, refusal: &Refusal) -> CallToolResult {
     let reason = refusal.to_string();
     tracing::info!(tool, reason, "refused"); // a text is logged with its control characters escaped
-    CallToolResult::structured_error(json!({ "success": false, "error": reason }))
+    let mut result = json!({ "success": false, "error": reason });
+    if refusal.is_in_doubt() {
+        result["in_doubt"] = Value::Bool(true);
+    }
+    CallToolResult::structured_error(result)
 }
 
 fn listing<T: Tool>() -> Listing {

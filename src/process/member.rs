@@ -79,12 +79,12 @@ impl Member {
         lock(&self.enrolled).take()
     }
 
-    /// A reaper has claimed this process, or nobody sees it any more.
-    pub(super) fn tell_to_exit(&self) {
+    /// A reaper has claimed this process, nobody sees it any more, or it writes nothing any more.
+    pub(crate) fn tell_to_exit(&self) {
         self.must_exit.store(true, Ordering::Relaxed);
     }
 
-    pub(super) fn must_exit(&self) -> bool {
+    pub(crate) fn must_exit(&self) -> bool {
         self.must_exit.load(Ordering::Relaxed)
     }
 

@@ -161,8 +161,9 @@ impl Registration {
         Ok(Duration::from_millis(heartbeat::interval_ms(&settings).unsigned_abs()))
     }
 
-    /// Whether a beat or an update has found that this process must exit: a reaper claimed it, or the database was
-    /// moved, deleted or replaced ([`Error::Displaced`]) and nobody sees this process any more.
+    /// Whether a beat or an update has found that this process must exit: a reaper claimed it, the database was
+    /// moved, deleted or replaced ([`Error::Displaced`]) and nobody sees this process any more, or a commit is in
+    /// doubt ([`Error::CommitInDoubt`]) and it writes nothing more.
     #[must_use]
     pub fn must_exit(&self) -> bool {
         self.store.member().must_exit()

@@ -163,6 +163,12 @@ pub(super) fn explain(error: rusqlite::Error, path: &Path, waited: Duration) -> 
     }
 }
 
+/// The error of a COMMIT that failed, and may yet have been kept.
+pub(super) fn in_doubt(error: rusqlite::Error, path: &Path) -> Error {
+    let code = error.sqlite_error().map_or(ffi::SQLITE_ERROR, |failure| failure.extended_code);
+    Error::CommitInDoubt { path: path.to_owned(), code, source: DatabaseError(error) }
+}
+
 /// Why this process can't open any file at all, if so. SQLite says of it only that it can't open the database.
 pub(super) fn too_many_open_files() -> Option<io::Error> {
     const ANY_FILE: &str = if cfg!(windows) { "NUL" } else { "/dev/null" };

@@ -119,5 +119,6 @@ pub(super) fn unwrap(fault: Fault, path: &Path, wait: &Deadline) -> Error {
     match fault {
         Fault::Refused(error) => error,
         Fault::Sqlite(error) => connection::explain(error, path, wait.waited()),
+        Fault::InDoubt(error) => connection::in_doubt(error, path),
     }
 }

@@ -10,6 +10,7 @@ mod backup;
 mod check;
 pub(crate) mod column;
 mod connection;
+mod doubt;
 mod keep;
 mod location;
 mod manners;
@@ -58,6 +59,10 @@ const HELD_UP: Duration = Duration::from_secs(1);
 /// [`Error::Displaced`], and nothing is written where nobody will see it, until the file is back or the store is
 /// opened again.
 ///
+/// Should the device fail at a commit, the store makes sure that nothing of it is kept, and says so. Where it can't,
+/// that is [`Error::CommitInDoubt`], and it writes nothing more ([`Error::RefusedAfterDoubt`]); it is to be opened
+/// again. Reads go on, and show the database as if the commit had not been made, whether it was or not.
+///
 /// ```
 /// # let dir = tempfile::tempdir()?;
 /// # let path = dir.path().join("governance.db");
@@ -84,6 +89,8 @@ struct Shared {
     pool: connection::Pool,
     queue: queue::WriteQueue,
     manners: manners::Manners,
+    /// Whether a commit of this store is in doubt, so that it writes nothing more.
+    doubt: doubt::Doubt,
     /// `lock_timeout_ms` as last read from the settings row.
     lock_timeout_ms: AtomicU64,
     /// `heartbeat_interval_s` as last read, in milliseconds.
@@ -186,6 +193,7 @@ impl Store {
         self.refuse_after_fork()?; // first: another thread may have held the queue at the fork
         let _waiting = wait.enter(&self.shared.shm);
         let Some(_turn) = self.shared.queue.enter(wait)? else { return Err(self.queued_too_long(wait)) };
+        self.refuse_after_doubt()?;
         let mut conn = self.checkout(wait)?;
         let manners = &self.shared.manners;
         manners.let_others_in(wait);
@@ -196,6 +204,9 @@ impl Store {
             Ok(value)
         });
         manners.write_ended();
+        if matches!(written, Err(Fault::InDoubt(_))) {
+            self.end_writes(); // before the turn ends: another thread may wait for its own
+        }
         written.map_err(|fault| self.explain(fault, &conn, wait))
     }
 
@@ -254,6 +265,7 @@ impl Store {
     fn explain(&self, fault: Fault, conn: &Connection, wait: &Deadline) -> Error {
         match fault {
             Fault::Refused(error) => error,
+            Fault::InDoubt(error) => connection::in_doubt(error, &self.shared.path),
             Fault::Sqlite(error) => {
                 // Without its log a file looks damaged, and it would be wrong to say so.
                 if let Err(displaced) = self.shared.place.check_all() {
@@ -303,7 +315,12 @@ fn immediate<T>(
     let tx = WriteTx { sql, at, at_text: at.to_string(), process_id: Cell::new(process_id) };
     let value = body(&tx)?; // an error drops `tx`, which rolls back
     crash_point::reach("after the write");
-    tx.sql.commit()?;
+    if let Err(fault) = tx.commit() {
+        return Err(match fault {
+            Fault::InDoubt(error) => doubt::settle(conn, error),
+            certain => certain,
+        });
+    }
     crash_point::reach("after the commit");
     Ok(value)
 }
@@ -320,8 +337,13 @@ impl<'c> Immediate<'c> {
         Ok(Self(conn))
     }
 
-    fn commit(self) -> rusqlite::Result<()> {
-        self.0.prepare_cached("COMMIT")?.execute([]).map(drop)
+    /// Commits. [`Fault::InDoubt`] if that fails when the transaction may be in the log already.
+    fn commit(self) -> TxResult<()> {
+        let committed = self.0.prepare_cached("COMMIT").and_then(|mut commit| commit.execute([]));
+        committed.map(drop).map_err(|error| {
+            let was_begun = self.0.is_autocommit(); // else SQLite leaves the transaction open
+            if was_begun && doubt::is_left_by(&error) { Fault::InDoubt(error) } else { Fault::Sqlite(error) }
+        })
     }
 }
 
@@ -346,6 +368,10 @@ pub(crate) struct WriteTx<'c> {
 }
 
 impl WriteTx<'_> {
+    fn commit(self) -> TxResult<()> {
+        self.sql.commit()
+    }
+
     /// The registry id of the process that writes, if it is registered.
     pub fn process_id(&self) -> Option<i64> {
         self.process_id.get()
@@ -370,6 +396,8 @@ impl std::ops::Deref for WriteTx<'_> {
 pub(crate) enum Fault {
     Refused(Error),
     Sqlite(rusqlite::Error),
+    /// At COMMIT, and what becomes of the transaction can't be known.
+    InDoubt(rusqlite::Error),
 }
 
 pub(crate) type TxResult<T> = std::result::Result<T, Fault>;

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicI64, AtomicU64};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use super::doubt::Doubt;
 use super::manners::Manners;
 use super::partial::{beside, folder_of, sync_folder};
 use super::place::{self, Place};
@@ -168,6 +169,7 @@ impl StoreOptions {
                 pool: connection::pool(&path, self.durability, self.max_connections.max(1))?,
                 queue: WriteQueue::default(),
                 manners: Manners::default(),
+                doubt: Doubt::default(),
                 lock_timeout_ms: AtomicU64::default(),
                 heartbeat_interval_ms: AtomicI64::default(),
                 member: Member::default(),

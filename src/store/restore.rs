@@ -87,14 +87,7 @@ pub fn restore(backup: impl AsRef<Path>, database: impl AsRef<Path>) -> Result<R
         other => other,
     })?;
     drop(source);
-    prepare(partial.path(), &backup, &wait).map_err(|error| match error {
-        // It is the copy that is written, beside the database.
-        Error::DiskFull { .. } => Error::DiskFull { path: database.clone() },
-        Error::DeviceFailed { code, source, .. } => {
-            Error::DeviceFailed { path: database.clone(), code, source }
-        }
-        other => other,
-    })?;
+    prepare(partial.path(), &backup, &wait).map_err(|error| of_a_copy(error, &database))?;
     let bytes = fs::metadata(partial.path()).map_err(|e| failed(&database, e))?.len();
     let replaced = swap(partial, &database)?;
     Ok(RestoreReport { path, bytes, replaced })
@@ -186,6 +179,19 @@ fn prepare(copy: &Path, backup: &Path, wait: &Deadline) -> Result<()> {
     })
     .map_err(|fault| migrate::unwrap(fault, backup, wait))?;
     conn.close().map_err(|(_, e)| explain(e))
+}
+
+/// What went wrong while the copy was written, which lies beside the database. What was in doubt in it is not any more:
+/// the copy is thrown away.
+fn of_a_copy(error: Error, database: &Path) -> Error {
+    let path = database.to_owned();
+    match error {
+        Error::DiskFull { .. } => Error::DiskFull { path },
+        Error::DeviceFailed { code, source, .. } | Error::CommitInDoubt { code, source, .. } => {
+            Error::DeviceFailed { path, code, source }
+        }
+        other => other,
+    }
 }
 
 /// Gives the new file the name of the old one, which gets another.

@@ -11,11 +11,13 @@ impl Store {
         self.refuse_after_fork()?;
         let _polling = wait.enter(&self.shared.shm);
         let Some(_turn) = self.shared.queue.enter(&wait)? else { return Err(self.queued_too_long(&wait)) };
+        self.refuse_after_doubt()?;
         let explain = |e| connection::explain(e, self.path(), wait.waited());
         // Not one of the pool's: those keep temporary tables in memory, and here that is the whole database.
         let opened = connection::open_to_look(self.path());
         self.shared.place.check_all()?; // else it would be another file
         let conn = opened.map_err(explain)?;
+        // Should it fail at its commit, nobody can tell whether the file is the shorter one; what is in it is the same.
         conn.execute_batch("VACUUM").map_err(explain)?;
         // Until it is folded in, the new file is in the log. Where a reader is in the way, writers do it later.
         conn.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).map_err(explain)

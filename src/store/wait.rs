@@ -171,6 +171,12 @@ impl Waiting {
     }
 }
 
+/// Gives this thread's present wait, if there is one, a deadline that begins now, until the guard drops.
+pub(super) fn begin_anew(limit: Duration) -> Option<Entered> {
+    let shm = WAITING.with_borrow(|waiting| waiting.as_ref().map(|waiting| Arc::clone(&waiting.shm)))?;
+    Some(Deadline::within(limit).enter(&shm))
+}
+
 /// Looks who is in the way of this thread, if a look is due.
 pub(super) fn watch() {
     WAITING.with_borrow_mut(|waiting| {

@@ -11,6 +11,8 @@ mod damaged;
 mod displaced;
 #[cfg(feature = "cli")]
 mod exhausted;
+#[cfg(all(feature = "cli", feature = "mcp"))]
+mod in_doubt;
 #[cfg(feature = "cli")]
 #[path = "../preload/mod.rs"]
 mod preload;

@@ -141,10 +141,15 @@ impl Server {
 
     /// Starts a worker, which does as it is told, line by line.
     pub fn worker(database: &Database, options: &[&str]) -> Self {
+        Self::launch_command(Self::worker_command(database, options)).registered()
+    }
+
+    /// The command that starts a worker.
+    pub fn worker_command(database: &Database, options: &[&str]) -> Command {
         static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
         let mut command = Command::new(PROGRAM.get_or_init(|| example("worker")));
         command.arg(database.path()).args(options);
-        Self::launch_command(command).registered()
+        command
     }
 
     /// Starts a server by a command of the test's own, which leaves stdin and stdout to it.
@@ -176,9 +181,9 @@ impl Server {
         self.tell("reap");
     }
 
-    /// Writes a line to its stdin.
+    /// Writes a line to its stdin, in one piece: it may end as soon as it has read it.
     pub fn tell(&mut self, line: &str) {
-        writeln!(self.stdin.as_mut().unwrap(), "{line}").unwrap();
+        self.stdin.as_mut().unwrap().write_all(format!("{line}\n").as_bytes()).unwrap();
     }
 
     pub fn close_stdin(&mut self) {
@@ -268,6 +273,11 @@ impl Drop for Server {
 pub struct Launched(Server);
 
 impl Launched {
+    /// The server as it is: it doesn't say when it has registered.
+    pub fn unannounced(self) -> Server {
+        self.0
+    }
+
     /// Waits until it has registered.
     pub fn registered(mut self) -> Server {
         self.0.process_id = self.0.expect_line("registered").parse().unwrap();

@@ -13,7 +13,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 
 use super::figures::count;
-use super::output::{Output, complain};
+use super::output::{Output, complain, is_false};
 use super::visible::visible;
 use super::{Exit, Failure, Outcome, Session, paint};
 
@@ -26,7 +26,8 @@ use super::{Exit, Failure, Outcome, Session, paint};
 ///
 /// A line that can't be applied (it is not such an object, the agent is paused, the disk is full, …) is
 /// reported with its number and changes nothing; the others go on. If whoever reads the output stops
-/// reading, the rest is applied all the same.
+/// reading, the rest is applied all the same. One thing ends it: a line in doubt, when the device fails so that
+/// the update may have been kept or not.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "\
 Examples:
@@ -35,11 +36,14 @@ Examples:
 
 With --json, one result a line: that of `update`, or
   {\"success\":false,\"line\":3,\"error\":\"…\"}
+and for a line in doubt \"in_doubt\":true in it.
 
 Exit codes:
   0  every line was applied
   1  some were not; apply those again, and not the whole file
-  4  none was, since the database was busy for too long: apply the file again")]
+  4  none was, since the database was busy for too long: apply the file again
+  5  one is in doubt, the last that has a result: see whether it was kept (`govstore history`), then
+     apply it if it was not, and the lines after it")]
 pub struct Args {
     /// The file; `-` is standard input
     #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]
@@ -52,7 +56,7 @@ pub fn run(args: &Args, session: &mut Session) -> Outcome {
     let mut results = Results::new(&mut session.out, input.size_bytes);
     let mut tally = Tally::default();
     let ended = apply(&store, input, &mut results, &mut tally);
-    results.finish(&tally, ended.is_ok())?;
+    results.finish(&tally, ended.is_ok() && !tally.in_doubt)?;
     ended?;
     Ok(tally.exit())
 }
@@ -69,6 +73,9 @@ fn apply(store: &Store, input: Input, results: &mut Results<'_>, tally: &mut Tal
         };
         tally.count(&result);
         results.print(tally.lines, &result, lines.bytes_read())?;
+        if tally.in_doubt {
+            break; // the store refuses all that comes after it
+        }
     }
     Ok(())
 }
@@ -82,6 +89,13 @@ enum Refused {
     Store(Error),
 }
 
+impl Refused {
+    /// Whether it may have been applied all the same.
+    fn is_in_doubt(&self) -> bool {
+        matches!(self, Self::Store(error) if error.is_in_doubt())
+    }
+}
+
 /// What became of the lines so far.
 #[derive(Default)]
 struct Tally {
@@ -91,6 +105,8 @@ struct Tally {
     refused: u64,
     /// How many of the refused ones met a busy database.
     busy: u64,
+    /// Whether the last line was applied is not known.
+    in_doubt: bool,
 }
 
 impl Tally {
@@ -100,6 +116,7 @@ impl Tally {
             Err(refused) => {
                 self.refused += 1;
                 self.busy += u64::from(matches!(refused, Refused::Store(error) if error.is_busy()));
+                self.in_doubt |= refused.is_in_doubt();
             }
         }
     }
@@ -107,6 +124,7 @@ impl Tally {
     /// Busy only where nothing was applied: that code invites to apply the whole file again.
     fn exit(&self) -> Exit {
         match self {
+            Self { in_doubt: true, .. } => Exit::IN_DOUBT,
             Self { refused: 0, .. } => Exit::DONE,
             Self { applied: 0, refused, busy, .. } if refused == busy => Exit::BUSY,
             _ => Exit::FAILED,
@@ -200,7 +218,8 @@ impl<'o> Results<'o> {
             Ok(report) if self.out.json() => self.out.success(report)?,
             Ok(report) => self.out.say(summary(line, report))?,
             Err(refused) if self.out.json() => {
-                self.out.document(&RefusedLine { success: false, line, error: &refused.to_string() })?;
+                let (error, in_doubt) = (&refused.to_string(), refused.is_in_doubt());
+                self.out.document(&RefusedLine { success: false, line, error, in_doubt })?;
             }
             Err(_) => {}
         }
@@ -227,6 +246,9 @@ struct RefusedLine<'a> {
     success: bool,
     line: u64,
     error: &'a str,
+    /// Set if it may have been applied all the same.
+    #[serde(skip_serializing_if = "is_false")]
+    in_doubt: bool,
 }
 
 fn bar(size_bytes: u64) -> ProgressBar {

@@ -17,7 +17,14 @@ use super::{Exit, Failure, Outcome, Session, paint, text_argument};
 Examples:
   govstore update writer --text \"All tests pass.\" --complexity 0.2
   govstore update writer --parameters 0.5,0.4,-0.1 --text - < answer.txt
-  govstore --json update writer --complexity nan | jq .decision.action")]
+  govstore --json update writer --complexity nan | jq .decision.action
+
+Exit codes:
+  0  the update was made
+  1  it was not
+  4  it was not, since the database or the agent was locked for too long
+  5  in doubt: the device failed, and the update may have been kept or not; see `govstore history`
+     before you make it again")]
 pub struct Args {
     /// The agent's id: 1 to 128 characters
     agent: String,
