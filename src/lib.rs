@@ -63,7 +63,7 @@ pub use process::{
 };
 pub use store::{
     Backup, BackupProgress, BackupReport, Check, CheckStatus, Durability, LimitPolicy, RestoreReport,
-    Settings, Store, StoreOptions, restore,
+    Settings, Store, StoreOptions, WritePause, pause_writes, restore,
 };
 pub use timestamp::{ParseTimestampError, Timestamp};
 

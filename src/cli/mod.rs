@@ -18,6 +18,8 @@ mod report;
 mod selftest;
 mod session;
 mod sparkline;
+#[cfg(unix)]
+mod suspend;
 mod table;
 mod text_argument;
 mod visible;
@@ -105,6 +107,8 @@ pub fn parse() -> Result<Arguments, Exit> {
 
 /// Does what the arguments ask for.
 pub fn run(arguments: Arguments) -> Outcome {
+    #[cfg(unix)]
+    suspend::between_transactions();
     let mut session = Session::new(arguments.db, Output::new(arguments.json));
     let exit = arguments.command.run(&mut session)?;
     match session.out.flush() {

@@ -1,5 +1,6 @@
 //! Giving room back to the file system.
 
+use super::pause::Section;
 use super::{Store, connection, wait};
 use crate::error::Result;
 
@@ -11,6 +12,7 @@ impl Store {
         self.refuse_after_fork()?;
         let _turn = self.shared.queue.enter(&wait)?;
         let _polling = wait.enter(&self.shared.shm);
+        let _section = Section::begin();
         let explain = |e| connection::explain(e, self.path(), wait.waited());
         // Not one of the pool's: those keep temporary tables in memory, and here that is the whole database.
         let opened = connection::open_to_look(self.path());
