@@ -12,6 +12,7 @@ mod facts;
 mod failure;
 mod figures;
 mod json;
+mod limit;
 mod output;
 mod paint;
 mod report;
@@ -22,6 +23,7 @@ mod sparkline;
 mod suspend;
 mod table;
 mod text_argument;
+mod timeline;
 mod visible;
 mod watch;
 

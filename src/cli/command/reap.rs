@@ -10,14 +10,15 @@ use super::{Exit, Outcome, Session, paint, ps};
 
 /// Clear away dead processes
 ///
-/// Forgets registered processes that are gone, and ends those that are stale, orphaned or over `max_processes`:
-/// SIGTERM first, SIGKILL to those who have not gone after `terminate_grace_ms`. Only a process that was
-/// identified beyond doubt is signalled (boot, PID namespace, PID and start time all match). What was done is
-/// kept in the table `reap_events`.
+/// Forgets registered processes that are gone, and ends those that are stale, orphaned or surplus (`govstore ps
+/// --help` says what that means): SIGTERM first, SIGKILL to those who have not gone after `terminate_grace_ms`. Nobody
+/// is ended at first sight, and only a process that was identified beyond doubt is signalled (boot, PID namespace, PID
+/// and start time all match). What was done is kept in the table `reap_events`; `govstore events` shows it.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "\
-When most processes turn stale at once, as after a long sleep or freeze, the first `reap` only notes it; they
-are ended if they are still stale one heartbeat_interval_s later.
+The first `reap` only notes whose heartbeat is too old. Such a process is ended if its heartbeat has still not moved
+one heartbeat_interval_s later, while it could have been written; one more interval is granted when most processes
+turn suspect together, as after a long sleep or freeze.
 
 Examples:
   govstore reap --dry-run
@@ -112,7 +113,14 @@ fn nothing_to_do(judgements: &[Judgement]) -> String {
 }
 
 /// One thing that was done, in a line.
-fn told(event: &ReapEvent) -> String {
+pub fn told(event: &ReapEvent) -> String {
+    let verdict = paint::verdict(event.verdict);
+    let name = visible(&event.name);
+    format!("PID {} ({name}) was {verdict}: {}; {}", event.pid, visible(&event.evidence), did(event))
+}
+
+/// What was done, in a few words.
+pub fn did(event: &ReapEvent) -> String {
     let did = match event.outcome {
         What::Terminated => "ended at SIGTERM",
         What::Killed => "killed",
@@ -125,7 +133,5 @@ fn told(event: &ReapEvent) -> String {
         What::Denied => "not signalled",
     };
     let took = event.took_ms.map(|ms| format!(" within {ms} ms")).unwrap_or_default();
-    let verdict = paint::verdict(event.verdict);
-    let name = visible(&event.name);
-    format!("PID {} ({name}) was {verdict}: {}; {did}{took}", event.pid, visible(&event.evidence))
+    format!("{did}{took}")
 }
