@@ -106,7 +106,7 @@ impl Snapshot {
 }
 
 /// How soon somebody should look at a process: the lower, the sooner.
-fn urgency(judgement: &Judgement) -> u8 {
+pub fn urgency(judgement: &Judgement) -> u8 {
     match judgement.verdict {
         _ if judgement.stopped => 0,
         Verdict::Suspect | Verdict::Stale | Verdict::Orphaned | Verdict::Surplus => 0,
