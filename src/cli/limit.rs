@@ -1,6 +1,6 @@
 //! Whether more servers are registered than `max_processes`, and what follows from that.
 
-use govstore::{LimitPolicy, ProcessState, ReapPlan, Settings, Verdict};
+use govstore::{LimitPolicy, ReapPlan, Settings};
 use serde::Serialize;
 
 /// How many servers there are, beside how many are meant to be.
@@ -15,7 +15,7 @@ pub struct Limit {
 
 impl Limit {
     pub fn of(plan: &ReapPlan, settings: &Settings) -> Self {
-        let (max_processes, occupants) = (settings.max_processes, occupants(plan));
+        let (max_processes, occupants) = (settings.max_processes, plan.occupants().count());
         let over_limit = occupants > max_processes as usize;
         Self { max_processes, occupants, over_limit, policy: settings.limit_policy }
     }
@@ -37,15 +37,4 @@ impl Limit {
             )
         })
     }
-}
-
-/// Those who hold a place: they live, or may, and could be ended.
-fn occupants(plan: &ReapPlan) -> usize {
-    let holds_a_place = |verdict| matches!(verdict, Verdict::Alive | Verdict::Suspect);
-    plan.judgements
-        .iter()
-        .filter(|judgement| {
-            judgement.process.state == ProcessState::Running && holds_a_place(judgement.verdict)
-        })
-        .count()
 }

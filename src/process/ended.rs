@@ -42,7 +42,7 @@ impl Store {
             let now = Now::read(&system);
             let mut statement = conn.prepare_cached(
                 "SELECT p.*, h.monotonic_ms, h.beat_at, h.interval_ms, h.recovered_monotonic_ms,
-                        h.suspected_monotonic_ms
+                        FALSE AS holds_locks
                  FROM processes AS p
                  LEFT JOIN heartbeats AS h ON h.process_id = p.process_id
                  WHERE p.ended_at IS NOT NULL
