@@ -12,7 +12,7 @@ mod facts;
 mod failure;
 mod figures;
 mod json;
-mod limit;
+mod occupancy;
 mod output;
 mod paint;
 mod report;

@@ -23,17 +23,17 @@ fn ps_shows_who_lives_and_explains_who_does_not() -> TestResult {
     assert_eq!((none.code, none.stdout.as_str()), (Some(0), "no processes are registered\n"));
 
     let healthy = Server::start(&database, &["--name", "editor"]);
-    let stale = Server::start(&database, &["--name", "\u{1b}[2Jevil", "--no-heartbeat"]);
-    database.age_heartbeat(stale.process_id, 400)?;
+    let silent = Server::start(&database, &["--name", "\u{1b}[2Jevil", "--no-heartbeat"]);
+    database.age_heartbeat(silent.process_id, 400)?;
     let ran = run(&database, &["ps"]);
     let table = rows(&ran);
     let titles = ["PID", "NAME", "VERSION", "UPTIME", "HEARTBEAT", "ACTIVITY", "CPU", "MEMORY", "VERDICT"];
     assert_eq!(table[0], titles);
     assert_eq!(table[1][..2], [&healthy.pid().to_string(), "editor"]);
     assert_eq!(table[1].last(), Some(&"alive"));
-    assert_eq!(table[2].last(), Some(&"stale"));
+    assert_eq!(table[2].last(), Some(&"suspect"), "nobody is stale at first sight");
     assert!(table[1].iter().any(|cell| cell.ends_with('%')) && table[1].contains(&"MB"), "{table:?}");
-    let explained = format!(r"PID {} (\u{{1b}}[2Jevil) is stale: its heartbeat is 40", stale.pid());
+    let explained = format!(r"PID {} (\u{{1b}}[2Jevil) is suspect: its heartbeat is 40", silent.pid());
     assert!(ran.stdout.contains("\n2 processes\n") && ran.stdout.contains(&explained), "{}", ran.stdout);
     assert!(!ran.stdout.contains('\u{1b}'), "a name does nothing to a terminal");
 
@@ -42,10 +42,10 @@ fn ps_shows_who_lives_and_explains_who_does_not() -> TestResult {
     assert_eq!(processes[0]["pid"], healthy.pid());
     assert_eq!(processes[0]["verdict"], "alive");
     assert!(processes[0]["usage"]["memory_bytes"].as_u64().is_some_and(|bytes| bytes > 0));
-    assert_eq!((&processes[1]["verdict"], &processes[1]["action"]), (&"stale".into(), &"end".into()));
+    assert_eq!((&processes[1]["verdict"], &processes[1]["action"]), (&"suspect".into(), &"postpone".into()));
     assert!(processes[1]["heartbeat_age_s"].as_f64().is_some_and(|age| age >= 400.0));
     healthy.end();
-    stale.end();
+    silent.end();
     Ok(())
 }
 

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::facts::Facts;
 use super::figures::{NONE, age, count, percent};
-use super::limit::Limit;
+use super::occupancy::Occupancy;
 use super::table::{Column, table};
 use super::visible::visible;
 use super::{Exit, Failure, Outcome, Session, agents, paint};
@@ -42,7 +42,7 @@ struct Report<'a> {
     /// At most [`CRITICAL_SHOWN`].
     critical_agents: &'a [Agent],
     #[serde(flatten)]
-    limit: Option<Limit>,
+    limit: Option<Occupancy>,
 }
 
 pub fn run(args: &Args, session: &mut Session) -> Outcome {
@@ -66,9 +66,9 @@ pub fn run(args: &Args, session: &mut Session) -> Outcome {
 
 /// How many servers there are; `None` where this system doesn't let processes be looked at, which says nothing of
 /// the agents.
-fn limit(store: &Store) -> Result<Option<Limit>, Failure> {
+fn limit(store: &Store) -> Result<Option<Occupancy>, Failure> {
     match store.reap_plan() {
-        Ok(plan) => Ok(Some(Limit::of(&plan, &store.settings()?))),
+        Ok(plan) => Ok(Some(Occupancy::of(&plan, &store.settings()?))),
         Err(Error::CannotIdentify { .. }) => Ok(None),
         Err(error) => Err(error.into()),
     }
@@ -151,7 +151,7 @@ struct Check<'a> {
     #[serde(flatten)]
     fleet: Option<&'a FleetHealth>,
     #[serde(flatten)]
-    limit: Option<Limit>,
+    limit: Option<Occupancy>,
 }
 
 /// One line for a monitoring system, which reads stdout and the exit code.
@@ -183,7 +183,7 @@ fn print_check(
     status: &str,
     error: Option<&str>,
     fleet: Option<&FleetHealth>,
-    limit: Option<Limit>,
+    limit: Option<Occupancy>,
 ) -> io::Result<()> {
     if session.out.json() {
         return session.out.document(&Check { success: error.is_none(), status, error, fleet, limit });

@@ -6,7 +6,7 @@ use govstore::{EndedProcess, Judgement, Process, ProcessState, Timestamp, Usage,
 use serde::Serialize;
 
 use super::figures::{NONE, age, count, megabytes, span};
-use super::limit::Limit;
+use super::occupancy::Occupancy;
 use super::table::{Column, table};
 use super::visible::visible;
 use super::{Exit, Outcome, Session, paint, reap};
@@ -43,10 +43,10 @@ pub struct Args {
 }
 
 #[derive(Serialize)]
-struct Processes {
+struct Listing {
     processes: Vec<Row>,
     #[serde(flatten)]
-    limit: Limit,
+    limit: Occupancy,
     /// Only if they were asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     ended: Option<Vec<EndedProcess>>,
@@ -63,13 +63,13 @@ struct Row {
 pub fn run(args: &Args, session: &mut Session) -> Outcome {
     let store = session.open()?;
     let plan = store.reap_plan()?;
-    let limit = Limit::of(&plan, &store.settings()?);
+    let limit = Occupancy::of(&plan, &store.settings()?);
     let ended = if args.all { Some(store.ended_processes(ENDED_SHOWN)?) } else { None };
     let rows =
         plan.judgements.into_iter().map(|judgement| Row { usage: judgement.process.usage(), judgement });
     let processes: Vec<Row> = rows.collect();
     if session.out.json() {
-        session.out.success(&Processes { processes, limit, ended })?;
+        session.out.success(&Listing { processes, limit, ended })?;
         return Ok(Exit::DONE);
     }
     if processes.is_empty() {
@@ -83,7 +83,7 @@ pub fn run(args: &Args, session: &mut Session) -> Outcome {
     Ok(Exit::DONE)
 }
 
-fn say_registered(processes: &[Row], limit: Limit, session: &mut Session) -> io::Result<()> {
+fn say_registered(processes: &[Row], limit: Occupancy, session: &mut Session) -> io::Result<()> {
     session.out.say(listing(processes))?;
     session.out.say(format!("\n{}", count(processes.len() as u64, "process")))?;
     if let Some(sentence) = limit.passed() {

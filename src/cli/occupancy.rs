@@ -5,7 +5,7 @@ use serde::Serialize;
 
 /// How many servers there are, beside how many are meant to be.
 #[derive(Debug, Clone, Copy, Serialize)]
-pub struct Limit {
+pub struct Occupancy {
     max_processes: u32,
     occupants: usize,
     over_limit: bool,
@@ -13,7 +13,7 @@ pub struct Limit {
     policy: LimitPolicy,
 }
 
-impl Limit {
+impl Occupancy {
     pub fn of(plan: &ReapPlan, settings: &Settings) -> Self {
         let (max_processes, occupants) = (settings.max_processes, plan.occupants().count());
         let over_limit = occupants > max_processes as usize;
