@@ -205,7 +205,7 @@ pub enum Error {
         holder: Option<LockHolder>,
     },
     /// Somebody else held the lock of the agent for too long.
-    #[error("agent {agent_id:?} stayed locked for {:.1} s: {}", waited.as_secs_f64(), agent_lock(holder.as_ref()))]
+    #[error("agent {agent_id:?} stayed locked for {:.1} s: {}", waited.as_secs_f64(), agent_lock(agent_id, holder.as_ref()))]
     AgentLocked {
         /// The agent.
         agent_id: String,
@@ -546,7 +546,7 @@ fn write_lock(holder: Option<&LockHolder>) -> String {
 }
 
 /// Who holds an agent's lock, and what to do about it.
-fn agent_lock(holder: Option<&LockHolder>) -> String {
+fn agent_lock(agent_id: &str, holder: Option<&LockHolder>) -> String {
     let Some(holder) = holder else {
         return "others locked it in turns; try again, or raise lock_timeout_ms".to_owned();
     };
@@ -557,8 +557,24 @@ fn agent_lock(holder: Option<&LockHolder>) -> String {
         HolderState::Running | HolderState::Unknown => "and lives; try again".to_owned(),
     };
     format!(
-        "{holder} has had it locked for {held_s:.1} s {what_to_do}, or take the lock away with `govstore unlock --force`"
+        "{holder} has had it locked for {held_s:.1} s {what_to_do}, or take the lock away with `{}`",
+        unlock(agent_id)
     )
+}
+
+/// The command that takes the lock on an agent away, as a shell takes it.
+fn unlock(agent_id: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "_-.,:/@%+".contains(c);
+    let word = if agent_id.chars().all(plain) {
+        agent_id.to_owned()
+    } else {
+        format!("'{}'", agent_id.replace('\'', r"'\''"))
+    };
+    if agent_id.starts_with('-') {
+        format!("govstore unlock --force -- {word}") // else it would be taken for an option
+    } else {
+        format!("govstore unlock {word} --force")
+    }
 }
 
 fn wake(holder: &LockHolder) -> String {

@@ -13,14 +13,18 @@ mod failure;
 mod figures;
 mod file_size_limit;
 mod json;
+mod occupancy;
 mod output;
 mod paint;
 mod report;
 mod selftest;
 mod session;
 mod sparkline;
+#[cfg(unix)]
+mod suspend;
 mod table;
 mod text_argument;
+mod timeline;
 mod visible;
 mod watch;
 
@@ -124,6 +128,8 @@ pub fn parse() -> Result<Arguments, Exit> {
 /// Does what the arguments ask for.
 pub fn run(arguments: Arguments) -> Outcome {
     file_size_limit::outlive();
+    #[cfg(unix)]
+    suspend::between_transactions();
     let options = Store::options()
         .force_hard_link(arguments.force_hard_link)
         .force_file_system(arguments.force_file_system);

@@ -97,6 +97,11 @@ pub fn strong(text: &str) -> String {
     paint(STRONG, text)
 }
 
+/// What somebody should see to.
+pub fn bad(text: &str) -> String {
+    paint(BAD, text)
+}
+
 /// What may be passed over.
 pub fn pale(text: &str) -> String {
     paint(PALE, text)

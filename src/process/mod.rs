@@ -9,6 +9,7 @@
 //! `ledger` what became of it. Everything that touches the operating system is behind the trait in [`system`].
 
 mod clock;
+mod ended;
 mod heartbeat;
 mod holder;
 mod liveness;
@@ -24,6 +25,7 @@ mod users;
 #[cfg(all(target_os = "linux", not(govstore_portable)))]
 mod linux;
 
+pub use ended::EndedProcess;
 pub use heartbeat::Beat;
 pub use holder::{HolderState, LockHolder};
 pub use reaper::{Action, Judgement, Outcome, ReapEvent, ReapPlan, ReapReport, Verdict};

@@ -235,7 +235,7 @@ pub(super) fn is_reaping_due(conn: &Connection, settings: &Settings, now: &Now<'
     Ok(statement.query_row(parameters, |row| row.get(0))?)
 }
 
-fn from_row(row: &Row<'_>, now: &Now<'_>) -> rusqlite::Result<Record> {
+pub(super) fn from_row(row: &Row<'_>, now: &Now<'_>) -> rusqlite::Result<Record> {
     let boot_id: String = row.get("boot_id")?;
     let this_boot = boot_id == now.boot_id;
     let age_s = |monotonic_ms: i64| this_boot.then(|| seconds(age_ms(now.monotonic_ms, monotonic_ms)));

@@ -17,6 +17,7 @@ mod manners;
 mod migrate;
 mod options;
 mod partial;
+mod pause;
 mod place;
 mod queue;
 mod restore;
@@ -37,6 +38,7 @@ pub use backup::{Backup, BackupProgress, BackupReport};
 pub use check::{Check, CheckStatus};
 pub use options::{Durability, StoreOptions};
 pub(crate) use partial::beside;
+pub use pause::{WritePause, pause_writes};
 pub use restore::{RestoreReport, restore};
 pub use settings::{LimitPolicy, Settings};
 pub(crate) use wait::Deadline;
@@ -290,6 +292,7 @@ impl Drop for Shared {
     /// left to the pool's threads, that would come after a short program has ended, or never.
     fn drop(&mut self) {
         let fold_in_log = self.place.may_fold_in_log();
+        let _section = pause::Section::begin();
         let mut idle: Vec<_> = std::iter::from_fn(|| self.pool.try_get()).collect();
         for conn in &mut idle {
             connection::close(conn, fold_in_log);
@@ -310,7 +313,8 @@ fn immediate<T>(
     body: impl FnOnce(&WriteTx<'_>) -> TxResult<T>,
 ) -> TxResult<T> {
     crash_point::reach("before the transaction");
-    let sql = Immediate::begin(conn)?;
+    let section = pause::Section::begin();
+    let sql = section.first_lock(|| Immediate::begin(conn))?;
     let at = Timestamp::now();
     let tx = WriteTx { sql, at, at_text: at.to_string(), process_id: Cell::new(process_id) };
     let value = body(&tx)?; // an error drops `tx`, which rolls back

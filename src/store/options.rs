@@ -10,6 +10,7 @@ use std::time::Duration;
 use super::doubt::Doubt;
 use super::manners::Manners;
 use super::partial::{beside, folder_of, sync_folder};
+use super::pause::Section;
 use super::place::{self, Place};
 use super::queue::WriteQueue;
 use super::wait::Deadline;
@@ -146,6 +147,8 @@ impl StoreOptions {
         let real = real(&path);
         let name = place::Name::now(path.clone());
         let wait = Deadline::within(self.lock_timeout.unwrap_or(settings::LOCK_TIMEOUT));
+        // It recovers a log, switches to another, migrates, and closes its first connection.
+        let _section = Section::begin();
         let shm: Arc<Path> = process::wal_index(&real).into();
         let _polling = wait.enter(&shm);
         let explain = |e| connection::explain(e, &path, wait.waited());

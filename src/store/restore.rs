@@ -20,6 +20,7 @@ use serde::Serialize;
 
 use super::backup::copy;
 use super::partial::{self, Partial, beside};
+use super::pause::Section;
 use super::wait::Deadline;
 use super::{Store, TxResult, connection, immediate, keep, location, migrate, settings};
 use crate::crash_point;
@@ -73,6 +74,7 @@ pub fn restore(backup: impl AsRef<Path>, database: impl AsRef<Path>) -> Result<R
     let (backup, path) = (absolute(backup.as_ref())?, absolute(database.as_ref())?);
     let database = partial::replaceable(&path).map_err(|e| failed(&path, e))?;
     let wait = Deadline::within(settings::LOCK_TIMEOUT);
+    let _section = Section::begin(); // stopped half way, it would leave everybody waiting
     let _polling = wait.enter(&process::wal_index(&database).into());
 
     let source = open_backup(&backup, &wait)?;

@@ -1,5 +1,6 @@
 //! Giving room back to the file system.
 
+use super::pause::Section;
 use super::{Store, connection, wait};
 use crate::error::Result;
 
@@ -12,6 +13,7 @@ impl Store {
         let _polling = wait.enter(&self.shared.shm);
         let Some(_turn) = self.shared.queue.enter(&wait)? else { return Err(self.queued_too_long(&wait)) };
         self.refuse_after_doubt()?;
+        let _section = Section::begin();
         let explain = |e| connection::explain(e, self.path(), wait.waited());
         // Not one of the pool's: those keep temporary tables in memory, and here that is the whole database.
         let opened = connection::open_to_look(self.path());

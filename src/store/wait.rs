@@ -21,6 +21,7 @@ use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
 
+use super::pause;
 use crate::process;
 
 /// The first polls of one who comes anew.
@@ -72,6 +73,7 @@ fn poll(attempt: i32) -> bool {
         None => Duration::ZERO,
     };
     thread::sleep(nap);
+    pause::give_way();
     !nap.is_zero()
 }
 
@@ -100,20 +102,22 @@ fn jitter() -> u64 {
     x
 }
 
-/// When one call stops waiting, counted on the monotonic clock from when it began.
+/// When one call stops waiting, counted on the monotonic clock from when it began. Time that the process spends
+/// paused doesn't count.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Deadline {
     began: Instant,
+    paused_before: Duration,
     limit: Duration,
 }
 
 impl Deadline {
     pub fn within(limit: Duration) -> Self {
-        Self { began: Instant::now(), limit }
+        Self { began: Instant::now(), paused_before: pause::paused(), limit }
     }
 
     pub fn waited(&self) -> Duration {
-        self.began.elapsed()
+        self.began.elapsed().saturating_sub(pause::paused().saturating_sub(self.paused_before))
     }
 
     pub fn remaining(&self) -> Duration {

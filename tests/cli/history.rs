@@ -193,3 +193,110 @@ fn events_are_listed_for_people_and_for_programs() {
     assert_eq!(json["events"][0]["event"], "paused");
     assert_eq!(folder.run(&["events", "--after", "3"]).done().stdout, "");
 }
+
+/// Writes into the ledger as a reaper does, at a time of its own.
+fn reaped(folder: &Folder, pid: u32, verdict: &str, outcome: &str) {
+    let between = || thread::sleep(Duration::from_millis(5)); // times have milliseconds
+    between();
+    folder
+        .sql()
+        .execute(
+            "INSERT INTO reap_events (recorded_at, process_id, name, version, pid, boot_id, start_ticks, verdict, evidence,
+               claimed_at, signals, took_ms, outcome, reaper_pid)
+             VALUES (strftime('%Y-%m-%dT%H:%M:%fZ'), 7, 'editor\u{1b}[2J', '1', ?1, 'boot', 7, ?2, 'its heartbeat is old',
+               strftime('%Y-%m-%dT%H:%M:%fZ'), 'TERM CONT', 12, ?3, 99)",
+            (pid, verdict, outcome),
+        )
+        .expect("an entry");
+    between();
+}
+
+#[test]
+fn what_the_reaper_did_is_among_the_events_in_order_of_time() -> Result<(), Box<dyn std::error::Error>> {
+    let folder = Folder::with_writer(); // 1 created, 2 healthy
+    reaped(&folder, 4711, "stale", "terminated");
+    reaped(&folder, 4712, "suspect", "postponed");
+    folder.run(&["pause", "writer", "--reason", "lunch"]).done(); // 3
+    for (pid, outcome) in [(1, "killed"), (2, "forgotten"), (3, "continued"), (4, "released"), (5, "denied")]
+    {
+        reaped(&folder, pid, "stale", outcome);
+    }
+    let ran = folder.run(&["events"]).done();
+    let lines: Vec<&str> = ran.stdout.lines().collect();
+    assert_eq!(lines.len(), 3 + 6, "{ran:?}");
+    let terminated = r"  PID 4711 (editor\u{1b}[2J) was stale: its heartbeat is old; ended at SIGTERM within 12 ms, by PID 99";
+    assert!(lines[2].starts_with("     –  20") && lines[2].ends_with(terminated), "{ran:?}");
+    assert!(lines[3].ends_with("  writer  paused: lunch") && lines[4].contains("PID 1 (editor"), "{ran:?}");
+    assert!(!ran.stdout.contains("4712"), "what is put off is no event: {ran:?}");
+
+    let shown = |arguments: &[&str]| {
+        let mut command = vec!["events"];
+        command.extend(arguments);
+        folder.run(&command).done().stdout.lines().map(str::to_owned).collect::<Vec<_>>()
+    };
+    assert_eq!(shown(&["--last", "7"]), lines[2..]);
+    assert_eq!(shown(&["--last", "1"]), lines[8..]);
+    assert_eq!(shown(&["--after", "0"]), lines);
+    assert_eq!(shown(&["--after", "1"]), lines[1..]);
+    assert_eq!(shown(&["--after", "3"]), lines[4..], "what was done since the event of that number");
+    assert_eq!(shown(&["--after", "4"]), lines[9..], "nothing has come after what is still to come");
+
+    // Programs find agents' events as they always were.
+    let json = folder.run(&["events", "--json"]).done();
+    let store = govstore::Store::open(folder.db())?;
+    for event in store.events_after(0, 10)? {
+        let event = serde_json::to_string(&event)?;
+        assert!(json.stdout.contains(&event), "{event}: {json:?}");
+    }
+    let act = &json.json()["events"][2];
+    assert_eq!((&act["event"], &act["pid"]), (&"reaped".into(), &4711.into()));
+    assert_eq!((&act["verdict"], &act["outcome"]), (&"stale".into(), &"terminated".into()));
+    assert_eq!((&act["signals"], &act["reaper_pid"]), (&"TERM CONT".into(), &99.into()));
+    assert!(act["reap_event_id"].is_i64() && act["event_id"].is_null(), "{act}");
+
+    let follower = Follower::start(&folder, &["--json", "--after", "3"]);
+    for _ in 0..5 {
+        follower.next();
+    }
+    reaped(&folder, 4713, "orphaned", "postponed");
+    reaped(&folder, 4714, "orphaned", "killed");
+    folder.run(&["resume", "writer"]).done();
+    let first: Value = serde_json::from_str(&follower.next())?;
+    assert_eq!(
+        (&first["success"], &first["event"], &first["pid"]),
+        (&true.into(), &"reaped".into(), &4714.into())
+    );
+    assert!(follower.next().contains("resumed"));
+    Ok(())
+}
+
+#[test]
+fn events_of_many_pages_are_in_order_too() -> Result<(), Box<dyn std::error::Error>> {
+    let folder = Folder::with_writer();
+    let many = |table: &str| {
+        let values = match table {
+            "agent_events" => "(agent_id, event, occurred_at) SELECT 'writer', 'reset',",
+            _ => {
+                "(process_id, name, version, pid, boot_id, start_ticks, verdict, evidence, outcome, reaper_pid, recorded_at)
+                 SELECT 7, 'x', '1', 7, 'boot', 7, 'exited', 'why', iif(number % 3 = 0, 'postponed', 'forgotten'), 7,"
+            }
+        };
+        folder.sql().execute_batch(&format!(
+            "WITH RECURSIVE step (number) AS (SELECT 0 UNION ALL SELECT number + 1 FROM step WHERE number < 2499)
+             INSERT INTO {table} {values} strftime('%Y-%m-%dT%H:%M:%fZ', 'now', '+1 day', number || ' seconds') FROM step"
+        ))
+    };
+    many("agent_events")?;
+    many("reap_events")?;
+    let json = folder.run(&["events", "--json"]).done().json();
+    let events = json["events"].as_array().ok_or("events")?;
+    let times: Vec<&str> = events
+        .iter()
+        .filter_map(|event| event["occurred_at"].as_str().or_else(|| event["recorded_at"].as_str()))
+        .collect();
+    assert_eq!(times.len(), 2 + 2_500 + 1_666);
+    assert!(times.is_sorted(), "in order of time");
+    let last = folder.run(&["events", "--json", "--last", "2000"]).done().json();
+    assert_eq!(last["events"].as_array().ok_or("events")?[..], events[events.len() - 2_000..]);
+    Ok(())
+}

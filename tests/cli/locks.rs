@@ -1,9 +1,12 @@
 //! `locks` and `unlock`, and what a command says that met a lock.
 
+use std::path::Path;
+use std::process::Command;
+
 use govstore::Update;
 
 use super::server::{Database, Server, TestResult};
-use super::support::{Ran, govstore};
+use super::support::{GOVSTORE, Ran, govstore};
 
 /// Only Linux tells who holds SQLite's write lock.
 const TELLS_HOLDER: bool = cfg!(all(target_os = "linux", not(govstore_portable)));
@@ -55,6 +58,26 @@ fn locks_are_listed_and_taken_away_only_by_force() -> TestResult {
     assert_eq!(unlocked["event"], "unlocked");
     assert!(unlocked["reason"].as_str().is_some_and(|reason| reason.ends_with("it hangs")));
     assert!(run(&database, &["agent", "writer"]).done().stdout.contains("unlocked"));
+    Ok(())
+}
+
+#[test]
+fn the_command_that_takes_a_lock_away_can_be_run_as_it_is_printed() -> TestResult {
+    let (database, mut worker) = with_worker("editor")?;
+    for agent in ["writer", "it's-a-$HOME-`writer`", "-writer", "schöne*agents"] {
+        database.store()?.process_update(agent, &Update::default())?;
+        worker.tell(&format!("lock {agent}"));
+        worker.expect_line("locked");
+        let refused = run(&database, &["update", "--", agent]).refused(4, &["stayed locked"]);
+        let (_, rest) = refused.stderr.split_once("with `").ok_or("a command")?;
+        let (line, _) = rest.rsplit_once('`').ok_or("its end")?;
+        let mut shell = Command::new("sh");
+        let binary = Path::new(GOVSTORE).parent().ok_or("a folder")?;
+        let path = format!("{}:{}", binary.display(), std::env::var("PATH")?);
+        shell.args(["-c", line]).env("PATH", path).env("GOVSTORE_DB", database.path());
+        let said = Ran::of(&mut shell).done().stdout;
+        assert!(said.starts_with(&format!("{agent} is unlocked")), "{line}: {said}");
+    }
     Ok(())
 }
 

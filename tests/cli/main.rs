@@ -28,5 +28,7 @@ mod selftest;
 #[path = "../server/mod.rs"]
 mod server;
 mod support;
+#[cfg(unix)]
+mod suspend;
 mod terminal;
 mod watch;

@@ -1,4 +1,4 @@
-//! `events`: lifecycle and changes of health, as they happen in whatever process.
+//! `events`: lifecycle, changes of health, and what the reaper did, as it happens in whatever process.
 
 use std::io;
 use std::time::Duration;
@@ -7,24 +7,25 @@ use govstore::{AgentEvent, EventKind};
 use serde::Serialize;
 
 use super::figures::{NONE, time};
+use super::timeline::{Event, Page, Timeline};
 use super::visible::visible;
-use super::{Exit, Outcome, Session, paint};
+use super::{Exit, Outcome, Session, paint, reap};
 
 /// How often `--follow` looks for new events.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 
-/// Events read at once.
-const PAGE: u32 = 1_000;
-
-/// Show lifecycle events and changes of health, oldest first
+/// Show lifecycle events, changes of health, and what the reaper did, oldest first
 ///
-/// An agent was created, paused, resumed, archived, deleted or reset, or its health changed; by whatever process.
-/// Without --after and --last, all of them, and with --follow only those that are to come.
+/// An agent was created, paused, resumed, archived, deleted or reset, or its health changed; by whatever process. A
+/// server was ended, forgotten, woken, or could not be ended, by whatever reaper. Without --after and --last, all that
+/// is kept, and with --follow only what is to come.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "\
-With --json it is one document; with --json --follow one a line, as they happen.
+With --json it is one document; with --json --follow one a line, as they happen. What the reaper did has \"event\":
+\"reaped\" and the columns of its ledger, the table reap_events, and no event_id or agent_id.
 
 Examples:
+  govstore events --json | jq -c '.events[] | select(.event == \"reaped\")'
   govstore events --last 20
   govstore events --follow --json | jq --unbuffered -c 'select(.health_to == \"critical\")'")]
 pub struct Args {
@@ -32,7 +33,10 @@ pub struct Args {
     #[arg(long)]
     follow: bool,
 
-    /// Only those after the event of this number
+    /// Only those after the agents' event of this number
+    ///
+    /// And what the reaper did from the time of that event on. It has numbers of its own, `reap_event_id`: whoever
+    /// asks again and again tells by them what was shown before.
     #[arg(long, value_name = "ID", conflicts_with = "last")]
     after: Option<i64>,
 
@@ -43,35 +47,37 @@ pub struct Args {
 
 #[derive(Serialize)]
 struct Events {
-    events: Vec<AgentEvent>,
+    events: Vec<Event>,
 }
 
 pub fn run(args: &Args, session: &mut Session) -> Outcome {
     let store = session.open()?;
-    let mut after = match (args.after, args.last) {
-        (Some(after), _) => after,
-        (None, Some(last)) => store.event_id_before_last(last)?,
-        (None, None) if args.follow => store.event_id_before_last(0)?,
-        (None, None) => 0,
+    let (mut timeline, first) = match (args.after, args.last) {
+        (Some(after), _) => (Timeline::after(&store, after)?, None),
+        (None, Some(last)) => {
+            let (events, timeline) = Timeline::last(&store, last)?;
+            (timeline, Some(Page { events, is_last: true }))
+        }
+        (None, None) if args.follow => (Timeline::to_come(&store)?, None),
+        (None, None) => (Timeline::all(&store), None),
     };
+    let mut page = first.map_or_else(|| timeline.page(), Ok)?;
     let mut all = Vec::new();
     loop {
-        let page = store.events_after(after, PAGE)?;
-        after = page.last().map_or(after, |event| event.event_id);
-        let is_last = page.len() < PAGE as usize;
         if session.out.json() && !args.follow {
-            all.extend(page);
+            all.extend(page.events);
         } else {
-            for event in &page {
+            for event in &page.events {
                 show(event, session)?;
             }
             session.out.flush()?;
         }
-        match (is_last, args.follow) {
+        match (page.is_last, args.follow) {
             (false, _) => {}
             (true, true) if wait_for_more() => {}
             (true, _) => break,
         }
+        page = timeline.page()?;
     }
     if session.out.json() && !args.follow {
         session.out.success(&Events { events: all })?;
@@ -79,7 +85,7 @@ pub fn run(args: &Args, session: &mut Session) -> Outcome {
     Ok(Exit::DONE)
 }
 
-fn show(event: &AgentEvent, session: &mut Session) -> io::Result<()> {
+fn show(event: &Event, session: &mut Session) -> io::Result<()> {
     if session.out.json() { session.out.success(event) } else { session.out.say(line(event)) }
 }
 
@@ -102,7 +108,22 @@ fn wait_for_more() -> bool {
 }
 
 /// One event for people.
-fn line(event: &AgentEvent) -> String {
+fn line(event: &Event) -> String {
+    let at = time(event.at());
+    match event {
+        Event::Agent(event) => {
+            let (number, agent) = (event.event_id, visible(&event.agent_id));
+            format!("{number:>6}  {at}  {}  {}", paint::strong(&agent), happened(event))
+        }
+        Event::Reaped(reaped) => {
+            let by = reaped.act.reaper_pid;
+            format!("{NONE:>6}  {at}  {}, by PID {by}", reap::told(&reaped.act))
+        }
+    }
+}
+
+/// What happened to an agent, and why.
+fn happened(event: &AgentEvent) -> String {
     let happened = match (event.event, event.health_to) {
         (EventKind::HealthChanged, Some(to)) => {
             let from = event.health_from.map_or(NONE.into(), paint::health);
@@ -111,6 +132,5 @@ fn line(event: &AgentEvent) -> String {
         (event, _) => event.to_string(),
     };
     let reason = event.reason.as_deref().map(|reason| format!(": {}", visible(reason))).unwrap_or_default();
-    let (number, agent) = (event.event_id, visible(&event.agent_id));
-    format!("{number:>6}  {}  {}  {happened}{reason}", time(event.occurred_at), paint::strong(&agent))
+    format!("{happened}{reason}")
 }

@@ -2,11 +2,12 @@
 
 use std::io;
 
-use govstore::{Agent, AgentFilter, FleetHealth, HealthStatus, Lifecycle, Store, Timestamp};
+use govstore::{Agent, AgentFilter, Error, FleetHealth, HealthStatus, Lifecycle, Store, Timestamp};
 use serde::Serialize;
 
 use super::facts::Facts;
 use super::figures::{NONE, age, count, percent};
+use super::occupancy::Occupancy;
 use super::table::{Column, table};
 use super::visible::visible;
 use super::{Exit, Failure, Outcome, Session, agents, paint};
@@ -20,7 +21,7 @@ const UNKNOWN: Exit = Exit(3);
 /// Show how the fleet is doing
 ///
 /// The fleet is as well as the worst of its active and paused agents; archived and deleted ones are out of
-/// service. Critical agents are listed.
+/// service. Critical agents are listed. It is also said when more servers are registered than `max_processes`.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "\
 Exit codes with --check, as monitoring systems expect them:
@@ -40,6 +41,8 @@ struct Report<'a> {
     fleet: &'a FleetHealth,
     /// At most [`CRITICAL_SHOWN`].
     critical_agents: &'a [Agent],
+    #[serde(flatten)]
+    limit: Option<Occupancy>,
 }
 
 pub fn run(args: &Args, session: &mut Session) -> Outcome {
@@ -49,12 +52,26 @@ pub fn run(args: &Args, session: &mut Session) -> Outcome {
     let store = session.open()?;
     let fleet = store.health()?;
     let critical = critical_agents(&store)?;
+    let limit = limit(&store)?;
     if session.out.json() {
-        session.out.success(&Report { fleet: &fleet, critical_agents: &critical })?;
+        session.out.success(&Report { fleet: &fleet, critical_agents: &critical, limit })?;
     } else {
         session.out.say(for_people(&fleet, &critical))?;
+        if let Some(sentence) = limit.and_then(|limit| limit.passed()) {
+            session.out.say(format!("\n{sentence}"))?;
+        }
     }
     Ok(Exit::DONE)
+}
+
+/// How many servers there are; `None` where this system doesn't let processes be looked at, which says nothing of
+/// the agents.
+fn limit(store: &Store) -> Result<Option<Occupancy>, Failure> {
+    match store.reap_plan() {
+        Ok(plan) => Ok(Some(Occupancy::of(&plan, &store.settings()?))),
+        Err(Error::CannotIdentify { .. }) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// The critical agents that are in service, the first ones of them.
@@ -133,11 +150,17 @@ struct Check<'a> {
     error: Option<&'a str>,
     #[serde(flatten)]
     fleet: Option<&'a FleetHealth>,
+    #[serde(flatten)]
+    limit: Option<Occupancy>,
 }
 
 /// One line for a monitoring system, which reads stdout and the exit code.
 fn check(session: &mut Session) -> Exit {
-    let fleet = session.open().and_then(|store| Ok(store.health()?));
+    let read = session.open().and_then(|store| Ok((store.health()?, limit(&store)?)));
+    let (fleet, limit) = match read {
+        Ok((fleet, limit)) => (Ok(fleet), limit),
+        Err(failure) => (Err(failure), None),
+    };
     let error = match &fleet {
         Ok(fleet) if fleet.fleet_status.is_none() => Some("no agents in service".to_owned()),
         Ok(_) => None,
@@ -151,7 +174,7 @@ fn check(session: &mut Session) -> Exit {
     };
     let fleet = fleet.as_ref().ok();
     // The exit code is the answer, also for one who doesn't read the line.
-    let _ = print_check(session, status, error.as_deref(), fleet);
+    let _ = print_check(session, status, error.as_deref(), fleet, limit);
     exit
 }
 
@@ -160,17 +183,22 @@ fn print_check(
     status: &str,
     error: Option<&str>,
     fleet: Option<&FleetHealth>,
+    limit: Option<Occupancy>,
 ) -> io::Result<()> {
     if session.out.json() {
-        return session.out.document(&Check { success: error.is_none(), status, error, fleet });
+        return session.out.document(&Check { success: error.is_none(), status, error, fleet, limit });
     }
     let head = format!("GOVSTORE {}", status.to_uppercase());
     session.out.say(match (error, fleet) {
         (Some(error), _) => format!("{head}: {}", visible(error)),
         (None, Some(FleetHealth { active, paused, critical, degraded, healthy, .. })) => format!(
-            "{head}: {} in service, {critical} critical, {degraded} degraded, {healthy} healthy \
+            "{head}: {} in service, {critical} critical, {degraded} degraded, {healthy} healthy{} \
              | critical={critical} degraded={degraded} healthy={healthy}",
             count(active + paused, "agent"),
+            limit
+                .and_then(|limit| limit.passed())
+                .map(|sentence| format!("; {sentence}"))
+                .unwrap_or_default(),
         ),
         (None, None) => head,
     })

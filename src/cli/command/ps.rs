@@ -1,37 +1,55 @@
 //! `ps`: the registered processes, and what a reaper would think of them.
 
-use govstore::{Judgement, Process, Timestamp, Usage, Verdict};
+use std::io;
+
+use govstore::{EndedProcess, Judgement, Process, ProcessState, Timestamp, Usage, Verdict};
 use serde::Serialize;
 
 use super::figures::{NONE, age, count, megabytes, span};
+use super::occupancy::Occupancy;
 use super::table::{Column, table};
 use super::visible::visible;
-use super::{Exit, Outcome, Session, paint};
+use super::{Exit, Outcome, Session, paint, reap};
+
+/// How many processes that have ended are listed at most; about so many are remembered.
+const ENDED_SHOWN: u32 = 1_000;
 
 /// List the registered processes
 ///
 /// Oldest first. `HEARTBEAT` and `ACTIVITY` say how long ago a process last said that it lives, and how long
 /// ago its client last used it; `CPU` is the share of one processor since it started. The verdict is that of
-/// now: what `govstore reap` would go by. A process that is not `alive` is explained below the table.
+/// now: what `govstore reap` would go by. A process that is not `alive`, or is stopped, is explained below the table.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "\
 Verdicts:
-  alive         it lives
+  alive         it lives, or nothing speaks against it
   exited        it is gone; `reap` forgets it
-  stale         it has stopped beating; `reap` ends it
+  suspect       its heartbeat is too old; it is looked at again before anything is done
+  stale         it is suspect, and its heartbeat has not moved an interval later; `reap` ends it
   orphaned      its client is gone and nobody uses it; `reap` ends it
-  surplus       it is over max_processes, and missed least; `reap` ends it
-  foreign       it is in another PID namespace or another user's; it is never signalled
-  unverifiable  it cannot be looked at; it is never signalled
+  surplus       it is over max_processes and unused, and limit_policy lets it go; `reap` ends it
+  remote        it runs on another machine; it is never signalled
+  unverifiable  it is in another namespace or another user's, or cannot be looked at; it is never signalled
+
+A process that is `stopped`, as by Ctrl-Z, does nothing until it is woken; how is said below the table.
 
 Examples:
-  govstore ps
-  govstore --json ps | jq -r '.processes[] | select(.verdict != \"alive\") | .pid'")]
-pub struct Args {}
+  govstore ps --all
+  govstore --json ps | jq -r '.processes[] | select(.verdict != \"alive\" or .stopped) | .pid'")]
+pub struct Args {
+    /// Also those that have ended, the latest first: when, how, and what a reaper had to do with it
+    #[arg(long)]
+    all: bool,
+}
 
 #[derive(Serialize)]
-struct Processes {
+struct Listing {
     processes: Vec<Row>,
+    #[serde(flatten)]
+    limit: Occupancy,
+    /// Only if they were asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ended: Option<Vec<EndedProcess>>,
 }
 
 #[derive(Serialize)]
@@ -42,25 +60,49 @@ struct Row {
     usage: Option<Usage>,
 }
 
-pub fn run(_args: &Args, session: &mut Session) -> Outcome {
-    let plan = session.open()?.reap_plan()?;
+pub fn run(args: &Args, session: &mut Session) -> Outcome {
+    let store = session.open()?;
+    let plan = store.reap_plan()?;
+    let limit = Occupancy::of(&plan, &store.settings()?);
+    let ended = if args.all { Some(store.ended_processes(ENDED_SHOWN)?) } else { None };
     let rows =
         plan.judgements.into_iter().map(|judgement| Row { usage: judgement.process.usage(), judgement });
     let processes: Vec<Row> = rows.collect();
     if session.out.json() {
-        session.out.success(&Processes { processes })?;
+        session.out.success(&Listing { processes, limit, ended })?;
         return Ok(Exit::DONE);
     }
     if processes.is_empty() {
         session.out.say("no processes are registered")?;
-        return Ok(Exit::DONE);
+    } else {
+        say_registered(&processes, limit, session)?;
     }
-    session.out.say(listing(&processes))?;
-    session.out.say(format!("\n{}", count(processes.len() as u64, "process")))?;
-    for Row { judgement, .. } in processes.iter().filter(|row| row.judgement.verdict != Verdict::Alive) {
-        session.out.say(explained(judgement))?;
+    if let Some(ended) = ended.filter(|ended| !ended.is_empty()) {
+        session.out.say(format!("\n{}", listing_of_ended(&ended)))?;
     }
     Ok(Exit::DONE)
+}
+
+fn say_registered(processes: &[Row], limit: Occupancy, session: &mut Session) -> io::Result<()> {
+    session.out.say(listing(processes))?;
+    session.out.say(format!("\n{}", count(processes.len() as u64, "process")))?;
+    if let Some(sentence) = limit.passed() {
+        session.out.say(sentence)?;
+    }
+    for Row { judgement, .. } in processes {
+        if judgement.verdict != Verdict::Alive {
+            session.out.say(explained(judgement))?;
+        }
+        if judgement.stopped {
+            let process = &judgement.process;
+            session.out.say(format!(
+                "{} is stopped; `kill -CONT {}` wakes it",
+                named(process),
+                process.pid
+            ))?;
+        }
+    }
+    Ok(())
 }
 
 /// Why a process was judged so.
@@ -99,8 +141,56 @@ fn listing(processes: &[Row]) -> String {
             ago(process.activity_age_s),
             usage.map_or(NONE.into(), |usage| format!("{:.1}%", usage.cpu_percent)),
             usage.map_or(NONE.into(), |usage| megabytes(usage.memory_bytes)),
-            paint::verdict(judgement.verdict),
+            verdict(judgement),
         ]
     });
     table(columns, rows)
+}
+
+/// The verdict on a process, and whether it is stopped.
+fn verdict(judgement: &Judgement) -> String {
+    let verdict = paint::verdict(judgement.verdict);
+    if judgement.stopped { format!("{verdict}, {}", paint::bad("stopped")) } else { verdict }
+}
+
+fn listing_of_ended(processes: &[EndedProcess]) -> String {
+    let now = Timestamp::now();
+    let columns = [
+        Column::Figure("PID"),
+        Column::Wrapped("NAME"),
+        Column::Wrapped("VERSION"),
+        Column::Figure("RAN"),
+        Column::Figure("ENDED"),
+        Column::Text("STATE"),
+        Column::Wrapped("WHY"),
+    ];
+    let rows = processes.iter().map(|ended| {
+        let process = &ended.process;
+        [
+            process.pid.to_string(),
+            visible(&process.name).into_owned(),
+            visible(&process.version).into_owned(),
+            age(process.registered_at, ended.ended_at),
+            age(ended.ended_at, now),
+            process.state.to_string(),
+            why_ended(ended),
+        ]
+    });
+    table(columns, rows)
+}
+
+/// What is known of the end of a process.
+fn why_ended(ended: &EndedProcess) -> String {
+    if let Some(event) = &ended.reaped {
+        let (verdict, evidence) = (paint::verdict(event.verdict), visible(&event.evidence));
+        return format!("{verdict}: {evidence}; {}, by PID {}", reap::did(event), event.reaper_pid);
+    }
+    match ended.process.state {
+        ProcessState::Ended => "it deregistered",
+        ProcessState::Exited => "it was found to be gone",
+        ProcessState::Terminated | ProcessState::Killed => "a reaper ended it; its ledger no longer says why",
+        ProcessState::Forgotten => "nobody could tell what became of it",
+        ProcessState::Running | ProcessState::Terminating => NONE, // these have not ended
+    }
+    .to_owned()
 }

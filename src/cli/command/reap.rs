@@ -12,13 +12,13 @@ use super::{Exit, Outcome, Session, paint, ps};
 
 /// Clear away dead processes
 ///
-/// Forgets registered processes that are gone, and ends those that are stale or orphaned, and what `limit_policy` gives
-/// up of those over `max_processes`: SIGTERM first, SIGKILL to those that have not gone after `terminate_grace_ms`. Only
-/// a process that was identified beyond doubt is signalled: boot, namespaces, PID and start time all match, and it has
-/// this database open. What was done is kept in the table `reap_events`.
+/// Forgets registered processes that are gone, and ends those that are stale, orphaned or surplus (`govstore ps
+/// --help` says what that means): SIGTERM first, SIGKILL to those that have not gone after `terminate_grace_ms`. Only a
+/// process that was identified beyond doubt is signalled: boot, namespaces, PID and start time all match, and it has
+/// this database open. What was done is kept in the table `reap_events`; `govstore events` shows it.
 ///
 /// Nobody is ended at first sight. What speaks against a process has to be found unmoved one `heartbeat_interval_s`
-/// later; `reap` waits for that, unless told otherwise.
+/// later, while it could have been written; `reap` waits for that, unless told otherwise.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "\
 When most processes fall silent at once, as after a long sleep or freeze, the second look comes two intervals
@@ -149,7 +149,14 @@ fn nothing_to_do(judgements: &[Judgement]) -> String {
 }
 
 /// One thing that was done, in a line.
-fn told(event: &ReapEvent) -> String {
+pub fn told(event: &ReapEvent) -> String {
+    let verdict = paint::verdict(event.verdict);
+    let name = visible(&event.name);
+    format!("PID {} ({name}) was {verdict}: {}; {}", event.pid, visible(&event.evidence), did(event))
+}
+
+/// What was done, in a few words.
+pub fn did(event: &ReapEvent) -> String {
     let did = match event.outcome {
         What::Terminated => "ended at SIGTERM",
         What::Killed => "killed",
@@ -162,7 +169,5 @@ fn told(event: &ReapEvent) -> String {
         What::Denied => "not signalled",
     };
     let took = event.took_ms.map(|ms| format!(" within {ms} ms")).unwrap_or_default();
-    let verdict = paint::verdict(event.verdict);
-    let name = visible(&event.name);
-    format!("PID {} ({name}) was {verdict}: {}; {did}{took}", event.pid, visible(&event.evidence))
+    format!("{did}{took}")
 }

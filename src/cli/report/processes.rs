@@ -43,7 +43,7 @@ fn registry(processes: &[Judgement], now: Timestamp) -> Markup {
         @for title in ["Version", "Verdict", "Evidence"] { th scope="col" { (title) } }
     };
     let rows = html! {
-        @for Judgement { process, verdict, evidence, .. } in processes {
+        @for Judgement { process, verdict, evidence, stopped, .. } in processes {
             tr {
                 th.text scope="row" { (Name(&process.name)) }
                 td.figure { (process.pid) }
@@ -51,7 +51,10 @@ fn registry(processes: &[Judgement], now: Timestamp) -> Markup {
                 td.figure { (ago(process.heartbeat_age_s)) }
                 td.figure { (ago(process.activity_age_s)) }
                 td.text { (Name(&process.version)) }
-                td { span.(tone(*verdict)) { (verdict.as_str()) } }
+                td {
+                    span.(tone(*verdict)) { (verdict.as_str()) }
+                    @if *stopped { ", " span.bad { "stopped" } }
+                }
                 td.text { (Name(evidence)) }
             }
         }

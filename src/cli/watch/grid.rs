@@ -77,6 +77,8 @@ impl Cell {
 pub struct Grid<const N: usize> {
     pub columns: [Column; N],
     pub rows: Vec<[Cell; N]>,
+    /// Whether there are more rows than were read.
+    pub goes_on: bool,
     /// What is said where there are no rows.
     pub none: String,
     pub selected: Option<usize>,
@@ -102,10 +104,19 @@ impl<const N: usize> Grid<N> {
             let width = area.width.saturating_sub(MARGIN);
             put(buffer, area.x + MARGIN, area.y + 1, &self.none, width, Set::Left, palette.pale());
         }
+        // Where some are cut off, the last line says how many; it takes no row's place where there is but one.
+        let is_cut = self.rows.len() > height && height > 1;
+        let height = height - usize::from(is_cut);
+        if is_cut {
+            let at_least = if self.goes_on { "at least " } else { "" };
+            let more = format!("… and {at_least}{} more", self.rows.len() - height);
+            let width = area.width.saturating_sub(MARGIN);
+            put(buffer, area.x + MARGIN, area.bottom() - 1, &more, width, Set::Left, palette.pale());
+        }
         // The selected row stays in the middle as far as there are rows on both sides.
         let first = self.selected.unwrap_or(0).saturating_sub(height / 2);
         let first = first.min(self.rows.len().saturating_sub(height));
-        let shown = self.rows.iter().enumerate().skip(first).zip(area.y + 1..area.bottom());
+        let shown = self.rows.iter().enumerate().skip(first).take(height).zip(area.y + 1..area.bottom());
         for ((number, row), y) in shown {
             for (((x, width), column), cell) in places.iter().zip(&self.columns).zip(row) {
                 put(buffer, area.x + x, y, &cell.text, *width, column.set, cell.style);
@@ -230,6 +241,7 @@ mod tests {
                 .iter()
                 .map(|name| [Cell::new(*name), Cell::new("17"), Cell::new("▁▂▃▄▅▆▇")])
                 .collect(),
+            goes_on: false,
             none: "nothing there".to_owned(),
             selected: None,
             focused: true,
@@ -293,6 +305,19 @@ mod tests {
             assert_eq!(marked.len(), 1, "{selected}: {lines:?}");
             assert!(marked[0].contains(&format!("n{selected:02}")), "{lines:?}");
         }
-        assert!(shown(Some(49)).iter().any(|line| line.contains("n45")), "no blank rows at the end");
+        assert!(shown(Some(49)).iter().any(|line| line.contains("n46")), "no blank rows at the end");
+    }
+
+    #[test]
+    fn where_rows_are_cut_off_the_last_line_says_how_many() {
+        let names = ["a", "b", "c", "d", "e", "f"];
+        let mut grid = grid(&names);
+        assert_eq!(lines(&grid, 40, 7)[6].split_whitespace().next(), Some("f"), "all of them have room");
+        assert_eq!(lines(&grid, 40, 6)[5], "  … and 2 more");
+        assert_eq!(lines(&grid, 40, 6)[4].split_whitespace().next(), Some("d"));
+        assert_eq!(lines(&grid, 40, 3)[2], "  … and 5 more");
+        assert_eq!(lines(&grid, 40, 2)[1].split_whitespace().next(), Some("a"), "a row rather than a word");
+        grid.goes_on = true;
+        assert_eq!(lines(&grid, 40, 6)[5], "  … and at least 2 more");
     }
 }

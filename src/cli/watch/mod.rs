@@ -26,7 +26,7 @@ use govstore::{Store, Timestamp};
 use ratatui::crossterm::event as terminal;
 
 use super::command::agents;
-use super::{Exit, Failure, figures, paint, sparkline, visible};
+use super::{Exit, Failure, figures, paint, sparkline, timeline, visible};
 use palette::Palette;
 pub use query::Query;
 use reader::{Answer, Reader};

@@ -2,12 +2,11 @@
 
 use std::path::PathBuf;
 
-use govstore::{
-    Agent, AgentEvent, AgentLockInfo, FleetHealth, HealthThresholds, Judgement, Store, Timestamp,
-};
+use govstore::{Agent, AgentLockInfo, FleetHealth, HealthThresholds, Judgement, Store, Timestamp, Verdict};
 
 use super::query::Query;
 use super::sparkline::sparkline;
+use super::timeline::{Event, Timeline};
 
 /// How many updates a sparkline shows at most.
 pub const SPARKLINE_UPDATES: u8 = 40;
@@ -39,10 +38,13 @@ pub struct Snapshot {
     pub matching: u64,
     /// The first of them.
     pub agents: Vec<Row>,
+    /// Those that somebody should look at first, then the oldest.
     pub processes: Vec<Judgement>,
     pub locks: Vec<AgentLockInfo>,
     /// Newest first.
-    pub events: Vec<AgentEvent>,
+    pub events: Vec<Event>,
+    /// Whether there are earlier ones.
+    pub has_earlier_events: bool,
 }
 
 /// An agent and its recent past, oldest update first, one block each.
@@ -59,8 +61,12 @@ impl Snapshot {
         let fleet = store.health()?;
         let ranking = store.first_agents(query.order, &query.filter())?;
         let rows = ranking.agents.into_iter().map(|agent| Row::read(store, agent));
-        let mut events = store.events_after(store.event_id_before_last(EVENTS)?, EVENTS)?;
+        let (mut events, _) = Timeline::last(store, EVENTS + 1)?;
         events.reverse();
+        let has_earlier_events = events.len() > EVENTS as usize;
+        events.truncate(EVENTS as usize);
+        let mut processes = store.reap_plan()?.judgements;
+        processes.sort_by_key(urgency);
         Ok(Self {
             query: query.clone(),
             database: store.path().to_owned(),
@@ -69,9 +75,10 @@ impl Snapshot {
             thresholds: settings.health_thresholds(),
             matching: ranking.matching,
             agents: rows.collect::<govstore::Result<_>>()?,
-            processes: store.reap_plan()?.judgements,
+            processes,
             locks: store.locks()?,
             events,
+            has_earlier_events,
         })
     }
 
@@ -90,8 +97,21 @@ impl Snapshot {
             Table::Agents => Some(self.agents.get(row)?.agent.agent_id.clone()),
             Table::Processes => Some(self.processes.get(row)?.process.process_id.to_string()),
             Table::Locks => Some(self.locks.get(row)?.agent_id.clone()),
-            Table::Events => Some(self.events.get(row)?.event_id.to_string()),
+            Table::Events => Some(match self.events.get(row)? {
+                Event::Agent(event) => event.event_id.to_string(),
+                Event::Reaped(reaped) => format!("reaped {}", reaped.act.reap_event_id),
+            }),
         }
+    }
+}
+
+/// How soon somebody should look at a process: the lower, the sooner.
+pub fn urgency(judgement: &Judgement) -> u8 {
+    match judgement.verdict {
+        _ if judgement.stopped => 0,
+        Verdict::Suspect | Verdict::Stale | Verdict::Orphaned | Verdict::Surplus => 0,
+        Verdict::Exited | Verdict::Remote | Verdict::Unverifiable => 1,
+        Verdict::Alive => 2,
     }
 }
 

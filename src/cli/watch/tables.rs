@@ -1,7 +1,9 @@
 //! The four tables: what is in their columns, and what is said of a selected row.
 
 use govstore::health::classify;
-use govstore::{AgentEvent, AgentLockInfo, EventKind, HolderState, Judgement, Lifecycle, Timestamp, Verdict};
+use govstore::{
+    AgentEvent, AgentLockInfo, EventKind, HolderState, Judgement, Lifecycle, ReapEvent, Timestamp, Verdict,
+};
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::style::Style;
@@ -10,6 +12,7 @@ use super::figures::{NONE, age, percent, span, time};
 use super::grid::{Cell, Column, Grid, Set, cut};
 use super::palette::Palette;
 use super::snapshot::{Row, SPARKLINE_UPDATES, Snapshot, Table};
+use super::timeline::{Event, Reaped};
 use super::visible::visible;
 
 /// More than this of one text is never shown: nobody reads it in a line, and every frame would go through it.
@@ -45,7 +48,8 @@ impl Shown<'_> {
     }
 
     fn grid<const N: usize>(&self, columns: [Column; N], rows: Vec<[Cell; N]>, none: &str) -> Grid<N> {
-        Grid { columns, rows, none: none.to_owned(), selected: self.selected, focused: self.focused }
+        let (none, goes_on) = (none.to_owned(), false);
+        Grid { columns, rows, goes_on, none, selected: self.selected, focused: self.focused }
     }
 
     fn agents(&self) -> Grid<9> {
@@ -76,14 +80,15 @@ impl Shown<'_> {
             ]
         });
         let none = if self.snapshot.fleet.total_agents == 0 { "no agents yet" } else { "no such agents" };
-        self.grid(columns, rows.collect(), none)
+        let goes_on = (self.snapshot.agents.len() as u64) < self.snapshot.matching;
+        Grid { goes_on, ..self.grid(columns, rows.collect(), none) }
     }
 
     fn processes(&self) -> Grid<7> {
         let now = self.snapshot.read_at;
         let columns = [
             Column::new("PROCESS", 10).up_to(28),
-            Column::new("VERDICT", 12),
+            Column::new("VERDICT", 12).up_to(21),
             Column::new("PID", 7).set(Set::Right),
             Column::new("HEARTBEAT", 9).set(Set::Right),
             Column::new("ACTIVITY", 8).set(Set::Right).dispensable(1),
@@ -91,11 +96,14 @@ impl Shown<'_> {
             Column::new("WHY", 12).up_to(200).dispensable(3),
         ];
         let ago = |age_s: Option<f64>| Cell::new(age_s.map_or(NONE.into(), span));
-        let rows = self.snapshot.processes.iter().map(|Judgement { process, verdict, evidence, .. }| {
-            let why = if *verdict == Verdict::Alive { String::new() } else { shown(evidence) };
+        let rows = self.snapshot.processes.iter().map(|judgement| {
+            let Judgement { process, verdict, evidence, stopped, .. } = judgement;
+            let is_well = *verdict == Verdict::Alive && !stopped;
+            let why = if is_well { String::new() } else { shown(evidence) };
+            let style = if *stopped { self.palette.bad() } else { self.palette.of(verdict) };
             [
                 Cell::new(shown(&process.name)),
-                Cell::styled(verdict.as_str(), self.palette.of(verdict)),
+                Cell::styled(judged(judgement), style),
                 Cell::new(process.pid.to_string()),
                 ago(process.heartbeat_age_s),
                 ago(process.activity_age_s),
@@ -132,19 +140,31 @@ impl Shown<'_> {
         let columns = [
             Column::new("AGO", 6).set(Set::Right),
             Column::new("EVENT", 19),
-            Column::new("AGENT", 12).up_to(NAME_MAX),
+            Column::new("WHO", 12).up_to(NAME_MAX),
             Column::new("WHY", 10).up_to(200).dispensable(1),
         ];
         let rows = self.snapshot.events.iter().map(|event| {
-            let style = event.health_to.map_or(Style::new(), |health| self.palette.of(&health));
+            let (what, style, who, why) = match event {
+                Event::Agent(event) => {
+                    let style = event.health_to.map_or(Style::new(), |health| self.palette.of(&health));
+                    (what(event), style, shown(&event.agent_id), event.reason.as_deref().unwrap_or_default())
+                }
+                Event::Reaped(Reaped { act, .. }) => (
+                    act.outcome.to_string(),
+                    self.palette.of(&act.verdict),
+                    server(act),
+                    act.evidence.as_str(),
+                ),
+            };
             [
-                Cell::new(age(event.occurred_at, now)),
-                Cell::styled(what(event), style),
-                Cell::new(shown(&event.agent_id)),
-                Cell::styled(shown(event.reason.as_deref().unwrap_or_default()), self.palette.pale()),
+                Cell::new(age(event.at(), now)),
+                Cell::styled(what, style),
+                Cell::new(who),
+                Cell::styled(shown(why), self.palette.pale()),
             ]
         });
-        self.grid(columns, rows.collect(), "nothing has happened yet")
+        let goes_on = self.snapshot.has_earlier_events;
+        Grid { goes_on, ..self.grid(columns, rows.collect(), "nothing has happened yet") }
     }
 
     /// All that there is to say of the selected row of this table.
@@ -153,9 +173,11 @@ impl Shown<'_> {
         Some(match table {
             Table::Agents => self.about_agent(self.snapshot.agents.get(row)?),
             Table::Processes => {
-                let Judgement { process, verdict, evidence, .. } = self.snapshot.processes.get(row)?;
-                let (name, version) = (shown(&process.name), shown(&process.version));
-                format!("PID {} ({name} {version}) is {verdict}: {}", process.pid, shown(evidence))
+                let judgement = self.snapshot.processes.get(row)?;
+                let Judgement { process, evidence, stopped, .. } = judgement;
+                let (pid, name, version) = (process.pid, shown(&process.name), shown(&process.version));
+                let wake = if *stopped { format!("; `kill -CONT {pid}` wakes it") } else { String::new() };
+                format!("PID {pid} ({name} {version}) is {}{wake}: {}", judged(judgement), shown(evidence))
             }
             Table::Locks => {
                 let lock = self.snapshot.locks.get(row)?;
@@ -171,7 +193,10 @@ impl Shown<'_> {
                 format!("{agent} is locked for {held} by {}, which is {state}: {reason}", holder(lock))
             }
             Table::Events => {
-                let event = self.snapshot.events.get(row)?;
+                let event = match self.snapshot.events.get(row)? {
+                    Event::Agent(event) => event,
+                    Event::Reaped(Reaped { act, .. }) => return Some(about_act(act)),
+                };
                 let why = event.reason.as_deref().map(|why| format!(": {}", shown(why))).unwrap_or_default();
                 let (at, agent) = (time(event.occurred_at), shown(&event.agent_id));
                 format!("{at} UTC: {agent} {}{why}", what(event))
@@ -199,6 +224,23 @@ impl Shown<'_> {
         let parts = [since, Some(health.message), decision, tags].into_iter().flatten();
         format!("{}: {}", cut(&shown(&agent.agent_id), NAME_MAX), parts.collect::<Vec<_>>().join("; "))
     }
+}
+
+/// The verdict on a process, and whether it is stopped.
+fn judged(judgement: &Judgement) -> String {
+    let stopped = if judgement.stopped { ", stopped" } else { "" };
+    format!("{}{stopped}", judgement.verdict)
+}
+
+/// `PID 4711 my-server`.
+fn server(act: &ReapEvent) -> String {
+    format!("PID {} {}", act.pid, shown(&act.name))
+}
+
+/// What the reaper did, and why.
+fn about_act(act: &ReapEvent) -> String {
+    let (at, why, by) = (time(act.recorded_at), shown(&act.evidence), act.reaper_pid);
+    format!("{at} UTC: {} was {}, and {} by PID {by}: {why}", server(act), act.verdict, act.outcome)
 }
 
 /// `PID 4711 my-server`.

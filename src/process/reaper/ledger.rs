@@ -1,5 +1,6 @@
 //! The ledger: what a reaper did, or put off, and to whom. Append only.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use rusqlite::{Connection, Row, named_params};
@@ -83,6 +84,24 @@ pub struct ReapEvent {
     pub reaper_pid: u32,
     /// The reaper's number in the registry, if it was registered.
     pub reaper_process_id: Option<i64>,
+}
+
+impl Store {
+    /// Entries of the reaper's ledger after the one of this number, oldest first, at most `limit` of them. They are
+    /// numbered in the order of their commits, so asking again with the last number misses none.
+    pub fn reap_events_after(&self, reap_event_id: i64, limit: u32) -> Result<Vec<ReapEvent>> {
+        self.read(|conn| {
+            let mut statement = conn.prepare_cached(
+                "SELECT * FROM reap_events
+                 WHERE reap_event_id > :reap_event_id
+                 ORDER BY reap_event_id
+                 LIMIT :limit",
+            )?;
+            let parameters = named_params! { ":reap_event_id": reap_event_id, ":limit": limit };
+            let rows = statement.query_map(parameters, from_row)?;
+            Ok(rows.collect::<rusqlite::Result<_>>()?)
+        })
+    }
 }
 
 /// What happened to a judged process.
@@ -252,6 +271,20 @@ pub(super) fn newest(conn: &Connection, last: u32) -> TxResult<Vec<ReapEvent>> {
     )?;
     let rows = statement.query_map(named_params! { ":last": last }, from_row)?;
     Ok(rows.collect::<rusqlite::Result<_>>()?)
+}
+
+/// How the registrations of these processes came to their end, as far as a reaper had a part in it; by `process_id`.
+pub(in crate::process) fn ends(
+    conn: &Connection,
+    first_process_id: i64,
+) -> TxResult<HashMap<i64, ReapEvent>> {
+    let mut statement = conn.prepare_cached(
+        "SELECT * FROM reap_events
+         WHERE process_id >= :first_process_id AND outcome IN ('terminated', 'killed', 'gone', 'forgotten')
+         ORDER BY reap_event_id",
+    )?;
+    let rows = statement.query_map(named_params! { ":first_process_id": first_process_id }, from_row)?;
+    Ok(rows.map(|event| event.map(|event| (event.process_id, event))).collect::<rusqlite::Result<_>>()?)
 }
 
 fn from_row(row: &Row<'_>) -> rusqlite::Result<ReapEvent> {

@@ -20,6 +20,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+pub(super) use ledger::ends;
 pub use ledger::{Outcome, ReapEvent};
 pub(super) use memory::Memory;
 pub(super) use observe::{Scene, database_files, observe};

@@ -1,6 +1,6 @@
 use std::error::Error;
 
-use govstore::{AgentOrder, Store, Update};
+use govstore::{AgentOrder, Judgement, ProcessInfo, Store, Update, Verdict};
 use ratatui::Terminal;
 use ratatui::backend::TestBackend;
 use ratatui::crossterm::event::{Event as Input, KeyCode};
@@ -10,6 +10,7 @@ use super::*;
 use crate::cli::visible::acts;
 use crate::cli::watch::query::Query;
 use crate::cli::watch::reader::Answer;
+use crate::cli::watch::snapshot::urgency;
 
 type TestResult = Result<(), Box<dyn Error>>;
 
@@ -299,5 +300,76 @@ fn what_is_in_the_way_is_said_and_old_figures_are_called_old() -> TestResult {
     // A notice has its place even where there is but one line.
     press(&mut state, &[KeyCode::Char('p')]);
     assert_eq!(lines(&state, 40, 5)[4], "select an agent with ↓ first");
+    Ok(())
+}
+
+/// A fleet of one server, this process, whose judgement is taken for those of many.
+fn many_processes(state: &mut State, fleet: &Fleet, change: impl Fn(u32, &mut Judgement)) -> TestResult {
+    let registration = fleet.store.register(ProcessInfo::new("server", "1"))?;
+    let judgement = fleet.store.reap_plan()?.judgements.pop().ok_or("a process")?;
+    drop(registration);
+    let snapshot = state.snapshot.as_mut().ok_or("a snapshot")?;
+    snapshot.processes = (1..=20)
+        .map(|pid| {
+            let mut judgement = judgement.clone();
+            judgement.process.pid = pid;
+            judgement.process.process_id = pid.into();
+            change(pid, &mut judgement);
+            judgement
+        })
+        .collect();
+    snapshot.processes.sort_by_key(urgency);
+    Ok(())
+}
+
+#[test]
+fn who_is_not_well_comes_first_and_what_is_cut_off_is_counted() -> TestResult {
+    let fleet = Fleet::of(&["writer"])?;
+    let mut state = fleet.state(worst())?;
+    many_processes(&mut state, &fleet, |pid, judgement| match pid {
+        5 => judgement.verdict = Verdict::Unverifiable,
+        12 => judgement.verdict = Verdict::Suspect,
+        20 => judgement.stopped = true,
+        _ => {}
+    })?;
+    let shown = lines(&state, 100, 24);
+    let bar = shown.iter().position(|line| line.trim_start().starts_with("PROCESS")).ok_or("processes")?;
+    let rows: Vec<Vec<&str>> =
+        shown[bar + 1..].iter().map(|line| line.split_whitespace().collect()).collect();
+    assert_eq!(rows[0][1..3], ["suspect", "12"], "{shown:#?}");
+    assert_eq!(rows[1][1..4], ["alive,", "stopped", "20"], "{shown:#?}");
+    assert_eq!(rows[2][1..3], ["unverifiable", "5"], "{shown:#?}");
+    let more = rows.iter().position(|row| row.starts_with(&["…", "and"])).ok_or("a word about the others")?;
+    assert_eq!(rows[more][2..], [(20 - more).to_string().as_str(), "more"], "{shown:#?}");
+    assert!(more >= 3, "{shown:#?}");
+
+    state.focus = Table::Processes;
+    press(&mut state, &[KeyCode::Down, KeyCode::Down]);
+    assert!(lines(&state, 100, 24)[22].contains("is alive, stopped; `kill -CONT 20` wakes it"), "{shown:#?}");
+    Ok(())
+}
+
+#[test]
+fn what_the_reaper_did_is_an_event() -> TestResult {
+    let fleet = Fleet::of(&["writer"])?;
+    rusqlite::Connection::open(fleet.store.path())?.execute_batch(
+        "INSERT INTO reap_events (recorded_at, process_id, name, version, pid, boot_id, start_ticks, verdict, evidence,
+           signals, outcome, reaper_pid)
+         VALUES (strftime('%Y-%m-%dT%H:%M:%fZ', 'now', '1 second'), 7, 'editor', '1', 4711, 'boot', 7, 'stale',
+           'its heartbeat is old', 'TERM CONT KILL', 'killed', 99)",
+    )?;
+    let mut state = fleet.state(worst())?;
+    let shown = lines(&state, 100, 30);
+    let bar = shown.iter().position(|line| line.trim_start().starts_with("AGO")).ok_or("events")?;
+    let newest: Vec<&str> = shown[bar + 1].split_whitespace().collect();
+    assert_eq!(newest[2..6], ["killed", "PID", "4711", "editor"], "{shown:#?}");
+    assert!(shown[bar + 1].ends_with("its heartbeat is old"), "{shown:#?}");
+    state.focus = Table::Events;
+    press(&mut state, &[KeyCode::Down]);
+    let about = &lines(&state, 120, 30)[28];
+    assert!(
+        about.ends_with("PID 4711 editor was stale, and killed by PID 99: its heartbeat is old"),
+        "{about}"
+    );
     Ok(())
 }
