@@ -21,10 +21,12 @@ mod system;
 mod usage;
 
 #[cfg(all(target_os = "linux", not(govstore_portable)))]
+mod cgroup;
+#[cfg(all(target_os = "linux", not(govstore_portable)))]
 mod linux;
 
 pub use heartbeat::Beat;
-pub use holder::{HolderState, LockHolder};
+pub use holder::{HolderState, LockHolder, OutOfReach};
 pub use reaper::{Action, Judgement, Outcome, ReapEvent, ReapPlan, ReapReport, Verdict};
 pub use record::{Process, ProcessState};
 pub use registration::{ProcessInfo, Registration};
@@ -34,7 +36,7 @@ pub use usage::Usage;
 pub(crate) use heartbeat::retry_after;
 pub(crate) use holder::{Fallen, Standing, Witness, displaced, readers, wal_index, write_lock_owner};
 pub(crate) use member::Member;
-pub(crate) use reaper::release_lapsed_locks;
+pub(crate) use reaper::{StoppedHolder, release_lapsed_locks};
 pub(crate) use registration::forget_all;
 
 /// The PID of this process's parent as it is now.

@@ -7,6 +7,7 @@
 //!   a victim and a fresh heartbeat saves its process; it forgets who has exited.
 //! - [`signal`] ends the claimed, all at once, with no transaction open.
 //! - [`ledger`] records what became of them, in one transaction.
+//! - [`unblock`] is for the victim that holds the write lock itself, which no claim can reach.
 
 mod claim;
 mod ledger;
@@ -14,6 +15,7 @@ mod memory;
 mod observe;
 mod plan;
 mod signal;
+mod unblock;
 
 use std::thread;
 use std::time::Duration;
@@ -24,6 +26,7 @@ pub use ledger::{Outcome, ReapEvent};
 pub(super) use memory::Memory;
 pub(super) use observe::{Scene, database_files, observe};
 pub use plan::{Action, Judgement, ReapPlan, Verdict};
+pub(crate) use unblock::StoppedHolder;
 
 use super::record::{self, Now};
 use super::system::System;
@@ -58,6 +61,14 @@ impl Store {
     /// Waits for the victims for up to `terminate_grace_ms`, and a moment for those that had to be killed. No
     /// transaction is open meanwhile.
     ///
+    /// A process that is stopped inside its transaction keeps everybody from writing, the reaper included. It is
+    /// noted, and woken by a call that finds it so a heartbeat interval later: [`Store::second_look_due`] says when.
+    /// Only if it stops again before it has let the lock go is it ended.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::LockTimeout`](crate::Error::LockTimeout), which names who holds the write lock.
+    ///
     /// ```
     /// # let dir = tempfile::tempdir()?;
     /// # let store = govstore::Store::open(dir.path().join("governance.db"))?;
@@ -68,7 +79,11 @@ impl Store {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn reap(&self) -> Result<ReapReport> {
-        reap_with(self, &record::native()?)
+        let system = record::native()?;
+        let helped = unblock::help_if_due(self, &system)?;
+        let mut report = reap_with(self, &system)?;
+        report.events.splice(..0, helped);
+        Ok(report)
     }
 
     /// The newest `last` entries of the reaper's ledger, oldest of them first.
