@@ -1,12 +1,14 @@
-//! Named places in the code where a test can have this process killed, as by `kill -9`.
+//! Named places in the code where a test can have this process killed, as by `kill -9`, or stopped.
 //!
 //! A process that is killed at a random instant nearly always dies between two transactions or in the middle of
 //! one. The instants that matter most, such as the one between a reaper's claim and its signal, last microseconds
 //! and would hardly ever be hit. So the code names them, and `tests/crash_storm` asks for them:
-//! `GOVSTORE_CRASH_AT="after the commit:3"` kills a process when it gets there for the third time.
+//! `GOVSTORE_CRASH_AT="after the commit:3"` kills a process when it gets there for the third time. Likewise
+//! `GOVSTORE_STOP_AT` stops it there, as by `kill -STOP`, until somebody continues it; and `GOVSTORE_STAY_STOPPED_AT`
+//! makes it stop again whenever it is continued there.
 //!
 //! A build without debug assertions, such as an installed program, has none of this: the calls are empty there,
-//! and the variable means nothing.
+//! and the variables mean nothing.
 
 #[cfg(debug_assertions)]
 pub(crate) use armed::reach;
@@ -19,38 +21,42 @@ pub(crate) const fn reach(_name: &str) {}
 mod armed {
     use std::env;
     use std::sync::OnceLock;
-    use std::sync::atomic::{AtomicU32, Ordering};
+    use std::sync::atomic::{AtomicI64, Ordering};
 
-    const VARIABLE: &str = "GOVSTORE_CRASH_AT";
+    /// What a variable makes of a process that gets where it says.
+    const VARIABLES: [(&str, fn()); 3] =
+        [("GOVSTORE_CRASH_AT", die), ("GOVSTORE_STOP_AT", stop), ("GOVSTORE_STAY_STOPPED_AT", stay_stopped)];
 
-    /// Where this process is to die.
+    /// Where something is to happen to this process.
     struct Armed {
         name: String,
-        /// How many times it may still get there and live.
-        spared: AtomicU32,
+        /// At which time that it gets there, counted down.
+        time: AtomicI64,
+        happens: fn(),
     }
 
-    /// This process is at the place that is called so, and may be killed here.
+    /// This process is at the place that is called so, and may be killed or stopped here.
     pub(crate) fn reach(name: &str) {
-        static ARMED: OnceLock<Option<Armed>> = OnceLock::new();
-        let armed = ARMED.get_or_init(|| env::var(VARIABLE).ok().as_deref().and_then(parse));
-        let Some(armed) = armed.as_ref().filter(|armed| armed.name == name) else { return };
-        let is_due = armed
-            .spared
-            .try_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1))
-            .is_err();
-        if is_due {
-            die();
+        static ARMED: OnceLock<Vec<Armed>> = OnceLock::new();
+        let armed = ARMED.get_or_init(|| {
+            let set =
+                VARIABLES.iter().filter_map(|(variable, happens)| Some((env::var(variable).ok()?, *happens)));
+            set.filter_map(|(text, happens)| parse(&text, happens)).collect()
+        });
+        for armed in armed.iter().filter(|armed| armed.name == name) {
+            if armed.time.fetch_sub(1, Ordering::Relaxed) == 1 {
+                (armed.happens)();
+            }
         }
     }
 
     /// `NAME` or `NAME:TIME`, the first time being 1.
-    fn parse(text: &str) -> Option<Armed> {
+    fn parse(text: &str, happens: fn()) -> Option<Armed> {
         let (name, time) = match text.rsplit_once(':') {
             Some((name, time)) => (name, time.parse().ok()?),
-            None => (text, 1_u32),
+            None => (text, 1),
         };
-        Some(Armed { name: name.to_owned(), spared: AtomicU32::new(time.checked_sub(1)?) })
+        Some(Armed { name: name.to_owned(), time: AtomicI64::new(time), happens })
     }
 
     /// Ends this process without another instruction of its own: nothing is flushed, closed or rolled back.
@@ -70,4 +76,25 @@ mod armed {
     fn die() {
         std::process::abort();
     }
+    fn stay_stopped() {
+        loop {
+            stop();
+        }
+    }
+
+    /// Stops this process until somebody continues it.
+    #[cfg(unix)]
+    fn stop() {
+        use std::thread;
+        use std::time::Duration;
+
+        use rustix::process::{Signal, getpid, kill_process};
+
+        let _ = kill_process(getpid(), Signal::STOP);
+        // The signal stops every thread, though this one perhaps a moment later.
+        thread::sleep(Duration::from_millis(20));
+    }
+
+    #[cfg(not(unix))]
+    fn stop() {}
 }

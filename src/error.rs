@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::agent::Lifecycle;
-use crate::process::{DatabaseUser, HolderState, LockHolder, Process};
+use crate::process::{DatabaseUser, HolderState, LockHolder, OutOfReach, Process};
 
 /// `Result` with this crate's [`Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -539,6 +539,7 @@ fn write_lock(holder: Option<&LockHolder>) -> String {
     match holder.state {
         HolderState::Gone => format!("{holder} held its write lock and has ended by now; try again"),
         HolderState::Stopped => format!("{holds} and is stopped; {}", wake(holder)),
+        HolderState::Frozen => format!("{holds} and is frozen by its cgroup; {}", thaw(holder)),
         HolderState::Running | HolderState::Unknown => {
             format!("{holds}; try again, or raise lock_timeout_ms")
         }
@@ -553,6 +554,13 @@ fn agent_lock(agent_id: &str, holder: Option<&LockHolder>) -> String {
     let held_s = holder.held_for.as_secs_f64();
     let what_to_do = match holder.state {
         HolderState::Stopped => format!("and is stopped; {}", wake(holder)),
+        HolderState::Frozen => format!("and is frozen by its cgroup; {}", thaw(holder)),
+        HolderState::Unknown if holder.out_of_reach.is_some() => {
+            format!(
+                "and can't be looked at from here; {}if it hangs, its owner has to wake or end it",
+                whose(holder)
+            )
+        }
         HolderState::Gone => "and has ended by now; try again".to_owned(),
         HolderState::Running | HolderState::Unknown => "and lives; try again".to_owned(),
     };
@@ -578,7 +586,27 @@ fn unlock(agent_id: &str) -> String {
 }
 
 fn wake(holder: &LockHolder) -> String {
-    format!("wake it with `kill -CONT {}`", holder.pid)
+    let pid = holder.pid;
+    match holder.out_of_reach {
+        None => format!("wake it with `kill -CONT {pid}`"),
+        Some(_) => {
+            format!("{}its owner has to wake it (here with `kill -CONT {pid}`) or end it", whose(holder))
+        }
+    }
+}
+
+/// No signal wakes a frozen process.
+fn thaw(holder: &LockHolder) -> String {
+    format!("{}`docker unpause` wakes it if it is a container's, else thawing its cgroup does", whose(holder))
+}
+
+/// Says if a process is not for this one to wake or to end: the beginning of a sentence.
+fn whose(holder: &LockHolder) -> &'static str {
+    match holder.out_of_reach {
+        None => "",
+        Some(OutOfReach::AnotherUser) => "it belongs to another user: ",
+        Some(OutOfReach::AnotherNamespace) => "it runs in another PID namespace, as of a container: ",
+    }
 }
 
 /// What to do about a lifecycle status that is in the way.

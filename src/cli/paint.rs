@@ -51,7 +51,7 @@ impl Painted for HolderState {
             Self::Running => Style::new(),
             Self::Gone => PALE,
             Self::Unknown => DOUBTFUL,
-            Self::Stopped => BAD,
+            Self::Stopped | Self::Frozen => BAD,
         }
     }
 }

@@ -31,7 +31,8 @@ use std::io;
 use std::path::PathBuf;
 use std::pin::pin;
 use std::sync::Arc;
-use std::time::Duration;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
 use rmcp::ServiceExt;
 use rmcp::service::ServerInitializeError;
@@ -56,6 +57,9 @@ const ANSWER_WITHIN: Duration = Duration::from_millis(300);
 
 /// How long leaving the registry may take.
 const LEAVE_WITHIN: Duration = Duration::from_millis(500);
+
+/// Between two tries to register, at most.
+const RETRY_REGISTERING_AFTER: Duration = Duration::from_secs(1);
 
 /// How to serve.
 #[derive(Debug, Clone)]
@@ -108,7 +112,7 @@ pub fn serve(options: &ServeOptions) -> Result<(), ServeError> {
         .map_err(|source| ServeError::Log { path: log.unwrap_or("".as_ref()).to_owned(), source })?;
     let parent = Parent::find();
     let store = options.store.clone().max_connections(CALLS_AT_ONCE).open(&options.database)?;
-    let registration = store.register(ProcessInfo::new("govstore", env!("CARGO_PKG_VERSION")))?;
+    let registration = register(&store)?;
     tracing::info!(database = %store.path().display(), version = env!("CARGO_PKG_VERSION"), "serving");
 
     let runtime = runtime::Builder::new_current_thread()
@@ -118,6 +122,31 @@ pub fn serve(options: &ServeOptions) -> Result<(), ServeError> {
     let served = runtime.block_on(live(store, registration, parent));
     runtime.shutdown_background(); // a call that waits for a lock must not hold up the end
     served
+}
+
+/// Registers. A server that is stopped inside a transaction keeps everybody from that, and this one may be alone with
+/// it: so it waits for as long as it takes to help.
+fn register(store: &Store) -> crate::Result<Registration> {
+    let began = Instant::now();
+    loop {
+        let registered = store.register(ProcessInfo::new("govstore", env!("CARGO_PKG_VERSION")));
+        let (Err(error @ crate::Error::LockTimeout { .. }), Some(due)) =
+            (&registered, store.second_look_due())
+        else {
+            return registered;
+        };
+        if began.elapsed() >= patience(store)? {
+            return registered;
+        }
+        tracing::warn!(%error, "cannot register yet; a process that stays stopped will be woken");
+        sleep(due.min(RETRY_REGISTERING_AFTER));
+    }
+}
+
+/// How long a registered process that is stopped can keep the others from writing, until they have helped it.
+fn patience(store: &Store) -> crate::Result<Duration> {
+    let settings = store.settings()?;
+    Ok(Duration::from_secs_f64(settings.stale_after_s + 2.0 * settings.heartbeat_interval_s))
 }
 
 /// Answers one client on two streams, until `input` ends: [`serve`] without a process around it, that is without

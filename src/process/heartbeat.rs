@@ -40,6 +40,9 @@ pub(super) struct Pulse {
     recorded_use_ms: Option<i64>,
 }
 
+/// A beat waits for the write lock for as long as this at least, if `lock_timeout_ms` lets it.
+const SHORTEST_PATIENCE: Duration = Duration::from_secs(1);
+
 /// What a beat says of the client.
 #[derive(Clone, Copy)]
 enum Use {
@@ -74,7 +77,10 @@ impl Store {
 
     /// Beats once. `None` if this process is not registered, or no longer.
     pub(super) fn beat(&self, activity: bool) -> Result<Option<Pulse>> {
-        let written = self.write(|tx| {
+        // Not for much longer than an interval at a time: at the end of each wait somebody looks at who is in the way.
+        let interval = Duration::from_millis(self.heartbeat_interval_ms());
+        let patience = self.lock_timeout().min(interval.max(SHORTEST_PATIENCE));
+        let written = self.write_within(patience, |tx| {
             let settings = settings::read(tx)?;
             self.follow(&settings);
             self.pulse_if_enrolled(tx, &settings, activity)

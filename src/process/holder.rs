@@ -10,7 +10,7 @@ use serde::{Serialize, Serializer};
 
 use super::liveness;
 use super::reaper;
-use super::record::{self, Now, Record};
+use super::record::{self, Now, Process, Record};
 use super::system::{FileId, LockKind, Native, Sighting, System};
 use crate::error::Result;
 use crate::store::column::Parsed;
@@ -31,6 +31,8 @@ text_enum! {
         Running => "running",
         /// It was stopped, as with SIGSTOP or Ctrl-Z: it goes on after SIGCONT.
         Stopped => "stopped",
+        /// Its cgroup is frozen, as by `docker pause`: no signal wakes it.
+        Frozen => "frozen",
         /// It has ended.
         Gone => "gone",
         /// It can't be looked at from here, as in another PID namespace.
@@ -38,10 +40,21 @@ text_enum! {
     }
 }
 
+text_enum! {
+    /// Why a process is not for this one to wake or to end.
+    pub enum OutOfReach {
+        /// It belongs to another user.
+        AnotherUser => "another_user",
+        /// It runs in another PID namespace, as of a container.
+        AnotherNamespace => "another_namespace",
+    }
+}
+
 /// The process that holds a lock which somebody waits for.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct LockHolder {
-    /// Its PID, as its own PID namespace counts.
+    /// Its PID: of the one that holds SQLite's write lock as the PID namespace of this process counts, of the one that
+    /// holds the lock of an agent as its own does.
     pub pid: u32,
     /// What it calls itself in the registry; else the name of its command, empty where that can't be known.
     pub name: String,
@@ -57,6 +70,8 @@ pub struct LockHolder {
     pub held_for: Duration,
     /// What it was doing.
     pub state: HolderState,
+    /// Why it is not for this process to wake or to end; `None` if nothing speaks against it.
+    pub out_of_reach: Option<OutOfReach>,
 }
 
 fn seconds<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
@@ -73,13 +88,23 @@ impl LockHolder {
             registered_at: None,
             held_for,
             state: HolderState::Unknown,
+            out_of_reach: None,
         };
         let Ok(native) = record::native() else { return unknown };
         let sighting = native.look_at(pid);
-        let holder =
-            Self { name: native.command(pid).unwrap_or_default(), state: state(&sighting), ..unknown };
+        let pid_elsewhere = native.pid_elsewhere(pid);
+        let holder = Self {
+            name: native.command(pid).unwrap_or_default(),
+            state: state_or_frozen(state(&sighting), &native, pid),
+            out_of_reach: match &sighting {
+                _ if pid_elsewhere.is_some() => Some(OutOfReach::AnotherNamespace),
+                Sighting::Present(seen) if seen.uid != native.here().uid => Some(OutOfReach::AnotherUser),
+                _ => None,
+            },
+            ..unknown
+        };
         let (Sighting::Present(seen), Some(registry)) = (&sighting, registry) else { return holder };
-        match registered(registry, &native, pid, seen.start_ticks) {
+        match registered(registry, &native, pid, pid_elsewhere, seen.start_ticks) {
             Ok(Some((process_id, name, registered_at))) => {
                 Self { process_id: Some(process_id), name, registered_at: Some(registered_at), ..holder }
             }
@@ -120,6 +145,13 @@ fn state(sighting: &Sighting) -> HolderState {
     }
 }
 
+/// A frozen process seems to run, and files have to be read to tell. Of one that is both stopped and frozen, the cgroup
+/// comes first.
+fn state_or_frozen(state: HolderState, system: &dyn System, pid: u32) -> HolderState {
+    let may_be_frozen = matches!(state, HolderState::Running | HolderState::Stopped);
+    if may_be_frozen && system.is_frozen(pid) { HolderState::Frozen } else { state }
+}
+
 /// The PID of the process that holds the write lock of the database whose wal-index is `shm`, if somebody does
 /// and if that can be known. The file is not opened: POSIX would drop this process's own locks on it.
 pub(crate) fn write_lock_owner(shm: &Path) -> Option<u32> {
@@ -149,10 +181,12 @@ pub(crate) fn wal_index(database: &Path) -> PathBuf {
     beside(database, "-shm")
 }
 
+/// The row of a process that has this PID here; in another PID namespace it has registered by the one that it has there.
 fn registered(
     conn: &Connection,
     system: &dyn System,
     pid: u32,
+    pid_elsewhere: Option<u32>,
     start_ticks: u64,
 ) -> TxResult<Option<(i64, String, Timestamp)>> {
     let here = system.here();
@@ -160,12 +194,13 @@ fn registered(
         .prepare_cached(
             "SELECT process_id, name, registered_at FROM processes
              WHERE pid = :pid AND start_ticks = :start_ticks AND boot_id = :boot_id
-               AND coalesce(pid_namespace, 0) = coalesce(:pid_namespace, 0)
+               AND (coalesce(pid_namespace, 0) = coalesce(:pid_namespace, 0)) = :is_here
                AND state IN ('running', 'terminating')",
         )?
         .query_row(
             named_params! {
-                ":pid": pid,
+                ":pid": pid_elsewhere.unwrap_or(pid),
+                ":is_here": pid_elsewhere.is_none(),
                 ":start_ticks": start_ticks,
                 ":boot_id": here.boot_id,
                 ":pid_namespace": here.pid_namespace,
@@ -238,6 +273,7 @@ impl Witness {
         let is_silent = record.is_silent(self.native.here(), now.monotonic_ms, settings);
         let holder = LockHolder {
             pid: record.process.pid,
+            out_of_reach: self.out_of_reach(&record.process),
             name: record.process.name,
             process_id: Some(process_id),
             registered_at: Some(record.process.registered_at),
@@ -255,9 +291,24 @@ impl Witness {
         liveness::kernel(process, seen.as_ref(), here).state(seen.as_ref())
     }
 
+    fn out_of_reach(&self, process: &Process) -> Option<OutOfReach> {
+        let here = self.native.here();
+        if process.pid_namespace != here.pid_namespace {
+            return Some(OutOfReach::AnotherNamespace);
+        }
+        (process.uid != here.uid).then_some(OutOfReach::AnotherUser)
+    }
+
     /// What the process with this number in the registry is doing.
     pub fn look_at(&self, conn: &Connection, process_id: i64) -> TxResult<HolderState> {
         let record = record::find(conn, process_id, &Now::read(&self.native))?;
-        Ok(record.map_or(HolderState::Gone, |record| self.state_of(&record)))
+        Ok(record.map_or(HolderState::Gone, |record| {
+            state_or_frozen(self.state_of(&record), &self.native, record.process.pid)
+        }))
+    }
+
+    /// Looks once more at a holder that was waited for in vain: it may be frozen.
+    pub fn look_closer(&self, holder: LockHolder) -> LockHolder {
+        LockHolder { state: state_or_frozen(holder.state, &self.native, holder.pid), ..holder }
     }
 }

@@ -12,6 +12,7 @@ use rustix::fd::OwnedFd;
 use rustix::io::Errno;
 use rustix::process::{PidfdFlags, pidfd_open, pidfd_send_signal};
 
+use super::cgroup;
 use super::system::{FileId, Here, Hold, LockKind, NoHold, Parent, Presence, Sighting, Signal, System};
 use super::system::{gone_or_hidden, signalable};
 use crate::store::beside;
@@ -94,8 +95,23 @@ impl System for Linux {
         Some(String::from_utf8_lossy(name.trim_ascii_end()).into_owned())
     }
 
+    fn is_frozen(&self, pid: u32) -> bool {
+        self.procfs_is_ours && cgroup::is_frozen(pid)
+    }
+
+    fn pid_elsewhere(&self, pid: u32) -> Option<u32> {
+        if !self.procfs_is_ours {
+            return None;
+        }
+        pid_elsewhere(&fs::read(format!("/proc/{pid}/status")).ok()?)
+    }
+
     /// From `/proc/locks`. On a file system whose files have another device number for `stat` than for the kernel
     /// (Btrfs), only the inode can be compared, and then the owner must have that very file open.
+    ///
+    /// `F_GETLK` on the byte would say no more: it too gives a PID as this namespace counts, and 0 for one that can't
+    /// be seen from here. And it needs a descriptor of the file, which only a child may open and close: this process
+    /// would lose its own locks.
     fn lock_owners(&self, file: &Path, kind: LockKind, bytes: RangeInclusive<u64>) -> Vec<u32> {
         if !self.procfs_is_ours {
             return Vec::new();
@@ -243,8 +259,20 @@ impl Stat {
 
 /// The first number of a line of `/proc/PID/status`.
 fn status_field(status: &[u8], name: &[u8]) -> Option<u32> {
-    let line = status.split(|byte| *byte == b'\n').find_map(|line| line.strip_prefix(name))?;
-    str::from_utf8(line).ok()?.split_ascii_whitespace().next()?.parse().ok()
+    status_fields(status, name).next()
+}
+
+/// The numbers of a line of `/proc/PID/status`. See `proc_pid_status(5)`.
+fn status_fields<'s>(status: &'s [u8], name: &[u8]) -> impl Iterator<Item = u32> + use<'s> {
+    let line = status.split(|byte| *byte == b'\n').find_map(|line| line.strip_prefix(name));
+    let text = line.and_then(|line| str::from_utf8(line).ok()).unwrap_or_default();
+    text.split_ascii_whitespace().map_while(|number| number.parse().ok())
+}
+
+/// The PID that a process has in its own namespace, from its `/proc/PID/status`, if that is another namespace than
+/// procfs's: there is a number for each from the one to the other.
+fn pid_elsewhere(status: &[u8]) -> Option<u32> {
+    status_fields(status, b"NSpid:").skip(1).last()
 }
 
 fn id_of(found: &Metadata) -> FileId {
@@ -321,6 +349,16 @@ mod tests {
         assert_eq!(Stat::parse(b"42 (server"), None);
         assert_eq!(Stat::parse(b""), None);
         assert_eq!(Stat::parse(b"42 (server) R 1"), None);
+    }
+
+    #[test]
+    fn a_status_tells_the_user_and_the_pid_in_a_container() {
+        let plain = b"Name:\tUid: 7\nTracerPid:\t0\nUid:\t1000\t0\t0\t0\nNSpid:\t4711\n";
+        assert_eq!((status_field(plain, b"Uid:"), pid_elsewhere(plain)), (Some(1_000), None));
+        assert_eq!(pid_elsewhere(b"Uid:\t0\nNSpid:\t4711\t30\t7\n"), Some(7));
+        for other in [&b"NSpid:\tmany\n"[..], b"NSpid:", b""] {
+            assert_eq!(pid_elsewhere(other), None);
+        }
     }
 
     #[test]

@@ -23,12 +23,14 @@ mod usage;
 mod users;
 
 #[cfg(all(target_os = "linux", not(govstore_portable)))]
+mod cgroup;
+#[cfg(all(target_os = "linux", not(govstore_portable)))]
 mod linux;
 
 pub use ended::EndedProcess;
 pub use heartbeat::Beat;
-pub use holder::{HolderState, LockHolder};
-pub use reaper::{Action, Judgement, Outcome, ReapEvent, ReapPlan, ReapReport, Verdict};
+pub use holder::{HolderState, LockHolder, OutOfReach};
+pub use reaper::{Action, Judgement, Outcome, ReapEvent, ReapPlan, ReapReport, SecondLook, Verdict};
 pub use record::{Process, ProcessState};
 pub use registration::{ProcessInfo, Registration};
 pub use usage::Usage;
@@ -38,7 +40,7 @@ pub use users::DatabaseUser;
 pub(crate) use heartbeat::retry_after;
 pub(crate) use holder::{Fallen, Standing, Witness, displaced, readers, wal_index, write_lock_owner};
 pub(crate) use member::Member;
-pub(crate) use reaper::release_lapsed_locks;
+pub(crate) use reaper::{StoppedHolder, release_lapsed_locks};
 pub(crate) use registration::forget_all;
 pub(crate) use users::{this_user, users};
 

@@ -86,6 +86,16 @@ pub(super) trait System {
     /// What its command is called; `None` where it cannot be seen.
     fn command(&self, pid: u32) -> Option<String>;
 
+    /// Whether its cgroup is frozen, as by `docker pause`. It looks as if it ran, and no signal wakes it.
+    fn is_frozen(&self, _pid: u32) -> bool {
+        false // known on Linux alone
+    }
+
+    /// Its PID in its own PID namespace, if that is another one than ours.
+    fn pid_elsewhere(&self, _pid: u32) -> Option<u32> {
+        None // there are no others
+    }
+
     /// The PIDs of the processes that have locked some of these bytes of a file in this way; none where that
     /// cannot be known. Only looks at the file's metadata.
     fn lock_owners(&self, file: &Path, kind: LockKind, bytes: RangeInclusive<u64>) -> Vec<u32>;

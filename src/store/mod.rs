@@ -46,7 +46,7 @@ pub(crate) use wait::Deadline;
 use crate::agent::HeldLocks;
 use crate::crash_point;
 use crate::error::{Error, Result};
-use crate::process::Member;
+use crate::process::{Member, StoppedHolder};
 use crate::timestamp::Timestamp;
 
 /// A write that took longer than this was held up.
@@ -99,6 +99,8 @@ struct Shared {
     heartbeat_interval_ms: AtomicI64,
     /// This process's place in the registry, if it has one: its writes say who made them.
     member: Member,
+    /// Who is in the way of every writer, if that one is stopped.
+    stopped_holder: StoppedHolder,
     /// The locks on agents that this process holds.
     locks: HeldLocks,
     opened_by: u32,
@@ -188,6 +190,7 @@ impl Store {
         if wait.waited() > HELD_UP || written.as_ref().is_err_and(Error::is_disturbance) {
             self.member().note_disturbance();
         }
+        self.look_at_holder(&written); // without a connection or a turn in the queue
         written
     }
 
@@ -237,6 +240,16 @@ impl Store {
     /// The locks on agents that this process holds.
     pub(crate) fn held_locks(&self) -> &HeldLocks {
         &self.shared.locks
+    }
+
+    /// The wal-index of the database.
+    pub(crate) fn wal_index(&self) -> &Path {
+        &self.shared.shm
+    }
+
+    /// Who is in the way of every writer, if that one is stopped.
+    pub(crate) fn stopped_holder(&self) -> &StoppedHolder {
+        &self.shared.stopped_holder
     }
 
     /// This process's place in the registry.

@@ -17,7 +17,7 @@ use super::wait::Deadline;
 use super::{Shared, Store, connection, location, migrate, settings};
 use crate::agent::HeldLocks;
 use crate::error::{Error, Result};
-use crate::process::{self, Member};
+use crate::process::{self, Member, StoppedHolder};
 
 /// What a commit survives. A killed process loses nothing under either.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -176,6 +176,7 @@ impl StoreOptions {
                 lock_timeout_ms: AtomicU64::default(),
                 heartbeat_interval_ms: AtomicI64::default(),
                 member: Member::default(),
+                stopped_holder: StoppedHolder::default(),
                 locks: HeldLocks::default(),
                 opened_by: std::process::id(),
                 path,

@@ -143,7 +143,7 @@ impl Store {
                         continue;
                     }
                     Found::Locked { holder, .. } if wait.remaining().is_zero() => {
-                        return Ok(Awaited::Locked(holder));
+                        return Ok(Awaited::Locked(witness.look_closer(holder)));
                     }
                     Found::Locked { .. } => looked_at = Some((lock, wait.waited())),
                 }

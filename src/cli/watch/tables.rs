@@ -186,6 +186,9 @@ impl Shown<'_> {
                     HolderState::Stopped => {
                         format!("stopped; `kill -CONT {}` wakes it", lock.pid.unwrap_or_default())
                     }
+                    HolderState::Frozen => {
+                        "frozen by its cgroup; `docker unpause` or a thaw wakes it".to_owned()
+                    }
                     HolderState::Gone => "gone, and its lock is in nobody's way".to_owned(),
                     state => state.to_string(),
                 };

@@ -11,6 +11,7 @@ use super::plan::{Judgement, Verdict};
 use super::signal::Ending;
 use crate::error::Result;
 use crate::process::clock;
+use crate::process::record::Process;
 use crate::process::registration;
 use crate::process::system::{Signal, System};
 use crate::store::column::Parsed;
@@ -119,11 +120,15 @@ impl Happened {
     }
 
     fn to_victim(victim: &Victim, ending: &Ending) -> Self {
+        Self { claimed_at: Some(victim.claimed_at), ..Self::without_claim(ending) }
+    }
+
+    fn without_claim(ending: &Ending) -> Self {
         let names: Vec<&str> = ending.signals.iter().copied().map(Signal::name).collect();
         let took_ms = (!names.is_empty()).then(|| i64::try_from(ending.took.as_millis()).unwrap_or(i64::MAX));
         Self {
             outcome: ending.outcome,
-            claimed_at: Some(victim.claimed_at),
+            claimed_at: None,
             signals: names.join(" "),
             took_ms,
             refusal: ending.refusal.clone(),
@@ -164,6 +169,27 @@ pub(super) fn record(
     })
 }
 
+/// Records what became of a process that held the write lock and could not be claimed.
+pub(super) fn record_unblocking(
+    store: &Store,
+    system: &dyn System,
+    process: &Process,
+    verdict: Verdict,
+    evidence: &str,
+    ending: &Ending,
+) -> Result<ReapEvent> {
+    store.write_within(RECORD_PATIENCE, |tx| {
+        match ending.outcome {
+            Outcome::Terminated => registration::end(tx, process.process_id, "terminated")?,
+            Outcome::Killed => registration::end(tx, process.process_id, "killed")?,
+            Outcome::Gone => registration::end(tx, process.process_id, "exited")?,
+            _ => {} // it lives
+        }
+        let happened = Happened::without_claim(ending);
+        append_of(tx, process, verdict, evidence, &happened, system, tx.process_id())
+    })
+}
+
 /// Lets go of a claim; `false` if it is somebody else's by now.
 fn release_claim(tx: &WriteTx<'_>, system: &dyn System, victim: &Victim) -> TxResult<bool> {
     let by = claim::claimant(system);
@@ -196,7 +222,7 @@ fn defer_claim(tx: &WriteTx<'_>, process_id: i64) -> TxResult<()> {
     Ok(())
 }
 
-/// Appends one entry, and removes what has become too old.
+/// Appends an entry about a judgement.
 pub(super) fn append(
     tx: &WriteTx<'_>,
     judgement: &Judgement,
@@ -204,10 +230,22 @@ pub(super) fn append(
     system: &dyn System,
     caller: Option<i64>,
 ) -> TxResult<ReapEvent> {
-    let process = &judgement.process;
+    append_of(tx, &judgement.process, judgement.verdict, &judgement.evidence, happened, system, caller)
+}
+
+/// Appends one entry, and removes what has become too old.
+fn append_of(
+    tx: &WriteTx<'_>,
+    process: &Process,
+    verdict: Verdict,
+    evidence: &str,
+    happened: &Happened,
+    system: &dyn System,
+    caller: Option<i64>,
+) -> TxResult<ReapEvent> {
     let evidence = match &happened.refusal {
-        Some(refusal) => format!("{}; refused: {refusal}", judgement.evidence),
-        None => judgement.evidence.clone(),
+        Some(refusal) => format!("{evidence}; refused: {refusal}"),
+        None => evidence.to_owned(),
     };
     let mut event = ReapEvent {
         reap_event_id: 0,
@@ -216,7 +254,7 @@ pub(super) fn append(
         name: process.name.clone(),
         version: process.version.clone(),
         pid: process.pid,
-        verdict: judgement.verdict,
+        verdict,
         evidence,
         heartbeat_age_ms: process.heartbeat_age_s.map(milliseconds),
         activity_age_ms: process.activity_age_s.map(milliseconds),

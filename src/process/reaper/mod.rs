@@ -7,6 +7,7 @@
 //!   a victim and a fresh heartbeat saves its process; it forgets who has exited.
 //! - [`signal`] ends the claimed, all at once, with no transaction open.
 //! - [`ledger`] records what became of them, in one transaction.
+//! - [`unblock`] is for the victim that holds the write lock itself, which no claim can reach.
 
 mod claim;
 mod ledger;
@@ -14,6 +15,7 @@ mod memory;
 mod observe;
 mod plan;
 mod signal;
+mod unblock;
 
 use std::thread;
 use std::time::Duration;
@@ -25,7 +27,9 @@ pub use ledger::{Outcome, ReapEvent};
 pub(super) use memory::Memory;
 pub(super) use observe::{Scene, database_files, observe};
 pub use plan::{Action, Judgement, ReapPlan, Verdict};
+pub(crate) use unblock::StoppedHolder;
 
+use super::holder::LockHolder;
 use super::record::{self, Now};
 use super::system::System;
 use crate::crash_point;
@@ -34,6 +38,16 @@ use crate::store::{Store, settings};
 
 /// A second look comes this much later than it may, so that it isn't a moment too early.
 const SECOND_LOOK_SLACK: Duration = Duration::from_millis(5);
+
+/// What a reaper looks at a second time before it acts.
+#[derive(Debug, Clone, Copy)]
+#[non_exhaustive]
+pub enum SecondLook<'a> {
+    /// The processes whose judgement was put off.
+    At(&'a ReapPlan),
+    /// A process that is stopped while it holds the write lock; `None` where it can't be named.
+    AtHolder(Option<&'a LockHolder>),
+}
 
 /// What a reaper did.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -62,6 +76,14 @@ impl Store {
     /// Waits for the victims for up to `terminate_grace_ms`, and a moment for those that had to be killed. No
     /// transaction is open meanwhile.
     ///
+    /// A process that is stopped inside its transaction keeps everybody from writing, the reaper included. It is
+    /// noted, and woken by a call that finds it so a heartbeat interval later: [`Store::second_look_due`] says when.
+    /// Only if it stops again before it has let the lock go is it ended.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::LockTimeout`](crate::Error::LockTimeout), which names who holds the write lock.
+    ///
     /// ```
     /// # let dir = tempfile::tempdir()?;
     /// # let store = govstore::Store::open(dir.path().join("governance.db"))?;
@@ -72,29 +94,52 @@ impl Store {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn reap(&self) -> Result<ReapReport> {
-        reap_with(self, &record::native()?)
+        let system = record::native()?;
+        let helped = unblock::help_if_due(self, &system)?;
+        let mut report = reap_with(self, &system)?;
+        report.events.splice(..0, helped);
+        Ok(report)
     }
 
-    /// Reaps as [`Store::reap`], and again until no judgement is put off any more: for a command that ends afterwards, and
-    /// would not remember its first look. Calls `before_wait` with how long it is about to wait, and with the plan so far.
+    /// Reaps as [`Store::reap`], and again until nothing is put off any more: for a command that ends afterwards, and
+    /// would not remember its first look. Calls `before_wait` with how long it is about to wait, and for what.
     ///
     /// Waits for one `heartbeat_interval_s` as a rule, and longer where this process could not write all the while. Gives
     /// up after ten looks; the plan then says what is still put off.
+    ///
+    /// # Errors
+    ///
+    /// As [`Store::reap`], if no second look could change it.
     pub fn reap_with_second_look(
         &self,
-        mut before_wait: impl FnMut(Duration, &ReapPlan),
+        mut before_wait: impl FnMut(Duration, SecondLook<'_>),
     ) -> Result<ReapReport> {
         const MOST_LOOKS: usize = 10;
-        let mut report = self.reap()?;
-        for _ in 1..MOST_LOOKS {
-            let Some(wait) = report.plan.look_again_after() else { break };
-            before_wait(wait, &report.plan);
+        let mut events = Vec::new();
+        for looks in 1.. {
+            let outcome = self.reap();
+            let holder_due = self.second_look_due().filter(|_| looks < MOST_LOOKS);
+            let wait = match (outcome, holder_due) {
+                (Ok(report), _) => {
+                    events.extend(report.events);
+                    let plan = report.plan;
+                    let due = plan.look_again_after().filter(|_| looks < MOST_LOOKS);
+                    match (due, holder_due) {
+                        (Some(wait), _) => before_wait(wait, SecondLook::At(&plan)),
+                        (None, Some(wait)) => before_wait(wait, SecondLook::AtHolder(None)),
+                        (None, None) => return Ok(ReapReport { events, plan }),
+                    }
+                    due.or(holder_due).unwrap_or_default()
+                }
+                (Err(error), Some(wait)) => {
+                    before_wait(wait, SecondLook::AtHolder(error.holder()));
+                    wait
+                }
+                (Err(error), None) => return Err(error),
+            };
             thread::sleep(wait + SECOND_LOOK_SLACK);
-            let again = self.reap()?;
-            report.events.extend(again.events);
-            report.plan = again.plan;
         }
-        Ok(report)
+        unreachable!("the last look returns")
     }
 
     /// The newest `last` entries of the reaper's ledger, oldest of them first.

@@ -14,7 +14,7 @@ use crate::process::system::{Hold, NoHold, Signal, System};
 pub(super) const KILL_PATIENCE: Duration = Duration::from_secs(2);
 
 /// Between two looks at the victims.
-const POLL: Duration = Duration::from_millis(5);
+pub(super) const POLL: Duration = Duration::from_millis(5);
 
 /// How one victim ended.
 #[derive(Debug)]
