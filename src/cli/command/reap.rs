@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use govstore::{Judgement, Outcome as What, ReapAction, ReapEvent, ReapPlan, Verdict};
+use govstore::{Judgement, Outcome as What, ReapAction, ReapEvent, ReapPlan, SecondLook, Verdict};
 use serde::Serialize;
 
 use super::figures::count;
@@ -57,11 +57,7 @@ pub fn run(args: &Args, session: &mut Session) -> Outcome {
     let (events, plan) = if args.dry_run {
         (Vec::new(), store.reap_plan()?)
     } else {
-        let report = if args.no_wait {
-            store.reap()?
-        } else {
-            store.reap_with_second_look(|wait, plan| say_wait(wait, plan))?
-        };
+        let report = if args.no_wait { store.reap()? } else { store.reap_with_second_look(say_wait)? };
         (report.events, report.plan)
     };
     let error = not_ended(&events);
@@ -96,25 +92,28 @@ pub fn run(args: &Args, session: &mut Session) -> Outcome {
 }
 
 /// Says, where it disturbs no reader of the output, what is waited for and for how long.
-fn say_wait(wait: Duration, plan: &ReapPlan) {
-    let doubted: Vec<String> = plan
-        .judgements
-        .iter()
-        .filter(|judgement| judgement.action == ReapAction::Postpone)
-        .map(|judgement| {
-            format!(
-                "PID {} ({}, {})",
-                judgement.process.pid,
-                visible(&judgement.process.name),
-                judgement.verdict
-            )
-        })
-        .collect();
+fn say_wait(wait: Duration, at: SecondLook<'_>) {
+    let what = match at {
+        SecondLook::At(plan) => doubted(plan),
+        SecondLook::AtHolder(Some(holder)) => {
+            format!("{holder}, which is stopped while it holds the write lock,")
+        }
+        _ => "the process that is stopped while it holds the write lock".to_owned(),
+    };
     let wait_s = wait.as_secs_f64();
     complain(&format!(
         "looking at {} again in {wait_s:.1} s; --no-wait leaves it at the first look",
-        doubted.join(", ")
+        visible(&what)
     ));
+}
+
+/// The processes whose judgement was put off.
+fn doubted(plan: &ReapPlan) -> String {
+    let doubted = plan.judgements.iter().filter(|judgement| judgement.action == ReapAction::Postpone);
+    let named = doubted.map(|judgement| {
+        format!("PID {} ({}, {})", judgement.process.pid, judgement.process.name, judgement.verdict)
+    });
+    named.collect::<Vec<_>>().join(", ")
 }
 
 /// Who could not be ended, and why.
