@@ -59,8 +59,8 @@ pub use health::{Health, HealthStatus, HealthThresholds};
 pub use import::{ImportRemark, ImportReport, ImportedAgent};
 pub use process::{
     Action as ReapAction, Beat, DatabaseUser, EndedProcess, HolderState, Judgement, LockHolder, OutOfReach,
-    Outcome, Process, ProcessInfo, ProcessState, ReapEvent, ReapPlan, ReapReport, Registration, Usage,
-    Verdict,
+    Outcome, Process, ProcessInfo, ProcessState, ReapEvent, ReapPlan, ReapReport, Registration, SecondLook,
+    Usage, Verdict,
 };
 pub use store::{
     Backup, BackupProgress, BackupReport, Check, CheckStatus, Durability, LimitPolicy, RestoreReport,
