@@ -58,9 +58,9 @@ pub use governance::{Action, Decision, LegacyStatus, SamplingParams, Update};
 pub use health::{Health, HealthStatus, HealthThresholds};
 pub use import::{ImportRemark, ImportReport, ImportedAgent};
 pub use process::{
-    Action as ReapAction, Beat, DatabaseUser, EndedProcess, HolderState, Judgement, LockHolder, OutOfReach,
-    Outcome, Process, ProcessInfo, ProcessState, ReapEvent, ReapPlan, ReapReport, Registration, SecondLook,
-    Usage, Verdict,
+    Action as ReapAction, Beat, ClaimOnMe, DatabaseUser, EndedProcess, HolderState, Judgement, LockHolder,
+    OutOfReach, Outcome, Process, ProcessInfo, ProcessState, ReapEvent, ReapPlan, ReapReport, Registration,
+    SecondLook, Usage, Verdict,
 };
 pub use store::{
     Backup, BackupProgress, BackupReport, Check, CheckStatus, Durability, LimitPolicy, RestoreReport,

@@ -332,7 +332,7 @@ fn a_holder_whose_heartbeat_is_stale_loses_the_lock_and_its_late_write_is_fenced
     holder.stop();
     database.age_heartbeat(holder.process_id, 301)?;
     let (store, _registration) = registered(&database)?;
-    let lock = store.with_lock_timeout(SHORT).lock_agent("writer", None)?;
+    let lock = store.lock_agent("writer", None)?; // a second look, an interval after the first, is within its patience
     holder.signal(Signal::CONT);
     for command in ["update writer", "write-slowly writer"] {
         holder.tell(command);

@@ -3,6 +3,7 @@
 
 mod server;
 
+use std::os::unix::fs::MetadataExt;
 use std::thread;
 use std::time::Duration;
 
@@ -39,13 +40,21 @@ fn a_server_is_registered_with_its_whole_identity_and_a_heartbeat() -> TestResul
     assert_eq!(process.state, ProcessState::Running);
     assert!(!process.parent_gone);
     assert!(process.heartbeat_age_s.is_some_and(|age| age < 60.0));
-    assert!(process.activity_age_s.is_some_and(|age| age < 60.0));
+    assert_eq!(
+        (process.last_activity_at, process.activity_age_s),
+        (None, None),
+        "registering is no activity"
+    );
     if cfg!(all(target_os = "linux", not(govstore_portable))) {
         let stat = std::fs::read_to_string(format!("/proc/{}/stat", server.pid()))?;
         let start_ticks = stat.rsplit_once(") ").and_then(|(_, rest)| rest.split(' ').nth(19)).unwrap();
         assert_eq!(process.start_ticks.to_string(), start_ticks);
         assert_eq!(process.boot_id, std::fs::read_to_string("/proc/sys/kernel/random/boot_id")?.trim());
         assert!(process.pid_namespace.is_some());
+        let time = std::fs::metadata("/proc/self/ns/time").ok().map(|found| found.ino());
+        assert_eq!(process.time_namespace, time);
+        let host = std::fs::read_to_string("/etc/machine-id").ok().map(|id| id.trim().to_owned());
+        assert_eq!(process.host_id, host.filter(|id| !id.is_empty()));
     }
     assert!(process.usage().is_some_and(|usage| usage.memory_bytes > 0 && usage.cpu_percent >= 0.0));
     server.end();
@@ -160,19 +169,42 @@ fn a_beat_is_no_activity_and_activity_is_a_beat() -> TestResult {
     let store = database.store()?;
     let registration = store.register(info())?;
     let id = registration.process_id();
-    let ages = || -> Result<(f64, f64), Error> {
+    let ages = || -> Result<(f64, Option<f64>), Error> {
         let process = store.processes()?.remove(0);
-        Ok((process.heartbeat_age_s.unwrap(), process.activity_age_s.unwrap()))
+        Ok((process.heartbeat_age_s.unwrap(), process.activity_age_s))
     };
     database.age_heartbeat(id, 200)?;
-    database.age_activity(id, 200)?;
     assert_eq!(registration.beat()?, Beat::Alive);
     let (heartbeat_age_s, activity_age_s) = ages()?;
-    assert!(heartbeat_age_s < 100.0 && activity_age_s >= 200.0);
+    assert!(heartbeat_age_s < 100.0 && activity_age_s.is_none(), "nobody has used it");
     database.age_heartbeat(id, 200)?;
     assert_eq!(registration.record_activity()?, Beat::Alive);
     let (heartbeat_age_s, activity_age_s) = ages()?;
-    assert!(heartbeat_age_s < 100.0 && activity_age_s < 100.0);
+    assert!(heartbeat_age_s < 100.0 && activity_age_s.is_some_and(|age| age < 100.0));
+    database.age_activity(id, 200)?;
+    assert_eq!(registration.beat()?, Beat::Alive);
+    assert!(ages()?.1.is_some_and(|age| age >= 200.0));
+    Ok(())
+}
+
+/// What a client only reads waits for no lock: its use is recorded with the next beat, and with its time.
+#[test]
+fn a_use_that_was_noted_is_recorded_with_the_next_beat_and_its_own_time() -> TestResult {
+    let database = Database::new(&[])?;
+    let store = database.store()?;
+    let registration = store.register(info())?;
+    store.note_activity();
+    assert_eq!(store.processes()?[0].last_activity_at, None, "nothing is written yet");
+    let noted = govstore::Timestamp::now();
+    thread::sleep(Duration::from_millis(300));
+    assert_eq!(registration.beat()?, Beat::Alive);
+    let recorded = store.processes()?.remove(0);
+    let at = recorded.last_activity_at.unwrap();
+    let off_ms = (at.to_utc() - noted.to_utc()).num_milliseconds().abs();
+    assert!(off_ms < 100, "{at} was recorded, {off_ms} ms off");
+    assert!(recorded.activity_age_s.is_some_and(|age| age >= 0.25), "{recorded:?}");
+    assert_eq!(registration.beat()?, Beat::Alive);
+    assert_eq!(store.processes()?[0].last_activity_at, Some(at), "once");
     Ok(())
 }
 
@@ -234,7 +266,8 @@ fn a_process_that_was_claimed_is_told_to_exit() -> TestResult {
     let mut server = Server::start(&database, &["--agent", "writer"]);
     server.expect_line("updated");
     database.sql()?.execute(
-        "UPDATE processes SET state = 'terminating', claim_verdict = 'surplus', claimed_at = registered_at,
+        "UPDATE processes SET state = 'terminating', claim_verdict = 'surplus', claim_evidence = 'too many',
+                              claimed_at = registered_at,
                               claim_until_monotonic_ms = 9000000000000",
         (),
     )?;
@@ -327,8 +360,9 @@ fn a_person_sees_the_processes_in_the_shell() -> TestResult {
     let sql = database.sql()?;
     sql.execute("UPDATE processes SET parent_gone = 1, last_activity_at = '2020-01-01T00:00:00.000Z'", ())?;
     sql.execute("UPDATE heartbeats SET beat_at = '2020-01-01T00:00:00.000Z'", ())?;
+    sql.execute("UPDATE heartbeats SET suspected_monotonic_ms = 1", ())?;
     let status: Vec<(i64, String, Option<f64>, bool)> = sql
-        .prepare("SELECT process_id, state, heartbeat_age_s, orphaned FROM process_status")?
+        .prepare("SELECT process_id, state, heartbeat_age_s, suspected FROM process_status")?
         .query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))?
         .collect::<rusqlite::Result<_>>()?;
     let [(running, state, Some(heartbeat_age_s), true), (gone, exited, None, false)] = &status[..] else {

@@ -40,10 +40,11 @@ fn of_two_reapers_at_the_same_instant_one_gets_the_victim() -> TestResult {
         for reaper in &mut reapers {
             reaper.ask_to_reap();
         }
-        assert_eq!(victim.wait().signal(), Some(9));
+        assert_eq!(victim.wait().signal(), Some(9)); // at a second look, beside a heartbeat of one of them
         for reaper in &mut reapers {
             reaper.expect_line("ready");
         }
+        wait_until("the ledger to tell", || !database.ledger_of(victim.process_id).unwrap().is_empty());
         let ledger = database.ledger_of(victim.process_id)?;
         let once = ("stale".to_owned(), "TERM CONT KILL".to_owned(), "killed".to_owned());
         assert_eq!(ledger, [once], "round {round}");

@@ -99,7 +99,8 @@ fn pid_1_is_never_signalled() -> TestResult {
     assert!(matches!(verdict, Verdict::Unverifiable | Verdict::Exited), "{verdict}: {evidence}");
     assert_ne!(action, ReapAction::End); // before anything else is tried
     if rustix::process::getuid().is_root() && cfg!(not(govstore_portable)) {
-        assert!(evidence.contains("PID 1 is never signalled"), "{evidence}");
+        // Nor would it be if it had the database open: see the table of the plan's own tests.
+        assert!(evidence.contains("does not have this database open"), "{evidence}");
     }
     reap(&store)?;
     assert_spared(&database, server)
@@ -150,7 +151,7 @@ fn a_wall_clock_that_steps_by_a_day_changes_nothing() -> TestResult {
 
 #[test]
 fn a_server_that_follows_longer_settings_until_its_next_beat_is_spared() -> TestResult {
-    let database = Database::new(&[])?; // a beat every 30 s
+    let database = Database::new(&[("heartbeat_interval_s", "30")])?;
     let store = database.store()?;
     let server = Server::start(&database, &["--deaf"]);
     store.set_setting("heartbeat_interval_s", "0.1")?;
@@ -171,7 +172,7 @@ fn freeze(database: &Database, servers: &[Server]) -> TestResult {
         for server in servers {
             server.stop();
         }
-        if impatient.set_setting("limit_policy", "evict").is_ok() {
+        if impatient.set_setting("limit_policy", "spare").is_ok() {
             return Ok(());
         }
         for server in servers {
@@ -188,7 +189,7 @@ fn survive_a_freeze(count: usize, options: &[&str]) -> TestResult {
     let servers: Vec<_> = (0..count).map(|_| Server::start(&database, options)).collect();
     freeze(&database, &servers)?;
     wait_until("all heartbeats to be stale", || store.stale_processes().unwrap().len() == count);
-    let report = reap(&store)?;
+    let report = store.reap()?;
     assert!(report.events.iter().all(|event| event.outcome == Outcome::Postponed), "{report:?}");
     assert_eq!(report.events.len(), count);
     for server in &servers {
@@ -254,7 +255,7 @@ fn those_who_stay_frozen_are_ended_an_interval_later() -> TestResult {
     }
     for _ in 0..3 {
         // Whichever reaper looks, and however often: the first look is noted once, and the wait is from there.
-        reap(&database.store()?)?;
+        database.store()?.reap()?;
     }
     assert_eq!(database.count("SELECT count(*) FROM reap_events WHERE outcome = 'postponed'")?, 3);
     wait_until("another reaper to end them", || {

@@ -177,10 +177,11 @@ pub fn serve_streams(
 async fn live(store: Store, registration: Registration, parent: Parent) -> Result<(), ServeError> {
     let session = Arc::new(Session::new(store.clone()));
     let (membership, must_end) = Membership::begin(registration, Arc::clone(&session.must_end))?;
-    spawn_blocking(move || reap(&store)); // the client need not wait for the dead
+    let reaper = store.clone();
+    spawn_blocking(move || reap(&reaper)); // the client need not wait for the dead
     let served = match Stdio::open() {
         Ok((stdio, hangup)) => match ending(hangup, parent, must_end) {
-            Ok(ending) => converse(Server::new(session), stdio, ending).await,
+            Ok(ending) => converse(Server::new(session), stdio, explained(ending, store)).await,
             Err(error) => Err(error.into()),
         },
         Err(error) => Err(error.into()),
@@ -190,6 +191,18 @@ async fn live(store: Store, registration: Registration, parent: Parent) -> Resul
         return served;
     };
     served.and(left.map_err(ServeError::Store))
+}
+
+/// What ends the server; if it may be a reaper, the log says by whom and why.
+async fn explained(ending: impl Future<Output = Reason>, store: Store) -> Reason {
+    let reason = ending.await;
+    if matches!(reason, Reason::Signal | Reason::Claimed) {
+        let claim = timeout(ANSWER_WITHIN, spawn_blocking(move || store.claim_on_me())).await;
+        if let Ok(Ok(Ok(Some(claim)))) = claim {
+            tracing::warn!("a reaper ends this server {claim}");
+        }
+    }
+    reason
 }
 
 /// Answers the client until something ends the server.
@@ -240,8 +253,23 @@ fn reap(store: &Store) {
                     "reaped"
                 );
             }
+            warn_of_limit(store, report.plan.occupants().count());
         }
         Err(error) => tracing::warn!(%error, "cannot reap"),
+    }
+}
+
+/// Says if more servers are registered than there should be.
+fn warn_of_limit(store: &Store, occupants: usize) {
+    match store.settings() {
+        Ok(settings) if occupants > settings.max_processes as usize => tracing::warn!(
+            occupants,
+            max_processes = settings.max_processes,
+            limit_policy = %settings.limit_policy,
+            "more servers are registered than max_processes"
+        ),
+        Ok(_) => {}
+        Err(error) => tracing::warn!(%error, "cannot read the settings"),
     }
 }
 

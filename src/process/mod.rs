@@ -30,7 +30,9 @@ mod linux;
 pub use ended::EndedProcess;
 pub use heartbeat::Beat;
 pub use holder::{HolderState, LockHolder, OutOfReach};
-pub use reaper::{Action, Judgement, Outcome, ReapEvent, ReapPlan, ReapReport, SecondLook, Verdict};
+pub use reaper::{
+    Action, ClaimOnMe, Judgement, Outcome, ReapEvent, ReapPlan, ReapReport, SecondLook, Verdict,
+};
 pub use record::{Process, ProcessState};
 pub use registration::{ProcessInfo, Registration};
 pub use usage::Usage;

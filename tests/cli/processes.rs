@@ -52,41 +52,49 @@ fn ps_shows_who_lives_and_explains_who_does_not() -> TestResult {
 #[test]
 fn reap_says_what_it_did_and_with_dry_run_does_nothing() -> TestResult {
     let database = Database::new(&[("terminate_grace_ms", "200")])?;
-    let healthy = Server::start(&database, &[]);
+    let healthy = Server::start(&database, &["--no-heartbeat"]);
     let nothing = run(&database, &["reap"]);
     assert_eq!((nothing.code, nothing.stdout.as_str()), (Some(0), "nothing to do; 1 process alive\n"));
 
     let mut obedient = Server::start(&database, &["--name", "obedient", "--no-heartbeat"]);
-    let mut crashed = Server::start(&database, &["--name", "crashed"]);
+    let mut crashed = Server::start(&database, &["--name", "crashed", "--no-reap"]);
     database.age_heartbeat(obedient.process_id, 400)?;
     crashed.crash();
     let dry = run(&database, &["reap", "--dry-run"]);
     let would = [
-        format!("PID {} (obedient) is stale: its heartbeat is", obedient.pid()),
-        "it would be ended".to_owned(),
+        format!("PID {} (obedient) is suspect: its heartbeat is", obedient.pid()),
+        "it is judged after a second look in 0.2 s; it would be judged again later".to_owned(),
         format!("PID {0} (crashed) is exited: there is no PID {0}; it would be forgotten", crashed.pid()),
     ];
     assert!(would.iter().all(|part| dry.stdout.contains(part)), "{}", dry.stdout);
     let json = run(&database, &["reap", "--dry-run", "--json"]).json();
     assert_eq!((&json["dry_run"], &json["events"]), (&Value::Bool(true), &Value::Array(Vec::new())));
-    assert_eq!(json["judgements"][1]["action"], "end");
+    assert_eq!(json["judgements"][1]["action"], "postpone");
     assert!(!obedient.has_ended());
     assert_eq!(database.count("SELECT count(*) FROM reap_events")?, 0);
 
+    let first = run(&database, &["reap", "--no-wait"]);
+    let noted = format!("PID {} (obedient) was suspect: its heartbeat is", obedient.pid());
+    assert!(first.stdout.contains(&noted) && first.stdout.contains("; left for now\n"), "{first:?}");
+    assert!(!obedient.has_ended(), "nobody is ended at first sight");
     let ran = run(&database, &["reap"]);
+    let waits = format!("looking at PID {} (obedient, suspect) again in 0.2 s", obedient.pid());
+    assert!(ran.stderr.contains(&waits), "{ran:?}");
     assert_eq!(ran.code, Some(0), "{ran:?}");
     let did = [
         format!("PID {} (obedient) was stale: its heartbeat is", obedient.pid()),
         "over 300 s; ended at SIGTERM within".to_owned(),
-        format!("PID {0} (crashed) was exited: there is no PID {0}; forgotten", crashed.pid()),
     ];
+    let forgotten = format!("PID {0} (crashed) was exited: there is no PID {0}; forgotten", crashed.pid());
+    assert!(first.stdout.contains(&forgotten), "{first:?}");
     assert!(did.iter().all(|part| ran.stdout.contains(part)), "{}", ran.stdout);
     assert!(obedient.wait().success());
 
     let mut deaf = Server::start(&database, &["--no-heartbeat", "--deaf"]);
     database.age_heartbeat(deaf.process_id, 400)?;
     let json = run(&database, &["reap", "--json"]).json();
-    let event = &json["events"][0];
+    assert_eq!(json["events"][0]["outcome"], "postponed");
+    let event = &json["events"][1];
     assert_eq!(event["pid"], deaf.pid());
     assert_eq!((&event["outcome"], &event["signals"]), (&"killed".into(), &"TERM CONT KILL".into()));
     deaf.wait();

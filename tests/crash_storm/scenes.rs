@@ -111,7 +111,7 @@ pub fn during_a_reaping() -> Scene {
         let mut reaper = govstore(&database.path(), &["reap"], Some(point))?;
         assert_killed(&mut reaper);
         deaths.push(point.to_owned());
-        assert_eq!(database.state_of(victim.process_id)?, "terminating");
+        assert_eq!(database.state_of(victim.process_id)?, "terminating", "after its second look");
         assert_eq!(victim.has_ended(), !is_victim_alive);
 
         succeeds(&database.path(), &["reap"])?;

@@ -64,7 +64,16 @@ impl Home {
 
     /// A server that has answered `initialize` and made one update.
     pub fn serving(&self) -> Result<Wire, Box<dyn Error>> {
-        let mut wire = self.wire()?;
+        self.serving_with(&[])
+    }
+
+    /// The same, with more arguments for `serve`, and with a log.
+    pub fn serving_with(&self, arguments: &[&str]) -> Result<Wire, Box<dyn Error>> {
+        let mut command = self.serve();
+        if !arguments.is_empty() {
+            command.args(arguments).env_remove("RUST_LOG");
+        }
+        let mut wire = Wire::spawn(command)?;
         wire.initialize()?;
         wire.call(1, "process_agent_update", &json!({ "agent_id": "a" }))?;
         assert_eq!(wire.answer()?["id"], 1);

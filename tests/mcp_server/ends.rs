@@ -231,7 +231,7 @@ mod unix {
         let mut wire = home.serving()?;
         let claim = Connection::open(home.database())?;
         claim.execute(
-            "UPDATE processes SET state = 'terminating', claim_verdict = 'surplus',
+            "UPDATE processes SET state = 'terminating', claim_verdict = 'surplus', claim_evidence = 'too many',
                claimed_at = '2025-11-19T20:41:09.824Z', claim_until_monotonic_ms = 1
              WHERE pid = ?1",
             [wire.child.id()],

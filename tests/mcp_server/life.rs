@@ -3,8 +3,9 @@
 use std::error::Error;
 use std::fs;
 use std::process::Stdio;
+use std::time::Duration;
 
-use govstore::ProcessState;
+use govstore::{Outcome, ProcessState};
 use rusqlite::Connection;
 use serde_json::json;
 
@@ -100,18 +101,35 @@ fn a_newcomer_too_many_is_told_who_is_there() -> TestResult {
 }
 
 #[test]
-fn a_newcomer_too_many_may_end_another() -> TestResult {
+fn with_the_policy_evict_a_newcomer_too_many_may_end_one_that_nobody_uses() -> TestResult {
     let home = Home::new()?;
-    home.store()?.set_setting("max_processes", "1")?;
-    let mut first = home.serving()?;
+    let store = home.store()?;
+    for (key, value) in [
+        ("max_processes", "1"),
+        ("limit_policy", "evict"),
+        ("heartbeat_interval_s", "0.2"),
+        ("stale_after_s", "1"),
+    ] {
+        store.set_setting(key, value)?;
+    }
+    let log = home.path().join("first.log");
+    let mut first = home.serving_with(&["--log-file", log.to_str().ok_or("a path")?])?;
+    let too_early = home.serve().stdin(Stdio::null()).output()?;
+    assert_eq!(too_early.status.code(), Some(1), "the first one may yet be used");
+    std::thread::sleep(Duration::from_millis(1_100)); // until it was not used for stale_after_s
     let second = home.serving()?;
     assert!(first.ended()?.success(), "it obeys the reaper");
-    let store = home.store()?;
     wait_until("the reaper to record it", || {
-        Ok(store.reap_events(1)?.first().is_some_and(|event| event.pid == first.child.id()).then_some(()))
+        let acts = store.reap_events(10)?.into_iter().filter(|event| event.outcome != Outcome::Postponed);
+        Ok(acts.last().is_some_and(|event| event.pid == first.child.id()).then_some(()))
     })?;
     let rows = store.processes()?;
     assert_eq!((rows.len(), rows[0].pid, rows[0].state), (1, second.child.id(), ProcessState::Running));
+    let log = fs::read_to_string(log)?;
+    let by = format!("PID {}", second.child.id());
+    for part in ["surplus", by.as_str(), "over max_processes 1", "was last used"] {
+        assert!(log.contains(part), "the ended server's own log lacks {part:?}: {log}");
+    }
     Ok(())
 }
 

@@ -1,5 +1,6 @@
 //! The claim: one transaction that judges again, takes the victims, and forgets who has exited.
 
+use std::fmt;
 use std::time::Duration;
 
 use rusqlite::{OptionalExtension, named_params};
@@ -15,6 +16,7 @@ use crate::process::clock;
 use crate::process::record::{self, Claimant, Now, Record};
 use crate::process::registration;
 use crate::process::system::System;
+use crate::store::column::Parsed;
 use crate::store::{Settings, Store, TxResult, WriteTx, settings};
 use crate::timestamp::Timestamp;
 
@@ -148,6 +150,62 @@ fn remember(store: &Store, noted: Vec<Noted>, plan: &ReapPlan) {
         memory.note(process_id, mark, now_ms, longest_gap_ms);
     }
     memory.keep(|process_id| plan.judgements.iter().any(|j| j.process.process_id == process_id));
+}
+
+/// Why a reaper has claimed this process, for its log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ClaimOnMe {
+    /// What it was judged to be.
+    pub verdict: Verdict,
+    /// What the verdict rests on, in words.
+    pub evidence: String,
+    /// When it was claimed.
+    pub claimed_at: Timestamp,
+    /// The reaper's PID.
+    pub reaper_pid: Option<u32>,
+    /// What the reaper calls itself, if it is registered.
+    pub reaper_name: Option<String>,
+}
+
+/// `as surplus, by PID 4711 (govstore): 10 processes live, over max_processes 9; …`
+impl fmt::Display for ClaimOnMe {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "as {}", self.verdict)?;
+        match (self.reaper_pid, &self.reaper_name) {
+            (Some(pid), Some(name)) => write!(f, ", by PID {pid} ({name})")?,
+            (Some(pid), None) => write!(f, ", by PID {pid}")?,
+            _ => {}
+        }
+        write!(f, ": {}", self.evidence)
+    }
+}
+
+impl Store {
+    /// Why a reaper has claimed this process; `None` if none has, or if it is not registered. A server that is told to
+    /// end asks this, so that its log says by whom and why.
+    pub fn claim_on_me(&self) -> Result<Option<ClaimOnMe>> {
+        let Some(process_id) = self.member().process_id() else { return Ok(None) };
+        self.read(|conn| {
+            let mut statement = conn.prepare_cached(
+                "SELECT p.claim_verdict, p.claim_evidence, p.claimed_at, p.claimed_by_pid, r.name
+                 FROM processes AS p
+                 LEFT JOIN processes AS r
+                   ON r.pid = p.claimed_by_pid AND r.start_ticks = p.claimed_by_start_ticks AND r.ended_at IS NULL
+                 WHERE p.process_id = :process_id AND p.state = 'terminating'",
+            )?;
+            let claim = statement.query_row(named_params! { ":process_id": process_id }, |row| {
+                Ok(ClaimOnMe {
+                    verdict: row.get::<_, Parsed<_>>(0)?.0,
+                    evidence: row.get(1)?,
+                    claimed_at: row.get::<_, Parsed<_>>(2)?.0,
+                    reaper_pid: row.get(3)?,
+                    reaper_name: row.get(4)?,
+                })
+            });
+            Ok(claim.optional()?)
+        })
+    }
 }
 
 /// This process as one who claims.

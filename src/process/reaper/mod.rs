@@ -22,6 +22,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+pub use claim::ClaimOnMe;
 pub(super) use ledger::ends;
 pub use ledger::{Outcome, ReapEvent};
 pub(super) use memory::Memory;

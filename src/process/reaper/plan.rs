@@ -344,14 +344,15 @@ impl Judge<'_> {
     ) {
         let Some(mark) = mark else { return };
         let mut again_after_ms = again_after_ms(draft.record, self.settings);
-        let mut why = String::new();
-        if let (Some((silent, running)), Mark::Beat(_)) = (breaker.together, mark) {
+        let together = breaker.together.filter(|_| matches!(mark, Mark::Beat(_)));
+        if together.is_some() {
             again_after_ms = again_after_ms.saturating_mul(2);
-            why = format!("; but so are {silent} of {running} at once");
         }
-        if breaker.frozen_until_ms.is_some() {
-            why = "; but the reaper's own heartbeat was late".to_owned();
-        }
+        let why = match together {
+            _ if breaker.frozen_until_ms.is_some() => "; but the reaper's own heartbeat was late".to_owned(),
+            Some((silent, running)) => format!("; but so are {silent} of {running} at once"),
+            None => String::new(),
+        };
         let looks = self.memory.unmoved(draft.record.process.process_id, mark);
         let looks = looks.filter(|(first_ms, _)| *first_ms >= breaker.frozen_until_ms.unwrap_or(*first_ms));
         judgement.mark = Some(mark);
@@ -472,8 +473,8 @@ fn rank(draft: &Draft<'_>) -> (Reverse<bool>, i64, i64) {
 }
 
 /// `was last used 301.5 s ago`.
-fn last_used(record: &Record, unused_ms: i64) -> String {
-    let unused_s = seconds(unused_ms);
+fn last_used(record: &Record, ago_ms: i64) -> String {
+    let unused_s = seconds(ago_ms);
     match record.process.last_activity_at {
         Some(_) => format!("was last used {unused_s:.1} s ago"),
         None => format!("was never used since it registered {unused_s:.1} s ago"),

@@ -162,10 +162,10 @@ fn host_id() -> impl Strategy<Value = Option<String>> {
 fn record() -> impl Strategy<Value = Record> {
     let identity = (boot_id(), pid_namespace(), pid(), start_ticks(), uid(), (host_id(), time_namespace()));
     let parent = (option::of(pid()), option::of(start_ticks()), prop::bool::weighted(0.2));
-    let use_ = (moment_ms(), any::<bool>(), any::<bool>());
-    let life = (option::weighted(0.9, beat()), use_, option::weighted(0.2, claim()));
-    (identity, parent, life).prop_map(|(identity, parent, (beat, use_, claim))| {
-        let (activity_monotonic_ms, used, holds_locks) = use_;
+    let activity = (moment_ms(), any::<bool>(), any::<bool>());
+    let life = (option::weighted(0.9, beat()), activity, option::weighted(0.2, claim()));
+    (identity, parent, life).prop_map(|(identity, parent, (beat, activity, claim))| {
+        let (activity_monotonic_ms, was_used, holds_locks) = activity;
         let (boot_id, pid_namespace, pid, start_ticks, uid, (host_id, time_namespace)) = identity;
         let (parent_pid, parent_start_ticks, parent_gone) = parent;
         let at = "2025-11-19T20:41:09.824Z".parse().expect("a time");
@@ -185,7 +185,7 @@ fn record() -> impl Strategy<Value = Record> {
             uid,
             state: if claim.is_some() { ProcessState::Terminating } else { ProcessState::Running },
             registered_at: at,
-            last_activity_at: used.then_some(at),
+            last_activity_at: was_used.then_some(at),
             beat_at: beat.as_ref().map(|_| at),
             heartbeat_age_s: None,
             activity_age_s: None,

@@ -139,7 +139,9 @@ fn judge_later(subjects: &[Subject], settings: &Settings, later_ms: i64) -> Vec<
     let mut memory = Memory::default();
     for judgement in judge(subjects, settings) {
         for at_ms in [NOW_MS - later_ms, NOW_MS] {
-            judgement.mark.map(|mark| memory.note(judgement.process.process_id, mark, at_ms, i64::MAX));
+            if let Some(mark) = judgement.mark {
+                memory.note(judgement.process.process_id, mark, at_ms, i64::MAX);
+            }
         }
     }
     judge_with(subjects, settings, &memory)
