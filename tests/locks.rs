@@ -331,7 +331,9 @@ fn a_holder_whose_heartbeat_is_stale_loses_the_lock_and_its_late_write_is_fenced
     let mut holder = holder(&database, &["late", "--no-heartbeat"]);
     holder.stop();
     database.age_heartbeat(holder.process_id, 301)?;
-    let (store, _registration) = registered(&database)?;
+    database.age_activity(holder.process_id, 301)?; // nothing is used without a beat
+    let store = database.store()?;
+    let _registration = store.register(ProcessInfo::new("the test", "1"))?; // no heartbeat: it reaps nobody
     let lock = store.lock_agent("writer", None)?; // a second look, an interval after the first, is within its patience
     holder.signal(Signal::CONT);
     for command in ["update writer", "write-slowly writer"] {

@@ -58,6 +58,9 @@ const ANSWER_WITHIN: Duration = Duration::from_millis(300);
 /// How long leaving the registry may take.
 const LEAVE_WITHIN: Duration = Duration::from_millis(500);
 
+/// How long those may take that still use the database: the reaping at the start, a call.
+const CLOSE_WITHIN: Duration = Duration::from_millis(200);
+
 /// Between two tries to register, at most.
 const RETRY_REGISTERING_AFTER: Duration = Duration::from_secs(1);
 
@@ -120,7 +123,9 @@ pub fn serve(options: &ServeOptions) -> Result<(), ServeError> {
         .max_blocking_threads(CALLS_AT_ONCE as usize)
         .build()?;
     let served = runtime.block_on(live(store, registration, parent));
-    runtime.shutdown_background(); // a call that waits for a lock must not hold up the end
+    // The last one to let go of the store closes the database, and folds its log in; where that was deleted, what is in
+    // it would be lost. But a call that waits for a lock must not hold up the end.
+    runtime.shutdown_timeout(CLOSE_WITHIN);
     served
 }
 

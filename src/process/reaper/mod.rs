@@ -202,10 +202,13 @@ pub(super) fn reap_with(store: &Store, system: &dyn System) -> Result<ReapReport
         claimed.events.extend(more.events);
         claimed.plan = more.plan;
     }
+    let mut events = claimed.events;
+    if claimed.victims.is_empty() {
+        return Ok(ReapReport { events, plan: claimed.plan });
+    }
     crash_point::reach("between claim and signal");
     let endings = signal::end_all(system, &claimed.victims);
     crash_point::reach("between signal and record");
-    let mut events = claimed.events;
     events.extend(ledger::record(store, system, &claimed.victims, &endings)?);
     Ok(ReapReport { events, plan: claimed.plan })
 }
