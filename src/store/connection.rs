@@ -116,6 +116,9 @@ fn is_busy(error: &rusqlite::Error) -> bool {
 
 /// What a SQLite error means to a caller of ours.
 pub(super) fn explain(error: rusqlite::Error, path: &Path, waited: Duration) -> Error {
+    if let Some(too_large) = file_size_limit(&error, path) {
+        return too_large;
+    }
     let path = path.to_owned();
     let (failure, message) = match &error {
         rusqlite::Error::SqliteFailure(failure, message) => (failure, message),
@@ -131,11 +134,6 @@ pub(super) fn explain(error: rusqlite::Error, path: &Path, waited: Duration) -> 
     match failure.code {
         ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked => Error::LockTimeout { waited, holder: None },
         ErrorCode::DiskFull => Error::DiskFull { path },
-        ErrorCode::SystemIoFailure
-            if is_failed_write(failure.extended_code) && size_limit(&path).is_some() =>
-        {
-            Error::FileSizeLimit { limit_bytes: size_limit(&path).unwrap_or_default(), path }
-        }
         // The -shm file is grown by the page as well, and says so in another way.
         ErrorCode::SystemIoFailure if failure.extended_code == ffi::SQLITE_IOERR_SHMSIZE => {
             Error::DiskFull { path }
@@ -177,8 +175,13 @@ pub(super) fn too_many_open_files() -> Option<io::Error> {
     (!matches!(refused.kind(), io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied)).then_some(refused)
 }
 
-const fn is_failed_write(extended_code: i32) -> bool {
-    matches!(extended_code, ffi::SQLITE_IOERR_WRITE | ffi::SQLITE_IOERR_SHMSIZE)
+/// [`Error::FileSizeLimit`] if that is why a write failed.
+pub(super) fn file_size_limit(error: &rusqlite::Error, path: &Path) -> Option<Error> {
+    let code = error.sqlite_error()?.extended_code;
+    if !matches!(code, ffi::SQLITE_IOERR_WRITE | ffi::SQLITE_IOERR_SHMSIZE) {
+        return None;
+    }
+    size_limit(path).map(|limit_bytes| Error::FileSizeLimit { path: path.to_owned(), limit_bytes })
 }
 
 /// The limit on the size of this process's files, if one of the database's has reached it. SQLite says of it only that

@@ -39,11 +39,12 @@
 //! Where that doesn't succeed either, it is [`Error::CommitInDoubt`], and from then on this store writes nothing more:
 //! its next commit would decide what nobody has asked it to. Reads go on. They see what every other process sees.
 
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use rusqlite::{Connection, ErrorCode, ffi};
 
-use super::{Fault, Immediate, Store, TxResult, settings, wait};
+use super::{Fault, Immediate, Store, TxResult, connection, settings, wait};
 use crate::error::{Error, Result};
 
 /// Whether a commit of this process is in doubt.
@@ -76,8 +77,10 @@ pub(super) fn is_left_by(error: &rusqlite::Error) -> bool {
 pub(super) fn settle(conn: &mut Connection, error: rusqlite::Error) -> Fault {
     // The call may have waited for as long as it may, but nothing must be left in doubt for the sake of some ms.
     let _waiting = wait::begin_anew(settings::LOCK_TIMEOUT);
+    // Before the log is cut off: afterwards nothing shows that it was too large.
+    let too_large = conn.path().and_then(|path| connection::file_size_limit(&error, Path::new(path)));
     match commit_over_it(conn) {
-        Ok(()) => Fault::Sqlite(error),
+        Ok(()) => too_large.map_or(Fault::Sqlite(error), Fault::Refused),
         Err(_) => Fault::InDoubt(error),
     }
 }

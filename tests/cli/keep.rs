@@ -33,6 +33,12 @@ impl Backups {
         self.database.run(&["--json", "backup", "--keep", keep, self.folder.to_str().unwrap()])
     }
 
+    /// The same, of a database that has a second name.
+    fn keep_of_two_names(&self, keep: &str) -> Ran {
+        let folder = self.folder.to_str().unwrap();
+        self.database.run(&["--force-hard-link", "--json", "backup", "--keep", keep, folder])
+    }
+
     /// Makes a backup of the database as it is now, under the name of another time.
     fn make_at(&self, time: &str) -> PathBuf {
         let copy = self.folder.join(format!("governance-{time}.db"));
@@ -194,10 +200,12 @@ fn what_is_no_backup_of_this_database_is_passed_over() {
     fs::write(backups.folder.join("governance-20200101T000000.000Z.db.gz"), "mine").unwrap();
 
     let before = backups.files().len();
-    let first = backups.keep("1").done();
+    let first = backups.keep_of_two_names("1").done();
     assert_eq!(removed(&first), Vec::<PathBuf>::new());
+    fs::remove_file(&second_name).unwrap(); // so that an update needs no force
     backups.update();
-    let second = backups.keep("1").done();
+    fs::hard_link(backups.database.db(), &second_name).unwrap();
+    let second = backups.keep_of_two_names("1").done();
     assert_eq!(removed(&second), [made(&first)]);
     assert_eq!(backups.files().len(), before + 1);
     assert!(folder.is_dir() && second_name.exists() && (!has_pipe || pipe.exists()));

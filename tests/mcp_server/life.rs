@@ -120,8 +120,8 @@ fn with_the_policy_evict_a_newcomer_too_many_may_end_one_that_nobody_uses() -> T
     let second = home.serving()?;
     assert!(first.ended()?.success(), "it obeys the reaper");
     wait_until("the reaper to record it", || {
-        let acts = store.reap_events(10)?.into_iter().filter(|event| event.outcome != Outcome::Postponed);
-        Ok(acts.last().is_some_and(|event| event.pid == first.child.id()).then_some(()))
+        let mut acts = store.reap_events(10)?.into_iter().filter(|event| event.outcome != Outcome::Postponed);
+        Ok(acts.next_back().is_some_and(|event| event.pid == first.child.id()).then_some(()))
     })?;
     let rows = store.processes()?;
     assert_eq!((rows.len(), rows[0].pid, rows[0].state), (1, second.child.id(), ProcessState::Running));
