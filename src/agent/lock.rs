@@ -12,12 +12,16 @@
 //! | SQLite is busy | [`Error::LockTimeout`] at the deadline, which names who holds the write lock; nothing was taken |
 //! | the holder lives | they wait, however old the lock is, then [`Error::AgentLocked`], which names the holder |
 //! | the holder was killed | they go on as soon as they have looked at it: its PID is gone, or another process's |
-//! | the holder is stopped | as when it lives, until its heartbeat is stale; the error says how to wake it |
-//! | the holder's heartbeat is stale | they go on; should it come back, its writes fail with [`Error::Fenced`] |
+//! | the holder is stopped | as when it lives; the error says how to wake it |
+//! | nothing was heard of the holder for `stale_after_s` | as when it lives, until a second look, an interval after the first, finds that its heartbeat has not moved; then they go on, and should it come back, its writes fail with [`Error::Fenced`] |
 //! | the holder's row is gone | they go on; the holder's writes fail with [`Error::Fenced`] |
 //!
-//! To go on is to clear the dead lock away in a transaction, which looks once more whether the holder has beaten
-//! since it was judged. Age alone never breaks a lock.
+//! Nobody goes on at first sight of an old heartbeat: the holder may have been kept from writing. The second look is a
+//! reaper's, or that of the process that waits, if need be in a later call. It counts as well for a holder that no
+//! reaper ends: one that was stopped together with its client, or that runs in another namespace. Such a holder stays
+//! registered, and only its locks are released. Age alone never breaks a lock.
+//!
+//! To go on is to release the lock in a transaction, which judges once more by the heartbeat as it is then.
 
 mod gate;
 mod held;
@@ -54,7 +58,8 @@ impl Store {
     /// wait, and fail in the end with the holder named. This process's own go on as ever, from any thread.
     ///
     /// The agent must exist and not be deleted, as for [`Store::update_agent`]. The process must be registered,
-    /// so that others can tell whether it lives, and must beat, or else lose the lock after `stale_after_s`.
+    /// so that others can tell whether it lives, and must beat, or else lose the lock once its heartbeat is older than
+    /// `stale_after_s` and has not moved between two looks.
     /// An operator can still pause, archive or delete the agent. Reading needs no lock.
     ///
     /// Waits for as long as any call on this handle; see [`Store::with_lock_timeout`]. What becomes of it when
@@ -64,9 +69,13 @@ impl Store {
     /// | SQLite is busy | [`Error::LockTimeout`] at the deadline, which names who holds the write lock |
     /// | the holder lives | [`Error::AgentLocked`] at the deadline, however old the lock is; it names the holder |
     /// | the holder was killed | the lock, as soon as it was seen that the holder is gone |
-    /// | the holder is stopped | as when it lives, until its heartbeat is stale; the error says how to wake it |
-    /// | the holder's heartbeat is stale | the lock; the former holder's writes fail with [`Error::Fenced`] |
+    /// | the holder is stopped | as when it lives; the error says how to wake it |
+    /// | nothing was heard of the holder for `stale_after_s` | as when it lives, until its heartbeat is found unmoved by a second look an interval later; then the lock, and the former holder's writes fail with [`Error::Fenced`] |
     /// | the holder's row is gone | the lock; the former holder's writes fail with [`Error::Fenced`] |
+    ///
+    /// The second look is that of a reaper, or of this process: in the same call if it waits for so long, else in a later
+    /// one. It also takes the locks of a holder that was stopped together with its client, or that runs in another
+    /// namespace, and leaves that process alone.
     ///
     /// A panic or an error while it is held releases it and goes its way. Locks on several agents may be held
     /// at once; who takes them in different orders may find that each waits for the other, until the deadline.

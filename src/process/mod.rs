@@ -1,12 +1,16 @@
 //! Processes: who is registered, who lives, and how the dead are cleared away without harming the living.
 //!
-//! A server [`registers`](registration): its row says who it is (boot, PID namespace, PID, kernel start; never
-//! a PID alone) and comes with its first [`heartbeat`] in the same transaction, so no live process is ever
+//! A server [`registers`](registration): its row says who it is (host, boot, PID and time namespace, PID, kernel start;
+//! never a PID alone) and comes with its first [`heartbeat`] in the same transaction, so no live process is ever
 //! without one. From then on beats say that it lives, and activity says that its client uses it; an idle server
-//! is not a zombie. What living means is said once, in [`liveness`]. The [`reaper`] looks at the rows and at the
-//! operating system, and decides purely in `plan`; it takes what it decided in `claim`, one transaction that decides again on what it finds; it sends
-//! in `signal`, to held and identified processes only and with no transaction open; and it writes down in
-//! `ledger` what became of it. Everything that touches the operating system is behind the trait in [`system`].
+//! is not a zombie.
+//!
+//! What living means is said once, in [`liveness`]. The [`reaper`] looks at the rows and at the operating system, and
+//! decides purely in `plan`. Nobody is ended at first sight: what speaks against a process counts after a second look,
+//! by what `memory` keeps of the first. `claim` is one transaction, which decides again on what it finds and takes the
+//! victims; `signal` sends to held and identified processes only, with no transaction open; and `ledger` records what
+//! became of them. `unblock` is for a process that is stopped inside its transaction, and so keeps the reaper itself from
+//! writing. Everything that touches the operating system is behind the trait in [`system`].
 
 mod clock;
 mod ended;
