@@ -17,6 +17,8 @@ pub(super) struct Observation {
     pub process: Sighting,
     /// Whether it has this database open; `None` where that can't be seen.
     pub has_database_open: Option<bool>,
+    /// Whether its cgroup is frozen, as by `docker pause`.
+    pub frozen: bool,
     /// Its client, if one is registered.
     pub parent: Option<Sighting>,
     /// The reaper that claimed it: its PID, and what was seen there.
@@ -45,6 +47,8 @@ pub(super) struct Identified {
     pub stopped: bool,
     /// A debugger has it.
     pub traced: bool,
+    /// Its cgroup is frozen, as by `docker pause`.
+    pub frozen: bool,
     pub client: Client,
 }
 
@@ -123,7 +127,12 @@ pub(super) fn shares_clock(process: &Process, here: &Here) -> bool {
 }
 
 fn identified(process: &Process, present: &Presence, seen: &Observation) -> Identified {
-    Identified { stopped: present.stopped, traced: present.traced, client: client(process, seen) }
+    Identified {
+        stopped: present.stopped,
+        traced: present.traced,
+        frozen: seen.frozen,
+        client: client(process, seen),
+    }
 }
 
 /// What is known of a process's client: it has said so, or it can be seen.

@@ -31,9 +31,9 @@ pub struct ServerInfo {
     total_server_processes: usize,
     /// The servers that are registered with this database, oldest first.
     server_processes: Vec<ServerProcess>,
-    /// How many servers may be registered at once.
+    /// How many servers are meant to be registered at once.
     max_keep_processes: u32,
-    /// healthy while there are no more than that.
+    /// healthy while there are no more than that, without those of other users and of containers.
     health: Health,
     /// Where the database is, on the machine of the server.
     database_path: PathBuf,
@@ -77,13 +77,11 @@ impl Tool for GetServerInfo {
     fn call(session: &Session, _: NoArguments) -> Result<ServerInfo, Refusal> {
         let current = session.store.member().process_id();
         let max_keep_processes = session.store.settings()?.max_processes;
-        let server_processes: Vec<_> = session
-            .store
-            .processes()?
-            .into_iter()
-            .map(|process| ServerProcess::of(process, current))
-            .collect();
-        let total = server_processes.len();
+        let plan = session.store.reap_plan()?;
+        let is_over = plan.occupants().count() > max_keep_processes as usize;
+        let judgements = plan.judgements.into_iter();
+        let server_processes: Vec<_> =
+            judgements.map(|judgement| ServerProcess::of(judgement.process, current)).collect();
         let uptime = session.started.elapsed();
         Ok(ServerInfo {
             server_version: env!("CARGO_PKG_VERSION"),
@@ -91,10 +89,10 @@ impl Tool for GetServerInfo {
             current_pid: process::id(),
             current_uptime_seconds: uptime.as_secs(),
             current_uptime_formatted: formatted(uptime),
-            total_server_processes: total,
+            total_server_processes: server_processes.len(),
             server_processes,
             max_keep_processes,
-            health: if total <= max_keep_processes as usize { Health::Healthy } else { Health::Degraded },
+            health: if is_over { Health::Degraded } else { Health::Healthy },
             database_path: session.store.path().to_owned(),
             schema_version: session.store.schema_version(),
         })

@@ -74,6 +74,7 @@ pub(in crate::process) fn observe(record: &Record, system: &dyn System, database
     Observation {
         process: system.look_at(process.pid),
         has_database_open: system.has_open(process.pid, database),
+        frozen: system.is_frozen(process.pid),
         parent: process.parent_pid.map(|pid| system.look_at(pid)),
         claimant: claimant.map(|claimant| (claimant.pid, system.look_at(claimant.pid))),
     }

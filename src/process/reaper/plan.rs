@@ -268,12 +268,12 @@ impl Judge<'_> {
         if record.is_silent(self.here, self.now_ms, self.settings) {
             let limit_s = seconds(beat.limit_ms(self.settings));
             let evidence = format!("its heartbeat is {beat_age_s:.1} s old, over {limit_s} s");
-            // As by Ctrl-Z in a terminal: whoever stopped both will have both go on.
-            return if identified.stopped && identified.client == Client::Stopped {
-                (
-                    Finding::SilentAndSpared(Verdict::Alive),
-                    format!("{evidence}, and its client is stopped too"),
-                )
+            // As by Ctrl-Z in a terminal, or `docker pause`: whoever stopped it will have it go on.
+            let spared = |why| (Finding::SilentAndSpared(Verdict::Alive), format!("{evidence}, and {why}"));
+            return if identified.frozen {
+                spared("its cgroup is frozen")
+            } else if identified.stopped && identified.client == Client::Stopped {
+                spared("its client is stopped too")
             } else {
                 (Finding::Silent, evidence)
             };

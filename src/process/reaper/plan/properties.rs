@@ -196,10 +196,12 @@ fn record() -> impl Strategy<Value = Record> {
 
 fn observation() -> impl Strategy<Value = Observation> {
     let open = prop_oneof![9 => Just(Some(true)), 1 => Just(Some(false)), 1 => Just(None)];
-    (sighting(), open, option::of(sighting()), option::of((pid(), sighting()))).prop_map(
-        |(process, has_database_open, parent, claimant)| Observation {
+    let state = (open, prop::bool::weighted(0.1));
+    (sighting(), state, option::of(sighting()), option::of((pid(), sighting()))).prop_map(
+        |(process, (has_database_open, frozen), parent, claimant)| Observation {
             process,
             has_database_open,
+            frozen,
             parent,
             claimant,
         },

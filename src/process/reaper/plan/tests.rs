@@ -90,6 +90,7 @@ fn observation() -> Observation {
     Observation {
         process: Sighting::Present(present()),
         has_database_open: Some(true),
+        frozen: false,
         parent: Some(parent()),
         claimant: None,
     }
@@ -203,6 +204,10 @@ fn every_process_is_judged_by_what_is_known_of_it() {
             stopped_with_its_client(r, s);
             age_of_beat(r, 400_000);
         }, "alive", "leave", "its client is stopped too"),
+        ("stale, its cgroup frozen", |r, s| {
+            age_of_beat(r, 400_000);
+            s.frozen = true;
+        }, "alive", "leave", "its cgroup is frozen"),
         ("stale and traced", |r, s| {
             age_of_beat(r, 400_000);
             s.process = Sighting::Present(Presence { stopped: true, traced: true, ..present() });

@@ -63,7 +63,7 @@ fn stopped() -> Presence {
 
 fn seen(presence: Presence) -> Observation {
     let process = Sighting::Present(presence);
-    Observation { process, has_database_open: Some(true), parent: None, claimant: None }
+    Observation { process, has_database_open: Some(true), frozen: false, parent: None, claimant: None }
 }
 
 /// A registered process that is stopped with the lock in its hand.
