@@ -5,6 +5,7 @@ use std::io::Read;
 use std::ops::RangeInclusive;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 use std::{fs, io};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -29,9 +30,10 @@ impl Linux {
     /// Looks who we are.
     pub fn new() -> io::Result<Self> {
         let stat = Stat::read("self")?.ok_or_else(|| io::Error::other("/proc/self/stat is unreadable"))?;
+        let machine = Machine::this()?;
         let here = Here {
-            host_id: machine_id(),
-            boot_id: fs::read_to_string("/proc/sys/kernel/random/boot_id")?.trim().to_owned(),
+            host_id: machine.id.clone(),
+            boot_id: machine.boot_id.clone(),
             pid_namespace: Some(fs::metadata("/proc/self/ns/pid")?.ino()),
             // A kernel before 5.6 has none: then there is one clock for all.
             time_namespace: fs::metadata("/proc/self/ns/time").ok().map(|found| found.ino()),
@@ -41,6 +43,23 @@ impl Linux {
             sees_open_files: true,
         };
         Ok(Self { procfs_is_ours: stat.pid == here.pid, here })
+    }
+}
+
+/// What stays the same for as long as any process lives, forked children included, and so is read once.
+struct Machine {
+    id: Option<String>,
+    boot_id: String,
+}
+
+impl Machine {
+    fn this() -> io::Result<&'static Self> {
+        static THIS: OnceLock<Machine> = OnceLock::new();
+        if let Some(known) = THIS.get() {
+            return Ok(known);
+        }
+        let boot_id = fs::read_to_string("/proc/sys/kernel/random/boot_id")?.trim().to_owned();
+        Ok(THIS.get_or_init(|| Self { id: machine_id(), boot_id }))
     }
 }
 
