@@ -121,7 +121,7 @@ fn nobody_is_harmed_by_a_reaper_whose_clock_is_ahead(clock: &str) -> TestResult 
     let database = Database::new(&[("lock_timeout_ms", "1000")])?;
     let store = database.store()?;
     let mut holder = Server::worker(&database, &[]);
-    holder.tell("lock writer");
+    holder.tell("update writer\nlock writer");
     holder.expect_line("locked");
     let mut server = Server::start(&database, &["--agent", "other"]);
     let process_ids = [holder.process_id, server.process_id];

@@ -46,7 +46,7 @@ impl Fleet {
         let mut fleet = Self { database, store, holders: Vec::new(), outage };
         for n in 0..count {
             let mut holder = Server::worker(&fleet.database, &[]);
-            holder.tell(&format!("lock agent-{n}"));
+            holder.tell(&format!("update agent-{n}\nlock agent-{n}"));
             holder.expect_line("locked");
             fleet.holders.push(holder);
         }
@@ -132,7 +132,12 @@ fn one_that_hangs_is_ended(count: usize, outage: Outage) -> TestResult {
     let acts = || -> rusqlite::Result<Vec<_>> { fleet.database.ledger_of(hung.process_id) };
     wait_until("the ledger", || acts().is_ok_and(|acts| !acts.is_empty()));
     let (verdict, signals, outcome) = acts()?.remove(0);
-    assert_eq!((verdict.as_str(), outcome.as_str()), ("stale", "terminated"), "{signals}");
+    assert_eq!(
+        (verdict.as_str(), outcome.as_str()),
+        ("stale", "terminated"),
+        "{signals} {:?}",
+        fleet.store.reap_events(9)?
+    );
     assert_eq!(observer.processes()?.len(), count);
     fleet.assert_unharmed()
 }

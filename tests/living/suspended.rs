@@ -23,7 +23,7 @@ fn survive(signal: Signal) -> TestResult {
     let store = database.store()?;
     let mut suspended = client_with_worker(&database);
     let process_id = suspended.process_id;
-    suspended.tell("lock writer");
+    suspended.tell("update writer\nlock writer");
     suspended.expect_line("locked");
     let silent = || store.processes().unwrap().into_iter().find(|p| p.process_id == process_id);
     let pid = silent().ok_or("it is registered")?.pid;
@@ -53,7 +53,7 @@ fn survive(signal: Signal) -> TestResult {
     suspended.tell("update newcomer");
     assert_eq!(suspended.expect_line("updated"), "1");
     suspended.tell("total writer");
-    assert_eq!(suspended.expect_line("total"), "1");
+    assert_eq!(suspended.expect_line("total"), "2");
     suspended.tell("update writer");
     let told = suspended.expect_line("failed after");
     assert!(told.contains("lost its lock"), "{told}");
