@@ -161,8 +161,9 @@ fn locked(database: &Database) -> Outcome<Box<dyn FnOnce()>> {
 }
 
 fn full(database: &Database) -> Outcome<Box<dyn FnOnce()>> {
-    // While somebody reads, the log can't begin again at its start, where it has room.
+    // The log would go on where it has room already: it is cut off, and while somebody reads, it can't begin anew.
     let reader = database.sql()?;
+    reader.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)")?;
     reader.execute_batch("BEGIN; SELECT count(*) FROM agents;")?;
     let filler = database.folder().join("filler");
     fill(&filler);
