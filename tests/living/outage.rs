@@ -6,7 +6,7 @@ use std::error::Error as StdError;
 use std::fs::{self, File};
 use std::io::Write;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -59,6 +59,13 @@ impl Fleet {
         wait_until("all heartbeats to be old", || {
             shortest_silence_s(&self.store).is_some_and(|silent_s| silent_s > OUTAGE_S)
         });
+        // Some are at the door already, and where it is but locked, they are let in with all the others.
+        let early = Server::launch(&self.database, &[]);
+        let mut early_reap = govstore(&self.database, &["reap"]);
+        let mut early_reap = early_reap.stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
+        wait_until("those to wait", || {
+            shortest_silence_s(&self.store).is_some_and(|silent_s| silent_s > OUTAGE_S + 0.5)
+        });
         release();
         let over = Instant::now();
         let newcomer = Server::launch(&self.database, &[]);
@@ -76,6 +83,10 @@ impl Fleet {
         newcomer.ask_to_reap();
         newcomer.expect_line("ready");
         newcomer.end();
+        early_reap.wait()?;
+        if let Ok(early) = early.registered_or_ended() {
+            early.end();
+        }
         Ok(over)
     }
 
