@@ -4,14 +4,15 @@
 
 mod server;
 
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
-use std::path::PathBuf;
+use std::os::unix::fs::MetadataExt;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 use std::{fs, thread};
 
 use govstore::{Outcome, ProcessInfo, ReapAction, Store, Verdict};
-use server::{Database, Server, TestResult, reap, wait_until};
+use server::{
+    Database, Server, TestResult, can, go, in_pid_namespace, reap, share_with_everybody, wait_until,
+};
 
 const DEAF: [&str; 2] = ["--no-heartbeat", "--deaf"];
 
@@ -276,43 +277,6 @@ fn those_who_stay_frozen_are_ended_an_interval_later() -> TestResult {
 
 // What follows needs namespaces or another user, and says so where it can't have them.
 
-/// Runs `command`, or says why the test was skipped. The portable side knows no PID namespaces, since systems
-/// that are not Linux have none.
-fn can(what: &str, command: &[&str]) -> bool {
-    if cfg!(govstore_portable) && what.contains("PID namespace") {
-        eprintln!("skipped: this is Linux's alone");
-        return false;
-    }
-    let output = Command::new(command[0]).args(&command[1..]).stdin(Stdio::null()).output();
-    let able = output.is_ok_and(|output| output.status.success());
-    if !able {
-        eprintln!("skipped: this needs {what}");
-    }
-    able
-}
-
-const PID_NAMESPACE: [&str; 3] = ["unshare", "--pid", "--fork"];
-
-/// A shell script in a PID namespace of its own, where `$SERVER $DB` is a server with the test's stdin (3), and
-/// `await_go` waits for [`go`].
-fn in_pid_namespace(database: &Database, mount_proc: bool, script: &str) -> Command {
-    let mut command = Command::new(PID_NAMESPACE[0]);
-    command.args(&PID_NAMESPACE[1..]);
-    command.args(mount_proc.then_some("--mount-proc"));
-    command.args([
-        "sh",
-        "-c",
-        &format!("exec 3<&0\nawait_go() {{ until [ -e $DB.go ]; do sleep 0.02; done; }}\n{script}"),
-    ]);
-    command.env("SERVER", server::program()).env("DB", database.path());
-    command
-}
-
-/// Lets the script go on.
-fn go(database: &Database) -> std::io::Result<()> {
-    fs::write(format!("{}.go", database.path().display()), "")
-}
-
 #[test]
 fn a_process_in_another_pid_namespace_is_spared() -> TestResult {
     if !can("a PID namespace", &["unshare", "--pid", "--fork", "--mount-proc", "true"]) {
@@ -402,23 +366,6 @@ fn the_heir_of_a_pid_in_a_fresh_namespace_is_spared() -> TestResult {
     shell.expect_line("the heir lives");
     assert_eq!(database.ledger_of(dead)?, [("exited".into(), String::new(), "forgotten".into())]);
     Ok(())
-}
-
-/// Lets other users write the database, which somebody must have open, and gives them a server to run.
-fn share_with_everybody(database: &Database) -> std::io::Result<PathBuf> {
-    let program = database.folder().join("server");
-    fs::copy(server::program(), &program)?;
-    let file = |suffix: &str| PathBuf::from(format!("{}{suffix}", database.path().display()));
-    for (path, mode) in [
-        (database.folder().to_owned(), 0o777),
-        (program.clone(), 0o755),
-        (file(""), 0o666),
-        (file("-wal"), 0o666),
-        (file("-shm"), 0o666),
-    ] {
-        fs::set_permissions(path, fs::Permissions::from_mode(mode))?;
-    }
-    Ok(program)
 }
 
 #[test]

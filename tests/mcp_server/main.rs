@@ -2,8 +2,8 @@
 //!
 //! `tools`, `lifecycle`, `exports` and `resources` make every call through rmcp's own client, `wire` sends what
 //! no client should, `life` starts servers and `ends` ends them in every way, `exhausted` takes from them what they
-//! need, `fleet` runs several on one
-//! database, and `python` lets the official Python client talk to one.
+//! need, `fleet` runs several on one database, `restarts` more of them than there are meant to be,
+//! `suspended` stops one together with its client, and `python` lets the official Python client talk to one.
 
 #![cfg(all(feature = "cli", feature = "mcp"))]
 
@@ -18,6 +18,9 @@ mod lifecycle;
 mod listing;
 mod python;
 mod resources;
+mod restarts;
+#[cfg(target_os = "linux")]
+mod suspended;
 mod tools;
 mod wire;
 

@@ -3,7 +3,9 @@
 
 use std::env;
 use std::error::Error;
-use std::io::{BufRead, BufReader, Write};
+use std::fs;
+use std::io::{self, BufRead, BufReader, Write};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::OnceLock;
@@ -302,7 +304,7 @@ impl Launched {
 
 /// The state of a process as one letter: `S` sleeping, `T` stopped, `Z` zombie; `None` if there is none.
 pub fn state_letter(pid: u32) -> Option<char> {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     stat.rsplit_once(") ")?.1.chars().next()
 }
 
@@ -324,4 +326,60 @@ pub fn example(name: &str) -> PathBuf {
     }
     assert!(build.status().unwrap().success(), "{build:?}");
     profile.join("examples").join(name)
+}
+
+// For what needs namespaces or another user.
+
+/// Runs `command`, or says why the test was skipped. The portable side knows no PID namespaces, since systems
+/// that are not Linux have none.
+pub fn can(what: &str, command: &[&str]) -> bool {
+    if cfg!(govstore_portable) && what.contains("PID namespace") {
+        eprintln!("skipped: this is Linux's alone");
+        return false;
+    }
+    let output = Command::new(command[0]).args(&command[1..]).stdin(Stdio::null()).output();
+    let able = output.is_ok_and(|output| output.status.success());
+    if !able {
+        eprintln!("skipped: this needs {what}");
+    }
+    able
+}
+
+pub const PID_NAMESPACE: [&str; 3] = ["unshare", "--pid", "--fork"];
+
+/// A shell script in a PID namespace of its own, where `$SERVER $DB` is a server with the test's stdin (3), and
+/// `await_go` waits for [`go`].
+pub fn in_pid_namespace(database: &Database, mount_proc: bool, script: &str) -> Command {
+    let mut command = Command::new(PID_NAMESPACE[0]);
+    command.args(&PID_NAMESPACE[1..]);
+    command.args(mount_proc.then_some("--mount-proc"));
+    command.args([
+        "sh",
+        "-c",
+        &format!("exec 3<&0\nawait_go() {{ until [ -e $DB.go ]; do sleep 0.02; done; }}\n{script}"),
+    ]);
+    command.env("SERVER", program()).env("DB", database.path());
+    command
+}
+
+/// Lets the script go on.
+pub fn go(database: &Database) -> io::Result<()> {
+    fs::write(format!("{}.go", database.path().display()), "")
+}
+
+/// Lets other users write the database, which somebody must have open, and gives them a server to run.
+pub fn share_with_everybody(database: &Database) -> io::Result<PathBuf> {
+    let copy = database.folder().join("server");
+    fs::copy(program(), &copy)?;
+    let file = |suffix: &str| PathBuf::from(format!("{}{suffix}", database.path().display()));
+    for (path, mode) in [
+        (database.folder().to_owned(), 0o777),
+        (copy.clone(), 0o755),
+        (file(""), 0o666),
+        (file("-wal"), 0o666),
+        (file("-shm"), 0o666),
+    ] {
+        fs::set_permissions(path, fs::Permissions::from_mode(mode))?;
+    }
+    Ok(copy)
 }

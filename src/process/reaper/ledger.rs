@@ -137,7 +137,8 @@ impl Happened {
 }
 
 /// Records in one transaction what became of the victims: their rows, their locks, and the ledger. A victim
-/// whose claim was taken over meanwhile is left to whoever has it.
+/// whose claim was taken over meanwhile is left to whoever has it. One that was forgotten meanwhile, since it was gone,
+/// is told of all the same: a signal that was sent must not go untold.
 pub(super) fn record(
     store: &Store,
     system: &dyn System,
@@ -150,17 +151,21 @@ pub(super) fn record(
     store.write_within(RECORD_PATIENCE, |tx| {
         let mut events = Vec::new();
         for (victim, ending) in victims.iter().zip(endings) {
-            if !release_claim(tx, system, victim)? {
-                continue;
-            }
             let process_id = victim.judgement.process.process_id;
-            match ending.outcome {
-                Outcome::Terminated => registration::end(tx, process_id, "terminated")?,
-                Outcome::Killed => registration::end(tx, process_id, "killed")?,
-                Outcome::Gone => registration::end(tx, process_id, "exited")?,
-                // It must still go: somebody tries again, though not at once.
-                Outcome::Survived | Outcome::Denied => defer_claim(tx, process_id)?,
-                Outcome::Forgotten | Outcome::Postponed | Outcome::Continued | Outcome::Released => {} // decided at the claim, and not of a victim
+            let ended_as = match ending.outcome {
+                Outcome::Terminated => Some("terminated"),
+                Outcome::Killed => Some("killed"),
+                Outcome::Gone => Some("exited"),
+                // Decided at the claim, and not of a victim; or it must still go.
+                _ => None,
+            };
+            if release_claim(tx, system, victim)? {
+                match ended_as {
+                    Some(state) => registration::end(tx, process_id, state)?,
+                    None => defer_claim(tx, process_id)?, // somebody tries again, though not at once
+                }
+            } else if ending.signals.is_empty() || !correct_end(tx, process_id, ended_as)? {
+                continue;
             }
             let happened = Happened::to_victim(victim, ending);
             events.push(append(tx, &victim.judgement, &happened, system, tx.process_id())?);
@@ -210,6 +215,18 @@ fn release_claim(tx: &WriteTx<'_>, system: &dyn System, victim: &Victim) -> TxRe
             ":start_ticks": by.start_ticks,
         })?;
     Ok(released == 1)
+}
+
+/// Says how a victim ended that somebody else has found gone, and forgotten, before this reaper could record its end.
+/// `false` if nobody has.
+fn correct_end(tx: &WriteTx<'_>, process_id: i64, state: Option<&str>) -> TxResult<bool> {
+    let corrected = tx
+        .prepare_cached(
+            "UPDATE processes SET state = :state
+             WHERE process_id = :process_id AND state = 'exited' AND :state IS NOT NULL",
+        )?
+        .execute(named_params! { ":state": state, ":process_id": process_id })?;
+    Ok(corrected == 1)
 }
 
 /// Leaves a claim that nobody pursues for now.

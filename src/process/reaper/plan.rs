@@ -395,7 +395,9 @@ impl Judge<'_> {
     /// used within `stale_after_s`, whatever became of its client.
     fn is_expendable(&self, draft: &Draft<'_>) -> bool {
         let record = draft.record;
-        if self.is_caller(&record.process) || !matches!(draft.finding, Finding::Settled(Verdict::Alive, _)) {
+        let is_alive = matches!(draft.finding, Finding::Settled(Verdict::Alive, _));
+        // One that registered after the look is not identified.
+        if draft.identified.is_none() || !is_alive || self.is_caller(&record.process) {
             return false;
         }
         let unused_ms = record.unused_ms(self.now_ms);

@@ -255,6 +255,31 @@ fn a_claim_that_was_taken_over_is_not_recorded_twice() -> TestResult {
     })
 }
 
+/// Somebody else finds the victim gone, and forgets it, before the one that ended it comes to tell of it.
+#[test]
+fn a_signal_does_not_go_untold_where_its_victim_was_forgotten_first() -> TestResult {
+    on_each_system(|system, store| {
+        let mut subject = Subject::stale(system, store, OBEDIENT)?;
+        let scene = Scene::look(store, system)?;
+        let claimed = claim::claim(store, system, &scene)?;
+        let endings = signal::end_all(system, &claimed.victims);
+        subject.child.wait()?;
+        let forgotten = reap_with(store, system)?;
+        assert_eq!(event(&forgotten), ("exited", "", "forgotten"));
+        let told = ledger::record(store, system, &claimed.victims, &endings)?;
+        assert_eq!((told[0].verdict, told[0].outcome), (Verdict::Stale, Outcome::Terminated));
+        assert!(told[0].signals.starts_with("TERM"), "{told:?}");
+        let sql = "SELECT state FROM processes WHERE process_id = :process_id";
+        let state: String = store.read(|conn| {
+            Ok(conn.query_row(sql, rusqlite::named_params! { ":process_id": subject.process_id }, |row| {
+                row.get(0)
+            })?)
+        })?;
+        assert_eq!(state, "terminated");
+        Ok(())
+    })
+}
+
 #[test]
 fn a_claim_that_ran_out_sends_nothing() -> TestResult {
     on_each_system(|system, store| {

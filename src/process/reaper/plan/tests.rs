@@ -386,6 +386,23 @@ fn whoever_registered_after_the_look_is_left_alone() {
 }
 
 #[test]
+fn nobody_goes_for_the_limit_unless_this_look_has_identified_him() {
+    let limit = Settings { max_processes: 1, limit_policy: LimitPolicy::Evict, ..settings() };
+    let mut memory = Memory::default();
+    let unused = idle(1, 400_000);
+    let mark = unused_mark(&unused.record);
+    memory.note(1, mark, NOW_MS - 30_000, i64::MAX);
+    memory.note(1, mark, NOW_MS, i64::MAX);
+    let subjects = [unused, idle(2, 10)];
+    let judged = words(&judge_with(&subjects, &limit, &memory));
+    assert_eq!(judged, [("surplus", "end"), ("alive", "leave")], "seen twice");
+    let [unused, in_use] = subjects;
+    let subjects = [Subject { seen: None, ..unused }, in_use];
+    let judged = words(&judge_with(&subjects, &limit, &memory));
+    assert_eq!(judged, [("alive", "leave"), ("alive", "leave")], "not seen this time");
+}
+
+#[test]
 fn the_caller_is_never_a_victim() {
     let caller = subject(CALLER, |record, seen| {
         age_of_beat(record, 400_000);
