@@ -191,21 +191,16 @@ impl Judge<'_> {
             finding: Finding::Settled(verdict, action),
             evidence,
         };
-        let kernel = liveness::kernel(process, seen, self.here);
-        if let Kernel::Gone(evidence) = kernel {
-            let evidence = match &record.claim {
-                None => evidence,
-                Some(claim) => format!("{evidence}; a reaper had claimed it as {}", claim.verdict),
-            };
-            return settled(None, Verdict::Exited, Action::Forget, evidence);
-        }
+        // First, also where the victim is gone by now: whoever ended it comes to say so.
         if let Some(claim) = &record.claim
+            && process.boot_id == self.here.boot_id
             && self.is_claim_live(claim, seen)
         {
             let reaper =
                 claim.claimant.as_ref().map_or("a reaper".to_owned(), |by| format!("PID {}", by.pid));
             return settled(None, claim.verdict, Action::Leave, format!("{reaper} is ending it"));
         }
+        let kernel = liveness::kernel(process, seen, self.here);
         match kernel {
             Kernel::Unseen => {
                 settled(None, Verdict::Alive, Action::Leave, "it registered a moment ago".to_owned())
@@ -213,7 +208,13 @@ impl Judge<'_> {
             Kernel::Identified(identified) => self.draft_identified(record, identified),
             Kernel::Remote(evidence) => self.draft_elsewhere(record, Verdict::Remote, evidence),
             Kernel::Unjudgeable(evidence) => self.draft_elsewhere(record, Verdict::Unverifiable, evidence),
-            Kernel::Gone(_) => unreachable!("judged above"),
+            Kernel::Gone(evidence) => {
+                let evidence = match &record.claim {
+                    None => evidence,
+                    Some(claim) => format!("{evidence}; a reaper had claimed it as {}", claim.verdict),
+                };
+                settled(None, Verdict::Exited, Action::Forget, evidence)
+            }
         }
     }
 

@@ -264,6 +264,7 @@ fn a_signal_does_not_go_untold_where_its_victim_was_forgotten_first() -> TestRes
         let claimed = claim::claim(store, system, &scene)?;
         let endings = signal::end_all(system, &claimed.victims);
         subject.child.wait()?;
+        subject.update(store, "UPDATE processes SET claim_until_monotonic_ms = 0")?; // as after a freeze
         let forgotten = reap_with(store, system)?;
         assert_eq!(event(&forgotten), ("exited", "", "forgotten"));
         let told = ledger::record(store, system, &claimed.victims, &endings)?;
