@@ -358,10 +358,10 @@ fn a_server_that_updates_clears_away_the_dead_in_passing() -> TestResult {
     let mut server = Server::start(&database, &["--agent", "writer"]);
     let mut victim = Server::start(&database, &["--no-heartbeat", "--deaf"]);
     let mut crashed = Server::start(&database, &["--no-heartbeat"]);
-    crashed.crash();
     for process_id in [victim.process_id, crashed.process_id] {
         database.age_heartbeat(process_id, 400)?;
     }
+    crashed.crash();
     wait_until("the server to clear away both", || {
         database.count("SELECT count(*) FROM reap_events WHERE outcome <> 'postponed'").unwrap() == 2
     });

@@ -57,7 +57,8 @@ fn a_newborn_is_not_a_zombie() -> TestResult {
 fn whoever_inherited_the_pid_of_a_dead_row_is_spared() -> TestResult {
     let database = Database::new(&[])?;
     let store = database.store()?;
-    let heir = Server::start(&database, &DEAF);
+    let mut heir = Server::start(&database, &DEAF);
+    heir.expect_line("ready"); // it has reaped, as it does at its start
     database.age_heartbeat(heir.process_id, 400)?;
     // The row is now that of an earlier process, which had the same PID.
     database.sql()?.execute("UPDATE processes SET start_ticks = start_ticks - 1", ())?;

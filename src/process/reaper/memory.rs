@@ -12,6 +12,9 @@ use std::collections::HashMap;
 pub(in crate::process) enum Mark {
     /// The moment of the last beat.
     Beat(i64),
+    /// The same of one that could not be expected to beat, as it was stopped together with its client. Once it goes on,
+    /// what was noted before says nothing about it any more.
+    SparedBeat(i64),
     /// The moment since which it is unused.
     Unused(i64),
 }

@@ -305,12 +305,12 @@ impl Judge<'_> {
             again_in_ms: 0,
             mark: None,
         };
-        let beat = draft.record.beat.as_ref().map(|beat| Mark::Beat(beat.monotonic_ms));
+        let beat_ms = draft.record.beat.as_ref().map(|beat| beat.monotonic_ms);
         match draft.finding {
             Finding::Settled(verdict, action) => (judgement.verdict, judgement.action) = (verdict, action),
             Finding::Silent => {
                 judgement.verdict = Verdict::Stale;
-                self.look_twice(&mut judgement, draft, beat, breaker, Action::End);
+                self.look_twice(&mut judgement, draft, beat_ms.map(Mark::Beat), breaker, Action::End);
                 if judgement.action == Action::Postpone {
                     judgement.verdict = Verdict::Suspect;
                 }
@@ -320,7 +320,7 @@ impl Judge<'_> {
                 // Its row goes with its locks where a machine can't be looked at but through it.
                 let action = if verdict == Verdict::Remote { Action::Forget } else { Action::Release };
                 if draft.record.holds_locks || action == Action::Forget {
-                    self.look_twice(&mut judgement, draft, beat, breaker, action);
+                    self.look_twice(&mut judgement, draft, beat_ms.map(Mark::SparedBeat), breaker, action);
                 }
             }
             Finding::Orphaned => {
@@ -345,7 +345,7 @@ impl Judge<'_> {
     ) {
         let Some(mark) = mark else { return };
         let mut again_after_ms = again_after_ms(draft.record, self.settings);
-        let together = breaker.together.filter(|_| matches!(mark, Mark::Beat(_)));
+        let together = breaker.together.filter(|_| !matches!(mark, Mark::Unused(_)));
         if together.is_some() {
             again_after_ms = again_after_ms.saturating_mul(2);
         }

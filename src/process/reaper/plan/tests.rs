@@ -606,3 +606,20 @@ fn stopped_with_its_client(_record: &mut Record, seen: &mut Observation) {
     seen.process = Sighting::Present(stopped.clone());
     seen.parent = Some(Sighting::Present(Presence { start_ticks: 50, ..stopped }));
 }
+
+/// Between SIGCONT and its first beat it looks like one that hangs.
+#[test]
+fn one_that_was_stopped_with_its_client_and_goes_on_is_looked_at_anew() {
+    let suspended = subject(1, |record, seen| {
+        stopped_with_its_client(record, seen);
+        age_of_beat(record, 400_000);
+        record.holds_locks = true;
+    });
+    let mut memory = Memory::default();
+    let mark = judge(std::slice::from_ref(&suspended), &settings())[0].mark.unwrap();
+    memory.note(1, mark, NOW_MS - 30_000, i64::MAX);
+    memory.note(1, mark, NOW_MS, i64::MAX);
+    let Subject { record, .. } = suspended;
+    let continued = [Subject { record, seen: Some(observation()) }];
+    assert_eq!(words(&judge_with(&continued, &settings(), &memory)), [("suspect", "postpone")]);
+}
