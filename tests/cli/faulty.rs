@@ -1,10 +1,9 @@
 //! A C library whose calls fail where a test wants them to, and whose clock is wrong: preloaded into the binary.
 
-use std::fs;
 use std::path::PathBuf;
-use std::process::Command;
 
-use super::support::{Folder, Ran, available};
+use super::preload;
+use super::support::{Folder, Ran};
 
 /// Each call fails if the environment says so: the variables hold a part of the path that is concerned, or its end.
 const SOURCE: &str = r#"
@@ -69,32 +68,21 @@ int clock_gettime(clockid_t clock, struct timespec *now) {
 
 /// The library, made for one test. Dropping it removes it.
 pub struct FaultyLibrary {
-    folder: tempfile::TempDir,
+    _folder: tempfile::TempDir,
+    path: PathBuf,
 }
 
 impl FaultyLibrary {
     /// `None`, said on stderr, where there is no C compiler.
     pub fn build() -> Option<Self> {
-        if !available("cc", &["--version"]) {
-            return None;
-        }
-        let library = Self { folder: tempfile::tempdir().expect("a temporary folder") };
-        let source = library.folder.path().join("faulty.c");
-        fs::write(&source, SOURCE).expect("a file");
-        let mut compile = Command::new("cc");
-        compile.args(["-shared", "-fPIC", "-O1", "-o"]).arg(library.path()).arg(&source).arg("-ldl");
-        let compiled = compile.output().expect("cc starts");
-        assert!(compiled.status.success(), "{compiled:?}");
-        Some(library)
-    }
-
-    fn path(&self) -> PathBuf {
-        self.folder.path().join("faulty.so")
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let path = preload::compiled(folder.path(), SOURCE).expect("a file")?;
+        Some(Self { _folder: folder, path })
     }
 
     /// Runs the binary on the folder's database with these faults.
     pub fn run(&self, folder: &Folder, faults: &[(&str, &str)], arguments: &[&str]) -> Ran {
         let mut command = folder.command(arguments);
-        Ran::of(command.env("LD_PRELOAD", self.path()).envs(faults.iter().copied()))
+        Ran::of(command.env("LD_PRELOAD", &self.path).envs(faults.iter().copied()))
     }
 }

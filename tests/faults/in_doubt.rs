@@ -15,26 +15,20 @@ use rusqlite::Connection;
 use serde_json::{Value, json};
 use tempfile::{NamedTempFile, TempDir};
 
+use crate::preload;
 use crate::server::{Database, Server, TestResult};
 
 const GOVSTORE: &str = env!("CARGO_BIN_EXE_govstore");
 
 /// The shim, compiled; `None`, and a line on stderr, where that can't be done.
 fn shim() -> Option<PathBuf> {
-    static BUILT: OnceLock<Option<TempDir>> = OnceLock::new();
-    let folder = BUILT.get_or_init(|| {
+    static BUILT: OnceLock<Option<(TempDir, PathBuf)>> = OnceLock::new();
+    let built = BUILT.get_or_init(|| {
         let folder = tempfile::tempdir().unwrap();
-        let source = folder.path().join("failing_disk.c");
-        fs::write(&source, include_str!("failing_disk.c")).unwrap();
-        let mut compile = Command::new("cc");
-        compile.args(["-shared", "-fPIC", "-o"]).arg(folder.path().join("shim.so")).arg(source).arg("-ldl");
-        let compiled = compile.output().is_ok_and(|output| output.status.success());
-        compiled.then_some(folder)
+        let shim = preload::compiled(folder.path(), include_str!("failing_disk.c")).unwrap()?;
+        Some((folder, shim))
     });
-    if folder.is_none() {
-        eprintln!("skipped: this needs a C compiler, for a disk that fails");
-    }
-    folder.as_ref().map(|folder| folder.path().join("shim.so"))
+    built.as_ref().map(|(_, shim)| shim.clone())
 }
 
 /// A disk that fails when it is told to.

@@ -50,6 +50,18 @@ text_enum! {
     }
 }
 
+impl Outcome {
+    /// The state of a process's row that this ends; `None` if the process may live.
+    const fn ended_as(self) -> Option<&'static str> {
+        match self {
+            Self::Terminated => Some("terminated"),
+            Self::Killed => Some("killed"),
+            Self::Gone => Some("exited"),
+            _ => None,
+        }
+    }
+}
+
 /// One entry of the reaper's ledger.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct ReapEvent {
@@ -152,13 +164,7 @@ pub(super) fn record(
         let mut events = Vec::new();
         for (victim, ending) in victims.iter().zip(endings) {
             let process_id = victim.judgement.process.process_id;
-            let ended_as = match ending.outcome {
-                Outcome::Terminated => Some("terminated"),
-                Outcome::Killed => Some("killed"),
-                Outcome::Gone => Some("exited"),
-                // Decided at the claim, and not of a victim; or it must still go.
-                _ => None,
-            };
+            let ended_as = ending.outcome.ended_as();
             if release_claim(tx, system, victim)? {
                 match ended_as {
                     Some(state) => registration::end(tx, process_id, state)?,
@@ -184,11 +190,8 @@ pub(super) fn record_unblocking(
     ending: &Ending,
 ) -> Result<ReapEvent> {
     store.write_within(RECORD_PATIENCE, |tx| {
-        match ending.outcome {
-            Outcome::Terminated => registration::end(tx, process.process_id, "terminated")?,
-            Outcome::Killed => registration::end(tx, process.process_id, "killed")?,
-            Outcome::Gone => registration::end(tx, process.process_id, "exited")?,
-            _ => {} // it lives
+        if let Some(state) = ending.outcome.ended_as() {
+            registration::end(tx, process.process_id, state)?;
         }
         let happened = Happened::without_claim(ending);
         append_of(tx, process, verdict, evidence, &happened, system, tx.process_id())
