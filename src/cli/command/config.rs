@@ -51,7 +51,10 @@ const MEANINGS: [(&str, &str); Settings::KEYS.len()] = [
     ("heartbeat_interval_s", "seconds between two heartbeats of a process"),
     ("stale_after_s", "a heartbeat older than this many seconds makes a process suspect"),
     ("max_processes", "registered processes that are meant to be there at once"),
-    ("limit_policy", "over max_processes: spare all that have a client, evict the unused, or refuse newcomers"),
+    (
+        "limit_policy",
+        "over max_processes: spare all that have a client, evict the unused, or refuse newcomers",
+    ),
     ("terminate_grace_ms", "milliseconds between SIGTERM and SIGKILL"),
     ("lock_timeout_ms", "milliseconds to wait for a lock"),
     ("history_limit", "updates to keep for each agent when pruning; none keeps all"),

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use govstore::{EndedProcess, Judgement, Process, ProcessState, Timestamp, Usage, Verdict};
+use govstore::{EndedProcess, Judgement, ProcessState, Timestamp, Usage, Verdict};
 use serde::Serialize;
 
 use super::figures::{NONE, age, count, megabytes, span};
@@ -91,29 +91,18 @@ fn say_registered(processes: &[Row], limit: Occupancy, session: &mut Session) ->
     }
     for Row { judgement, .. } in processes {
         if judgement.verdict != Verdict::Alive {
-            session.out.say(explained(judgement))?;
+            session.out.say(reap::explained(judgement))?;
         }
         if judgement.stopped {
             let process = &judgement.process;
             session.out.say(format!(
                 "{} is stopped; `kill -CONT {}` wakes it",
-                named(process),
+                reap::named(process),
                 process.pid
             ))?;
         }
     }
     Ok(())
-}
-
-/// Why a process was judged so.
-pub fn explained(judgement: &Judgement) -> String {
-    let verdict = paint::verdict(judgement.verdict);
-    format!("{} is {verdict}: {}", named(&judgement.process), visible(&judgement.evidence))
-}
-
-/// A process as people speak of it.
-fn named(process: &Process) -> String {
-    format!("PID {} ({})", process.pid, visible(&process.name))
 }
 
 fn listing(processes: &[Row]) -> String {

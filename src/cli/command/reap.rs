@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use govstore::{Judgement, Outcome as What, ReapAction, ReapEvent, ReapPlan, SecondLook, Verdict};
+use govstore::{Judgement, Outcome as What, Process, ReapAction, ReapEvent, ReapPlan, SecondLook, Verdict};
 use serde::Serialize;
 
 use super::figures::count;
 use super::output::complain;
 use super::visible::visible;
-use super::{Exit, Outcome, Session, paint, ps};
+use super::{Exit, Outcome, Session, paint};
 
 /// Clear away dead processes
 ///
@@ -137,7 +137,7 @@ fn say_plan(judgements: &[Judgement], session: &mut Session) -> std::io::Result<
             ReapAction::End => "would be ended",
         };
         idle = false;
-        session.out.say(format!("{}; it {would}", ps::explained(judgement)))?;
+        session.out.say(format!("{}; it {would}", explained(judgement)))?;
     }
     Ok(idle)
 }
@@ -169,4 +169,15 @@ pub fn did(event: &ReapEvent) -> String {
     };
     let took = event.took_ms.map(|ms| format!(" within {ms} ms")).unwrap_or_default();
     format!("{did}{took}")
+}
+
+/// Why a process was judged so.
+pub fn explained(judgement: &Judgement) -> String {
+    let verdict = paint::verdict(judgement.verdict);
+    format!("{} is {verdict}: {}", named(&judgement.process), visible(&judgement.evidence))
+}
+
+/// A process as people speak of it.
+pub fn named(process: &Process) -> String {
+    format!("PID {} ({})", process.pid, visible(&process.name))
 }
