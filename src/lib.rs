@@ -36,6 +36,7 @@
 mod agent;
 mod crash_point;
 mod error;
+mod file_id;
 pub mod governance;
 pub mod health;
 mod import;

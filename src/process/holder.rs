@@ -9,12 +9,11 @@ use rusqlite::{Connection, OptionalExtension, named_params};
 use serde::{Serialize, Serializer};
 
 use super::liveness;
-use super::reaper;
 use super::record::{self, Now, Process, Record};
-use super::system::{FileId, LockKind, Native, Sighting, System};
+use super::system::{LockKind, Native, Sighting, System};
 use crate::error::Result;
 use crate::store::column::Parsed;
-use crate::store::{Settings, Store, TxResult, beside};
+use crate::store::{Settings, TxResult, beside};
 use crate::text_enum::text_enum;
 use crate::timestamp::Timestamp;
 
@@ -95,7 +94,7 @@ impl LockHolder {
         let pid_elsewhere = native.pid_elsewhere(pid);
         let holder = Self {
             name: native.command(pid).unwrap_or_default(),
-            state: state_or_frozen(state(&sighting), &native, pid),
+            state: state_or_frozen(sighting.state(), &native, pid),
             out_of_reach: match &sighting {
                 _ if pid_elsewhere.is_some() => Some(OutOfReach::AnotherNamespace),
                 Sighting::Present(seen) if seen.uid != native.here().uid => Some(OutOfReach::AnotherUser),
@@ -132,16 +131,6 @@ impl fmt::Display for LockHolder {
             (name, Some(at)) => write!(f, " ({name}, registered {at})"),
             (name, None) => write!(f, " ({name})"),
         }
-    }
-}
-
-fn state(sighting: &Sighting) -> HolderState {
-    match sighting {
-        Sighting::Gone => HolderState::Gone,
-        Sighting::Hidden(_) => HolderState::Unknown,
-        Sighting::Present(seen) if seen.exited => HolderState::Gone,
-        Sighting::Present(seen) if seen.stopped => HolderState::Stopped,
-        Sighting::Present(_) => HolderState::Running,
     }
 }
 
@@ -250,12 +239,11 @@ fn last_beat_ms(conn: &Connection, process_id: i64) -> TxResult<Option<i64>> {
 /// One who looks at the holders of locks.
 pub(crate) struct Witness {
     native: Native,
-    database: Vec<FileId>,
 }
 
 impl Witness {
-    pub fn call(store: &Store) -> Result<Self> {
-        Ok(Self { native: record::native()?, database: reaper::database_files(store) })
+    pub fn call() -> Result<Self> {
+        Ok(Self { native: record::native()? })
     }
 
     /// Judges the process with this number in the registry, by its row and by a look at it. Never by how long
@@ -287,8 +275,8 @@ impl Witness {
     fn state_of(&self, record: &Record) -> HolderState {
         let (process, here) = (&record.process, self.native.here());
         let is_near = process.boot_id == here.boot_id && process.pid_namespace == here.pid_namespace;
-        let seen = is_near.then(|| reaper::observe(record, &self.native, &self.database));
-        liveness::kernel(process, seen.as_ref(), here).state(seen.as_ref())
+        let sighting = is_near.then(|| self.native.look_at(process.pid));
+        liveness::state(process, sighting.as_ref(), here)
     }
 
     fn out_of_reach(&self, process: &Process) -> Option<OutOfReach> {

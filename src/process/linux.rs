@@ -1,6 +1,6 @@
 //! Everything that is Linux's alone: procfs to look at processes, pidfd to signal them.
 
-use std::fs::{File, Metadata};
+use std::fs::File;
 use std::io::Read;
 use std::ops::RangeInclusive;
 use std::os::unix::fs::MetadataExt;
@@ -14,8 +14,9 @@ use rustix::io::Errno;
 use rustix::process::{PidfdFlags, pidfd_open, pidfd_send_signal};
 
 use super::cgroup;
-use super::system::{FileId, Here, Hold, LockKind, NoHold, Parent, Presence, Sighting, Signal, System};
+use super::system::{Here, Hold, LockKind, NoHold, Parent, Presence, Sighting, Signal, System};
 use super::system::{gone_or_hidden, signalable};
+use crate::file_id::{FileId, file_id};
 use crate::store::beside;
 
 /// Linux as this process sees it.
@@ -139,9 +140,10 @@ impl System for Linux {
         let device =
             format!("{:02x}:{:02x}", rustix::fs::major(metadata.dev()), rustix::fs::minor(metadata.dev()));
         let locks = all_locks().unwrap_or_default();
+        let this_file = file_id(&metadata);
         let of_inode = locks.lines().filter_map(|line| locked_by(line, metadata.ino(), kind, &bytes));
         of_inode
-            .filter(|(pid, on)| *on == device || self.has_open(*pid, &[id_of(&metadata)]) == Some(true))
+            .filter(|(pid, on)| *on == device || self.has_open(*pid, this_file.as_slice()) == Some(true))
             .map(|(pid, _)| pid)
             .collect()
     }
@@ -153,7 +155,7 @@ impl System for Linux {
         let descriptors = fs::read_dir(format!("/proc/{pid}/fd")).ok()?;
         // To look through the link is not to open the file; that would cost this process its locks on it.
         let open = descriptors.flatten().filter_map(|entry| fs::metadata(entry.path()).ok());
-        Some(open.into_iter().any(|found| files.contains(&id_of(&found))))
+        Some(open.into_iter().any(|found| file_id(&found).is_some_and(|id| files.contains(&id))))
     }
 
     fn users_of(&self, files: &[FileId]) -> Vec<u32> {
@@ -292,10 +294,6 @@ fn status_fields<'s>(status: &'s [u8], name: &[u8]) -> impl Iterator<Item = u32>
 /// procfs's: there is a number for each from the one to the other.
 fn pid_elsewhere(status: &[u8]) -> Option<u32> {
     status_fields(status, b"NSpid:").skip(1).last()
-}
-
-fn id_of(found: &Metadata) -> FileId {
-    (found.dev(), found.ino())
 }
 
 /// The owner of the lock in one line of `/proc/locks`, and the device that it is on, if the lock is of this kind, on

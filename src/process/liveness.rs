@@ -147,25 +147,30 @@ pub(super) fn client(process: &Process, seen: &Observation) -> Client {
     }
 }
 
-impl Kernel {
-    /// Whether the process was seen to be stopped.
-    pub fn is_stopped(&self, seen: Option<&Observation>) -> bool {
-        self.state(seen) == HolderState::Stopped
+/// What the process that a row means is doing, in the words that a message about a holder uses: by a look at its PID
+/// alone, which may be any user's. `None`: it was not looked at.
+pub(super) fn state(process: &Process, sighting: Option<&Sighting>, here: &Here) -> HolderState {
+    match (elsewhere(process, here), sighting) {
+        (Some(Kernel::Gone(_)), _) => HolderState::Gone,
+        (Some(Kernel::Remote(_)), _) | (_, None) => HolderState::Unknown,
+        // Its start can't be compared.
+        (Some(_), Some(Sighting::Present(present))) if present.stopped => HolderState::Stopped,
+        (Some(_), Some(Sighting::Present(_))) => HolderState::Running,
+        (Some(_), Some(_)) => HolderState::Unknown,
+        (None, Some(sighting)) if sighting.rules_out(process.start_ticks) => HolderState::Gone,
+        (None, Some(sighting)) => sighting.state(),
     }
+}
 
-    /// What the process is doing, in the words that a message about a holder uses.
-    pub fn state(&self, seen: Option<&Observation>) -> HolderState {
+impl Sighting {
+    /// What the process that has the PID is doing.
+    pub fn state(&self) -> HolderState {
         match self {
-            Self::Gone(_) => HolderState::Gone,
-            Self::Identified(found) if found.stopped => HolderState::Stopped,
-            Self::Identified(_) => HolderState::Running,
-            Self::Remote(_) | Self::Unseen => HolderState::Unknown,
-            // One that is another user's, say, was seen all the same.
-            Self::Unjudgeable(_) => match seen.map(|seen| &seen.process) {
-                Some(Sighting::Present(present)) if present.stopped => HolderState::Stopped,
-                Some(Sighting::Present(_)) => HolderState::Running,
-                _ => HolderState::Unknown,
-            },
+            Self::Gone => HolderState::Gone,
+            Self::Hidden(_) => HolderState::Unknown,
+            Self::Present(seen) if seen.exited => HolderState::Gone,
+            Self::Present(seen) if seen.stopped => HolderState::Stopped,
+            Self::Present(_) => HolderState::Running,
         }
     }
 }

@@ -11,7 +11,8 @@ use std::path::Path;
 
 use sysinfo::{Pid, ProcessRefreshKind, ProcessStatus, ProcessesToUpdate, UpdateKind};
 
-use super::system::{FileId, Here, Hold, LockKind, NoHold, Parent, Presence, Sighting, Signal, System};
+use super::system::{Here, Hold, LockKind, NoHold, Parent, Presence, Sighting, Signal, System};
+use crate::file_id::FileId;
 
 /// `boot_id` where the system tells none: start times tell boots apart.
 const NO_BOOT_ID: &str = "unknown";

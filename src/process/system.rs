@@ -8,6 +8,8 @@ use std::io;
 use std::ops::RangeInclusive;
 use std::path::Path;
 
+use crate::file_id::FileId;
+
 #[cfg(any(not(target_os = "linux"), govstore_portable))]
 pub(super) use super::portable::Portable as Native;
 
@@ -113,22 +115,6 @@ pub(super) trait System {
 
     /// Takes hold of the process that has this PID and started then, so that a signal reaches it or nobody.
     fn hold(&self, pid: u32, start_ticks: u64) -> Result<Box<dyn Hold>, NoHold>;
-}
-
-/// What tells one file from another, whatever their names: device and inode, as `stat` gives them.
-pub(super) type FileId = (u64, u64);
-
-/// What tells the file of a name from others; `None` if there is none, or where that isn't known. The file is not
-/// opened: to close it again would cost this process its locks on it.
-#[cfg(unix)]
-pub(super) fn file_id(path: &Path) -> Option<FileId> {
-    use std::os::unix::fs::MetadataExt;
-    std::fs::metadata(path).ok().map(|found| (found.dev(), found.ino()))
-}
-
-#[cfg(not(unix))]
-pub(super) fn file_id(_path: &Path) -> Option<FileId> {
-    None
 }
 
 /// How a process may lock bytes of a file.

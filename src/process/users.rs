@@ -1,14 +1,14 @@
 //! Who uses a database: every process that has it open, registered or not, as the operating system shows it.
 
 use std::fmt;
-use std::fs;
 use std::path::Path;
 
 use serde::Serialize;
 
 use super::holder::wal_index;
 use super::record;
-use super::system::{FileId, System};
+use super::system::System;
+use crate::file_id::{FileId, file_ids};
 use crate::store::beside;
 
 /// A process that has a database open.
@@ -50,18 +50,5 @@ pub(crate) fn this_user(database: &Path) -> Option<DatabaseUser> {
 
 /// A database and what lies beside it, as far as it is there.
 fn files_of(database: &Path) -> Vec<FileId> {
-    let files = [database.to_owned(), beside(database, "-wal"), wal_index(database)];
-    files.iter().filter_map(|file| file_id(&fs::metadata(file).ok()?)).collect()
-}
-
-#[cfg(unix)]
-#[expect(clippy::unnecessary_wraps, reason = "elsewhere it isn't known")]
-fn file_id(found: &fs::Metadata) -> Option<FileId> {
-    use std::os::unix::fs::MetadataExt;
-    Some((found.dev(), found.ino()))
-}
-
-#[cfg(not(unix))]
-fn file_id(_found: &fs::Metadata) -> Option<FileId> {
-    None
+    file_ids(&[database.to_owned(), beside(database, "-wal"), wal_index(database)])
 }

@@ -25,8 +25,9 @@ use rusqlite::{Connection, OpenFlags, OptionalExtension};
 use super::backup::{BackupReport, io_failed};
 use super::partial::{SIDE_FILES, beside};
 use super::wait::Deadline;
-use super::{Store, migrate, place};
+use super::{Store, migrate};
 use crate::error::{Error, Result};
+use crate::file_id::file_id;
 use crate::timestamp::Timestamp;
 
 /// `20251119T204109.824Z`: sorts by time, and has nothing in it that a file system forbids.
@@ -80,8 +81,8 @@ pub(super) fn surplus(store: &Store, folder: &Path, names: &Names, keep: usize) 
     let this = store.read(|conn| Ok(origin(conn)?))?;
     let database = fs::metadata(store.path()).ok();
     let is_database = |file: &fs::Metadata| {
-        let id = place::file_id(file);
-        id.is_some() && id == database.as_ref().and_then(place::file_id)
+        let id = file_id(file);
+        id.is_some() && id == database.as_ref().and_then(file_id)
     };
     let mut backups: Vec<_> = found
         .into_iter()

@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 
 use super::partial::{self, SIDE_FILES, beside, folder_of};
 use crate::error::{Error, Result};
+use crate::file_id::file_id;
 
 /// What is put between the name of a database and the time when a restore replaced it.
 const REPLACED: &str = ".replaced-";
@@ -185,15 +186,7 @@ fn names_of_replaced(real: &Path) -> io::Result<Vec<PathBuf>> {
     Ok(names)
 }
 
-#[cfg(unix)]
 fn is_same_file(one: &Path, other: &Path) -> bool {
-    use std::os::unix::fs::MetadataExt;
-
-    let id = |path: &Path| fs::symlink_metadata(path).map(|found| (found.dev(), found.ino())).ok();
+    let id = |path: &Path| file_id(&fs::symlink_metadata(path).ok()?);
     id(one).is_some_and(|one| id(other) == Some(one))
-}
-
-#[cfg(not(unix))]
-fn is_same_file(_one: &Path, _other: &Path) -> bool {
-    false
 }

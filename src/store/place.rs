@@ -28,6 +28,7 @@ use std::time::{Duration, Instant};
 
 use super::partial::beside;
 use crate::error::{Error, Result};
+use crate::file_id::{FileId, file_id};
 
 /// How often the `-wal` and `-shm` files are looked at, at most.
 const SIDE_FILES_EVERY: Duration = Duration::from_millis(10);
@@ -42,13 +43,11 @@ pub(super) struct Place {
     side_files_seen_ms: AtomicU64,
 }
 
-/// What tells one file from another, whatever their names: device and inode. `None` where that isn't known.
-pub(super) type FileId = Option<(u64, u64)>;
-
 /// A name, and the file that it meant.
 pub(super) struct Name {
     path: PathBuf,
-    file: FileId,
+    /// `None` where that isn't known.
+    file: Option<FileId>,
 }
 
 /// What a name means now.
@@ -138,16 +137,4 @@ impl Name {
             Meaning::Nothing | Meaning::Another(_) => Err(Error::Displaced { path: self.path.clone() }),
         }
     }
-}
-
-#[cfg(unix)]
-#[expect(clippy::unnecessary_wraps, reason = "elsewhere it isn't known")]
-pub(super) fn file_id(found: &Metadata) -> FileId {
-    use std::os::unix::fs::MetadataExt;
-    Some((found.dev(), found.ino()))
-}
-
-#[cfg(not(unix))]
-pub(super) fn file_id(_found: &Metadata) -> FileId {
-    None
 }

@@ -119,7 +119,7 @@ impl Store {
 
     /// Waits until nobody else holds the agent's lock, or until time is over.
     fn await_unlock(&self, id: AgentId<'_>, wait: &Deadline) -> Result<Awaited> {
-        let witness = Witness::call(self)?;
+        let witness = Witness::call()?;
         let mut looked_at = None;
         let mut look_twice_at = Duration::ZERO;
         loop {

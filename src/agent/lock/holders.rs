@@ -47,7 +47,7 @@ impl Store {
     /// One whose holder is [`Gone`](HolderState::Gone) is in nobody's way: whoever wants the agent next clears
     /// it away.
     pub fn locks(&self) -> Result<Vec<AgentLockInfo>> {
-        let witness = Witness::call(self)?;
+        let witness = Witness::call()?;
         self.read(|conn| {
             let mut locks = list(conn, None)?;
             for lock in &mut locks {
@@ -67,7 +67,7 @@ impl Store {
     /// [`Error::NotLocked`], [`Error::AgentNotFound`].
     pub fn unlock_agent(&self, agent_id: &str, reason: Option<&str>) -> Result<AgentLockInfo> {
         let id = AgentId::parse(agent_id)?;
-        let witness = Witness::call(self)?;
+        let witness = Witness::call()?;
         let mut lock = self.write(|tx| {
             record::find(tx, id)?.ok_or_else(|| id.not_found())?;
             let not_locked = || Error::NotLocked { agent_id: id.as_str().to_owned() };

@@ -5,10 +5,11 @@ use std::collections::HashMap;
 use super::memory::Memory;
 use super::plan::{self, Judge, ReapPlan};
 use crate::error::Result;
+use crate::file_id::{FileId, file_ids};
 use crate::process::holder;
 use crate::process::liveness::Observation;
 use crate::process::record::{self, Now, Record};
-use crate::process::system::{FileId, Here, System, file_id};
+use crate::process::system::{Here, System};
 use crate::store::{Settings, Store};
 
 /// The registry and its processes at one moment.
@@ -64,7 +65,7 @@ impl Scene {
 /// The files that whoever has the database open has open.
 pub(in crate::process) fn database_files(store: &Store) -> Vec<FileId> {
     let database = store.path().canonicalize().unwrap_or_else(|_| store.path().to_owned());
-    [holder::wal_index(&database), database].iter().filter_map(|path| file_id(path)).collect()
+    file_ids(&[holder::wal_index(&database), database])
 }
 
 /// Looks at one registered process of this PID namespace.

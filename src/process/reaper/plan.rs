@@ -12,6 +12,7 @@ use serde::Serialize;
 use super::memory::{Mark, Memory};
 use super::observe::Seen;
 use crate::process::heartbeat;
+use crate::process::holder::HolderState;
 use crate::process::liveness::{self, Client, Identified, Kernel, Observation};
 use crate::process::record::{Claim, Process, ProcessState, Record, age_ms, seconds};
 use crate::process::system::Here;
@@ -300,7 +301,8 @@ impl Judge<'_> {
             verdict: Verdict::Alive,
             action: Action::Leave,
             evidence: draft.evidence.clone(),
-            stopped: liveness::kernel(process, observed, self.here).is_stopped(observed),
+            stopped: liveness::state(process, observed.map(|seen| &seen.process), self.here)
+                == HolderState::Stopped,
             occupies: false,
             again_in_ms: 0,
             mark: None,

@@ -66,7 +66,6 @@ struct Identity {
 struct Look {
     /// Its row, if it has one, and what was seen of it.
     registered: Option<(Record, Observation)>,
-    is_frozen: bool,
     at_ms: i64,
 }
 
@@ -88,7 +87,7 @@ fn decide(look: &Look, noted: Option<Noted>, here: &Here, caller: Option<i64>, i
     let is_exempt = process.pid <= 1 || process.pid == here.pid || Some(process.process_id) == caller;
     // A debugger has its reasons, and no signal wakes one that is frozen.
     let is_asleep = match liveness::kernel(process, Some(seen), here) {
-        Kernel::Identified(found) => found.stopped && !found.traced && !look.is_frozen,
+        Kernel::Identified(found) => found.stopped && !found.traced && !found.frozen,
         _ => false,
     };
     if is_exempt || !is_asleep {
@@ -198,7 +197,7 @@ impl Look {
         });
         // A row may be left of one that had the PID before.
         let registered = found.into_iter().find(|(r, seen)| !seen.process.rules_out(r.process.start_ticks));
-        Ok((Self { registered, is_frozen: system.is_frozen(pid), at_ms: now.monotonic_ms }, settings))
+        Ok((Self { registered, at_ms: now.monotonic_ms }, settings))
     }
 }
 

@@ -68,7 +68,7 @@ fn seen(presence: Presence) -> Observation {
 
 /// A registered process that is stopped with the lock in its hand.
 fn look() -> Look {
-    Look { registered: Some((record(), seen(stopped()))), is_frozen: false, at_ms: NOW_MS }
+    Look { registered: Some((record(), seen(stopped()))), at_ms: NOW_MS }
 }
 
 /// It was seen so for the first time this long ago, and an instant ago for the last time.
@@ -144,7 +144,10 @@ fn whoever_runs_or_is_not_ours_to_judge_is_left_alone() {
         let seen = Observation { process, has_database_open, ..seen(stopped()) };
         assert_left(case, &Look { registered: Some((record(), seen)), ..look() });
     }
-    assert_left("it is frozen by its cgroup", &Look { is_frozen: true, ..look() });
+    assert_left(
+        "it is frozen by its cgroup",
+        &Look { registered: Some((record(), Observation { frozen: true, ..seen(stopped()) })), ..look() },
+    );
     assert_left("it is not registered", &Look { registered: None, ..look() });
 }
 
