@@ -3,8 +3,9 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::agent::Lifecycle;
-use crate::process::{DatabaseUser, HolderState, LockHolder, OutOfReach, Process};
+use crate::model::{
+    AgentId, DatabaseUser, HolderState, InvalidAgentId, Lifecycle, LockHolder, OutOfReach, Process,
+};
 
 /// `Result` with this crate's [`Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -330,7 +331,7 @@ pub enum Error {
         agent_id: String,
     },
     /// There is no such setting.
-    #[error("there is no setting {key:?}; the settings are {}", crate::store::Settings::KEYS.join(", "))]
+    #[error("there is no setting {key:?}; the settings are {}", crate::model::Settings::KEYS.join(", "))]
     UnknownSetting {
         /// The name.
         key: String,
@@ -461,7 +462,21 @@ pub enum Error {
     Database(#[from] DatabaseError),
 }
 
+impl From<InvalidAgentId> for Error {
+    fn from(InvalidAgentId { agent_id, reason }: InvalidAgentId) -> Self {
+        Self::InvalidAgentId { agent_id, reason }
+    }
+}
+
 impl Error {
+    pub(crate) fn agent_not_found(id: AgentId<'_>) -> Self {
+        Self::AgentNotFound { agent_id: id.as_str().to_owned() }
+    }
+
+    pub(crate) const fn cannot_identify(source: std::io::Error) -> Self {
+        Self::CannotIdentify { source }
+    }
+
     /// Whether somebody was in the way for too long: the same call may succeed later.
     #[must_use]
     pub const fn is_busy(&self) -> bool {
@@ -501,10 +516,16 @@ impl Error {
     }
 }
 
-/// What SQLite said. Opaque, so that this crate can change how it talks to SQLite.
+/// What the database said. Opaque, so that this crate can change how it talks to it.
 #[derive(Debug, thiserror::Error)]
 #[error(transparent)]
-pub struct DatabaseError(pub(crate) rusqlite::Error);
+pub struct DatabaseError(Box<dyn std::error::Error + Send + Sync>);
+
+impl DatabaseError {
+    pub(crate) fn new(reason: impl std::error::Error + Send + Sync + 'static) -> Self {
+        Self(Box::new(reason))
+    }
+}
 
 /// Names processes for a person.
 fn list(processes: &[Process]) -> String {

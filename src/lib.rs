@@ -33,41 +33,44 @@
 //!
 //! `mcp` (default) is the MCP server, and `cli` (default) the command line. A server that links the library says `default-features = false`.
 
-mod agent;
+mod agents;
+mod backend;
 mod crash_point;
 mod error;
-mod file_id;
 pub mod governance;
 pub mod health;
 mod import;
 #[cfg(any(feature = "cli", feature = "mcp"))]
 #[doc(hidden)] // what the command line and the MCP server read with; no part of the interface
 pub mod lines;
+mod liveness;
+mod locks;
 #[cfg(feature = "mcp")]
 pub mod mcp;
-mod process;
+mod model;
+mod os;
+mod reaper;
+mod registry;
 mod store;
 mod text_enum;
-mod timestamp;
 
-pub use agent::{
-    Agent, AgentEdit, AgentEvent, AgentFilter, AgentLock, AgentLockInfo, AgentOrder, AgentRanking, EventKind,
-    FleetHealth, HistoryRow, Lifecycle, Metrics, PruneReport, UpdateReport, WindowStatistics,
-};
+pub use agents::AgentEdit;
+pub use backend::pause::{WritePause, pause_writes};
+pub use backend::sqlite::{Backup, Check, CheckStatus};
 pub use error::{DatabaseError, Error, Result};
 pub use governance::{Action, Decision, LegacyStatus, SamplingParams, Update};
 pub use health::{Health, HealthStatus, HealthThresholds};
 pub use import::{ImportRemark, ImportReport, ImportedAgent};
-pub use process::{
-    Action as ReapAction, Beat, ClaimOnMe, DatabaseUser, EndedProcess, HolderState, Judgement, LockHolder,
-    OutOfReach, Outcome, Process, ProcessInfo, ProcessState, ReapEvent, ReapPlan, ReapReport, Registration,
-    SecondLook, Usage, Verdict,
+pub use model::{
+    Action as ReapAction, Agent, AgentEvent, AgentFilter, AgentLockInfo, AgentOrder, AgentRanking,
+    BackupProgress, BackupReport, ClaimOnMe, DatabaseUser, Durability, EndedProcess, EventKind, FleetHealth,
+    HistoryRow, HolderState, Judgement, Lifecycle, LimitPolicy, LockHolder, Metrics, OutOfReach, Outcome,
+    ParseTimestampError, Process, ProcessInfo, ProcessState, PruneReport, ReapEvent, ReapPlan, ReapReport,
+    RestoreReport, SecondLook, Settings, Timestamp, UpdateReport, Verdict, WindowStatistics,
 };
-pub use store::{
-    Backup, BackupProgress, BackupReport, Check, CheckStatus, Durability, LimitPolicy, RestoreReport,
-    Settings, Store, StoreOptions, WritePause, pause_writes, restore,
-};
-pub use timestamp::{ParseTimestampError, Timestamp};
+pub use os::Usage;
+pub use registry::Beat;
+pub use store::{AgentLock, Registration, Store, StoreOptions, restore};
 
 /// Compiles the README's example.
 #[cfg(doctest)]

@@ -95,9 +95,9 @@ fn an_error_or_a_panic_releases_the_lock_and_passes_unchanged() -> TestResult {
 
     // Inside a transaction no other can be begun: the release comes with the next beat.
     let panicking = catch_unwind(AssertUnwindSafe(|| {
-        let lock = store.lock_agent("writer", None).unwrap();
+        let mut lock = store.lock_agent("writer", None).ok();
         let _ = store.update_agent("tester", |_| -> govstore::Result<()> {
-            let _moved = lock;
+            let _moved = lock.take();
             std::panic::resume_unwind(Box::new("inside"));
         });
     }));

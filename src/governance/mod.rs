@@ -17,7 +17,7 @@ pub(crate) use dynamics::{State, void_active};
 
 /// What one step of the governance cycle says about an agent, beside its new [`State`].
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Verdict {
+pub(crate) struct Assessment {
     pub risk_score: f64,
     pub void_active: bool,
     pub decision: Decision,
@@ -26,11 +26,11 @@ pub(crate) struct Verdict {
 }
 
 /// Advances `state` by one update and judges the response.
-pub(crate) fn step(state: &mut State, update: &Update) -> Verdict {
+pub(crate) fn step(state: &mut State, update: &Update) -> Assessment {
     let void_active = dynamics::advance(state, &update.parameters);
     let coherence = state.coherence();
     let risk_score = risk::score(&update.response_text, update.complexity, coherence);
-    Verdict {
+    Assessment {
         risk_score,
         void_active,
         decision: Decision::of(risk_score, coherence, void_active),

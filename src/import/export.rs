@@ -30,7 +30,7 @@ struct ExportFile {
 }
 
 /// A history that can be used.
-pub(super) struct Export {
+pub(crate) struct Export {
     pub agent_id: String,
     /// Oldest first, at least one.
     pub updates: Vec<ExportedUpdate>,
@@ -39,7 +39,7 @@ pub(super) struct Export {
 }
 
 /// One update. v1.0.3 did not keep when it was made, λ₁ and the reason of the decision.
-pub(super) struct ExportedUpdate {
+pub(crate) struct ExportedUpdate {
     pub energy: Option<f64>,
     pub integrity: Option<f64>,
     pub entropy: Option<f64>,
@@ -51,7 +51,7 @@ pub(super) struct ExportedUpdate {
 }
 
 /// Parses and checks a whole file, by the rules that the schema has for the same figures.
-pub(super) fn parse(json: &[u8]) -> Result<Export, String> {
+pub(crate) fn parse(json: &[u8]) -> Result<Export, String> {
     let file: ExportFile =
         serde_json::from_slice(json).map_err(|e| format!("it is no history export of v1.0.3: {e}"))?;
     let updates = file.void_integral.len();

@@ -6,9 +6,9 @@ use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::Path;
 
-use super::ImportRemark;
 use super::export::{self, Export};
 use super::metadata::{self, Metadata};
+use super::report::ImportRemark;
 use crate::error::{Error, Result};
 
 const METADATA_FILE: &str = "agent_metadata.json";
@@ -17,7 +17,7 @@ const METADATA_FILE: &str = "agent_metadata.json";
 const FILE_MAX_MIB: u64 = 64;
 
 /// What a folder says, checked: everything in it can be written.
-pub(super) struct V1Folder {
+pub(crate) struct V1Folder {
     /// In the order of their ids.
     pub agents: Vec<V1Agent>,
     /// What cannot be used, apart from what the agents say of themselves.
@@ -25,7 +25,7 @@ pub(super) struct V1Folder {
 }
 
 /// One agent: its metadata and its longest export.
-pub(super) struct V1Agent {
+pub(crate) struct V1Agent {
     pub agent_id: String,
     pub metadata: Metadata,
     pub history: Option<History>,
@@ -34,13 +34,13 @@ pub(super) struct V1Agent {
 }
 
 /// An agent's history and the file it came from.
-pub(super) struct History {
+pub(crate) struct History {
     pub file: String,
     pub export: Export,
 }
 
 /// Reads and judges the whole folder. Calls `progress` with the number of files read and of all files.
-pub(super) fn read(folder: &Path, mut progress: impl FnMut(usize, usize)) -> Result<V1Folder> {
+pub(crate) fn read(folder: &Path, mut progress: impl FnMut(usize, usize)) -> Result<V1Folder> {
     let refuse = |reason: String| Error::ImportFolder { path: folder.to_owned(), reason };
     let (json, csv) = list(folder).map_err(|e| refuse(e.to_string()))?;
     if !json.iter().any(|name| *name == *METADATA_FILE) {

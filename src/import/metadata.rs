@@ -5,17 +5,17 @@ use std::collections::BTreeMap;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
-use crate::agent::{AgentId, EventKind, Lifecycle};
-use crate::timestamp::Timestamp;
+use crate::error::Error;
+use crate::model::{AgentId, EventKind, Lifecycle, Timestamp};
 
 /// The largest count that every reader of JSON has exactly. It leaves room to count on.
-pub(super) const COUNT_MAX: i64 = 1 << 53;
+pub(crate) const COUNT_MAX: i64 = 1 << 53;
 
 /// The version label of an agent that has none.
 const VERSION: &str = "v1.0";
 
 /// One agent's entry. Fields that v1.0.3 did not know are ignored.
-pub(super) struct Metadata {
+pub(crate) struct Metadata {
     pub lifecycle_status: Lifecycle,
     pub created_at: Timestamp,
     pub last_update_at: Option<Timestamp>,
@@ -31,7 +31,7 @@ pub(super) struct Metadata {
 }
 
 /// One lifecycle event.
-pub(super) struct Event {
+pub(crate) struct Event {
     pub kind: EventKind,
     pub at: Timestamp,
     pub reason: Option<String>,
@@ -46,10 +46,10 @@ impl Metadata {
 }
 
 /// Every entry by its agent id: what it says, or why it cannot be used.
-pub(super) type Entries = BTreeMap<String, Result<Metadata, String>>;
+pub(crate) type Entries = BTreeMap<String, Result<Metadata, String>>;
 
 /// Parses the whole file. An entry that cannot be used does not spoil the others.
-pub(super) fn parse(json: &[u8]) -> Result<Entries, String> {
+pub(crate) fn parse(json: &[u8]) -> Result<Entries, String> {
     let entries: BTreeMap<String, Value> =
         serde_json::from_slice(json).map_err(|e| format!("it is no JSON object of agents: {e}"))?;
     Ok(entries
@@ -62,7 +62,7 @@ pub(super) fn parse(json: &[u8]) -> Result<Entries, String> {
 }
 
 fn parse_entry(agent_id: &str, entry: Value) -> Result<Metadata, String> {
-    AgentId::parse(agent_id).map_err(|e| e.to_string())?;
+    AgentId::parse(agent_id).map_err(|e| Error::from(e).to_string())?;
     let Value::Object(mut entry) = entry else {
         return Err("the entry is not a JSON object".to_owned());
     };

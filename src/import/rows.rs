@@ -1,42 +1,39 @@
-//! The rows of imported agents. Everything was checked before the transaction; here is only SQL.
+//! The rows of imported agents. Everything was checked before the transaction; here they are only written.
 
-use rusqlite::named_params;
-
-use super::export::Export;
+use super::export::{Export, ExportedUpdate};
 use super::folder::{History, V1Agent, V1Folder};
-use super::{ImportReport, ImportedAgent};
-use crate::agent::{AgentId, event};
+use super::report::{ImportReport, ImportedAgent};
+use crate::backend::statements::{NewAgentRow, Transaction, TxResult};
 use crate::governance::State;
 use crate::health::{self, HealthThresholds};
-use crate::store::column::{Json, bytes};
-use crate::store::{TxResult, WriteTx};
+use crate::model::{HistoryRow, NewEvent};
 
 /// Inserts the agents that the database does not have.
-pub(super) fn insert(
-    tx: &WriteTx<'_>,
-    folder: V1Folder,
+pub(crate) fn insert(
+    tx: &dyn Transaction,
+    folder: &V1Folder,
     thresholds: &HealthThresholds,
 ) -> TxResult<ImportReport> {
-    let mut report = ImportReport { remarks: folder.remarks, ..ImportReport::default() };
-    for agent in folder.agents {
-        let id = AgentId::parse(&agent.agent_id)?;
-        if exists(tx, id)? {
-            report.unchanged.push(agent.agent_id);
+    let mut report = ImportReport { remarks: folder.remarks.clone(), ..ImportReport::default() };
+    for agent in &folder.agents {
+        let agent_id = agent.agent_id.as_str();
+        if tx.agent(agent_id)?.is_some() {
+            report.unchanged.push(agent.agent_id.clone());
             continue;
         }
-        insert_agent(tx, id, &agent)?;
+        insert_agent(tx, agent)?;
         for happened in &agent.metadata.events {
-            event::insert(
-                tx,
-                id,
-                happened.kind,
-                &happened.at.to_string(),
-                happened.reason.as_deref(),
-                (None, None),
-            )?;
+            tx.insert_event(&NewEvent {
+                agent_id,
+                event: happened.kind,
+                occurred_at: happened.at,
+                reason: happened.reason.as_deref(),
+                health_from: None,
+                health_to: None,
+            })?;
         }
         if let Some(history) = &agent.history {
-            insert_history(tx, id, history, agent.total_updates(), thresholds)?;
+            tx.import_updates(agent_id, &rows(history, agent.total_updates(), thresholds))?;
         }
         report.remarks.extend(agent.remarks());
         report.imported.push(ImportedAgent {
@@ -44,104 +41,62 @@ pub(super) fn insert(
             total_updates: agent.total_updates(),
             events: agent.metadata.events.len(),
             history_rows: agent.history.as_ref().map_or(0, |history| history.export.updates.len()),
-            history_file: agent.history.map(|history| history.file),
-            agent_id: agent.agent_id,
+            history_file: agent.history.as_ref().map(|history| history.file.clone()),
+            agent_id: agent.agent_id.clone(),
         });
     }
     report.remarks.sort_by(|a, b| a.subject.cmp(&b.subject));
     Ok(report)
 }
 
-fn exists(tx: &WriteTx<'_>, id: AgentId<'_>) -> TxResult<bool> {
-    let mut statement =
-        tx.prepare_cached("SELECT EXISTS (SELECT 1 FROM agents WHERE agent_id = :agent_id)")?;
-    Ok(statement.query_row(named_params! { ":agent_id": id.as_str() }, |row| row.get(0))?)
-}
-
-fn insert_agent(tx: &WriteTx<'_>, id: AgentId<'_>, agent: &V1Agent) -> TxResult<()> {
+fn insert_agent(tx: &dyn Transaction, agent: &V1Agent) -> TxResult<()> {
     let metadata = &agent.metadata;
     let fresh = State::default();
     let export = agent.history.as_ref().map(|history| &history.export);
-    let state = export.map_or(&fresh, |export| &export.state);
     let newest = export.and_then(|export| export.updates.last());
-    tx.prepare_cached(
-        "INSERT INTO agents (
-           agent_id, lifecycle_status, created_at, last_update_at, paused_at, archived_at, deleted_at, version,
-           energy, integrity, entropy, void_integral, coherence, lambda1, elapsed,
-           risk_score, void_active, update_count, total_updates, last_decision, tags, notes, recent_void
-         ) VALUES (
-           :agent_id, :lifecycle_status, :created_at, :last_update_at, :paused_at, :archived_at, :deleted_at,
-           :version,
-           :energy, :integrity, :entropy, :void_integral, :coherence, :lambda1, :elapsed,
-           :risk_score, :void_active, :update_count, :total_updates, :last_decision, :tags, :notes, :recent_void
-         )",
-    )?
-    .execute(named_params! {
-        ":agent_id": id.as_str(),
-        ":lifecycle_status": metadata.lifecycle_status.as_str(),
-        ":created_at": metadata.created_at.to_string(),
-        ":last_update_at": metadata.last_update_at.map(|at| at.to_string()),
-        ":paused_at": metadata.paused_at.map(|at| at.to_string()),
-        ":archived_at": metadata.archived_at.map(|at| at.to_string()),
-        ":deleted_at": metadata.deleted_at().map(|at| at.to_string()),
-        ":version": metadata.version,
-        ":energy": state.energy,
-        ":integrity": state.integrity,
-        ":entropy": state.entropy,
-        ":void_integral": state.void_integral,
-        ":coherence": state.measured_coherence,
-        ":lambda1": state.lambda1,
-        ":elapsed": state.elapsed,
-        ":risk_score": newest.map(|update| update.risk_score),
-        ":void_active": newest.is_some_and(|update| update.void_active),
-        ":update_count": state.update_count,
-        ":total_updates": agent.total_updates(),
-        ":last_decision": newest.map(|update| update.decision.as_str()),
-        ":tags": Json(&metadata.tags),
-        ":notes": metadata.notes,
-        ":recent_void": bytes(&state.recent_void),
-    })?;
-    Ok(())
+    tx.import_agent(&NewAgentRow {
+        agent_id: &agent.agent_id,
+        lifecycle_status: metadata.lifecycle_status,
+        created_at: metadata.created_at,
+        last_update_at: metadata.last_update_at,
+        paused_at: metadata.paused_at,
+        archived_at: metadata.archived_at,
+        deleted_at: metadata.deleted_at(),
+        version: &metadata.version,
+        state: export.map_or(&fresh, |export| &export.state),
+        risk_score: newest.map(|update| update.risk_score),
+        void_active: newest.is_some_and(|update| update.void_active),
+        total_updates: agent.total_updates(),
+        last_decision: newest.map(|update| update.decision),
+        tags: &metadata.tags,
+        notes: &metadata.notes,
+    })
 }
 
-/// Inserts the updates so that the last one has the number `total_updates`.
-fn insert_history(
-    tx: &WriteTx<'_>,
-    id: AgentId<'_>,
-    history: &History,
-    total_updates: i64,
-    thresholds: &HealthThresholds,
-) -> TxResult<()> {
-    let mut statement = tx.prepare_cached(
-        "INSERT INTO agent_updates (
-           agent_id, update_no, energy, integrity, entropy, void_integral, coherence, lambda1, risk_score,
-           void_active, elapsed, decision, health_status
-         ) VALUES (
-           :agent_id, :update_no, :energy, :integrity, :entropy, :void_integral, :coherence, :lambda1,
-           :risk_score, :void_active, :elapsed, :decision, :health_status
-         )",
-    )?;
+/// The history, so that the last update has the number `total_updates`.
+fn rows(history: &History, total_updates: i64, thresholds: &HealthThresholds) -> Vec<HistoryRow> {
     let Export { updates, state, .. } = &history.export;
-    let rows = i64::try_from(updates.len()).unwrap_or(total_updates);
-    for (update_no, update) in (total_updates - rows + 1..).zip(updates) {
+    let count = i64::try_from(updates.len()).unwrap_or(total_updates);
+    let row = |(update_no, update): (i64, &ExportedUpdate)| {
         let is_last = update_no == total_updates;
         let health =
             health::classify(Some(update.risk_score), Some(update.coherence), update.void_active, thresholds);
-        statement.execute(named_params! {
-            ":agent_id": id.as_str(),
-            ":update_no": update_no,
-            ":energy": update.energy,
-            ":integrity": update.integrity,
-            ":entropy": update.entropy,
-            ":void_integral": update.void_integral,
-            ":coherence": update.coherence,
-            ":lambda1": is_last.then_some(state.lambda1),
-            ":risk_score": update.risk_score,
-            ":void_active": update.void_active,
-            ":elapsed": is_last.then_some(state.elapsed),
-            ":decision": update.decision.as_str(),
-            ":health_status": health.status.as_str(),
-        })?;
-    }
-    Ok(())
+        HistoryRow {
+            update_no,
+            applied_at: None,
+            energy: update.energy,
+            integrity: update.integrity,
+            entropy: update.entropy,
+            void_integral: update.void_integral,
+            coherence: update.coherence,
+            lambda1: is_last.then_some(state.lambda1),
+            risk_score: update.risk_score,
+            void_active: update.void_active,
+            elapsed: is_last.then_some(state.elapsed),
+            decision: update.decision,
+            decision_reason: None,
+            health_status: health.status,
+        }
+    };
+    (total_updates - count + 1..).zip(updates).map(row).collect()
 }

@@ -8,8 +8,8 @@ use std::fmt::{self, Write as _};
 use rmcp::schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::agent::{Agent, HistoryRow};
 use crate::governance::Action;
+use crate::{Agent, HistoryRow};
 
 /// How a history is written.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

@@ -13,7 +13,7 @@ use tokio::time::sleep;
 
 use super::ending::Reason;
 use crate::error::{Error, Result};
-use crate::process::{Beat, Registration, retry_after};
+use crate::{Beat, Registration, registry::retry_after};
 
 /// A registered server's heartbeat, until it leaves the registry.
 pub struct Membership {

@@ -40,8 +40,8 @@ use tokio::runtime;
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
-use crate::process::{ProcessInfo, Registration};
-use crate::store::{Store, StoreOptions};
+use crate::{ProcessInfo, Registration};
+use crate::{Store, StoreOptions};
 use ending::{Reason, ending};
 use membership::Membership;
 use parent::Parent;

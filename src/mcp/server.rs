@@ -93,7 +93,7 @@ impl ServerHandler for Server {
         if !tool.records_activity || result.is_error == Some(true) {
             self.session.store.note_activity(); // recorded with the next beat: a read waits for no lock
         }
-        if self.session.store.member().must_exit() {
+        if self.session.store.must_exit() {
             self.session.must_end.notify_one();
         }
         Ok(result.into())
@@ -157,7 +157,7 @@ impl ServerHandler for Server {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::Store;
+    use crate::Store;
 
     #[test]
     fn a_tool_that_panics_is_refused_and_the_next_one_works() -> Result<(), Box<dyn std::error::Error>> {

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use tokio::sync::Notify;
 
-use crate::store::Store;
+use crate::Store;
 
 /// One server's session with one client.
 pub struct Session {

@@ -3,9 +3,9 @@
 use rmcp::schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::agent::{Agent, Lifecycle};
+use crate::Timestamp;
 use crate::health::{self, Health, HealthStatus, HealthThresholds};
-use crate::timestamp::Timestamp;
+use crate::{Agent, Lifecycle};
 
 /// The arguments of a tool that takes an agent and nothing else.
 #[derive(Deserialize, JsonSchema)]

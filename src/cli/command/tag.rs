@@ -59,7 +59,8 @@ pub fn run(args: Args, session: &mut Session) -> Outcome {
     } else {
         let set = args.set.as_deref().map(listed).transpose()?;
         store.update_agent(&args.agent, |agent| {
-            agent.tags = changed(std::mem::take(&mut agent.tags), set, &args.remove, args.add);
+            agent.tags =
+                changed(std::mem::take(&mut agent.tags), set.clone(), &args.remove, args.add.clone());
             Ok::<_, Error>(agent.tags.clone())
         })?
     };

@@ -4,7 +4,7 @@ use rmcp::schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::agent::{AgentFilter, EventKind, Lifecycle};
+use crate::Timestamp;
 use crate::governance::Action;
 use crate::health::HealthStatus;
 use crate::mcp::argument::{NOTES_MAX_CHARS, Tags, Text, or_default, within};
@@ -12,7 +12,7 @@ use crate::mcp::refusal::Refusal;
 use crate::mcp::session::Session;
 use crate::mcp::shape::{AgentArguments, AgentListing, Snapshot, health_of};
 use crate::mcp::tool::{Effect, Tool};
-use crate::timestamp::Timestamp;
+use crate::{AgentFilter, EventKind, Lifecycle};
 
 pub struct ListAgents;
 
@@ -239,11 +239,11 @@ impl Tool for UpdateAgentMetadata {
 
     fn call(session: &Session, edit: Edit) -> Result<Edited, Refusal> {
         session.store.update_agent(&edit.agent_id, |agent| {
-            if let Some(Tags(tags)) = edit.tags {
-                agent.tags = tags;
+            if let Some(Tags(tags)) = &edit.tags {
+                agent.tags.clone_from(tags);
             }
-            if let Some(Text(notes)) = edit.notes {
-                agent.notes = if edit.append_notes { appended(&agent.notes, &notes)? } else { notes };
+            if let Some(Text(notes)) = &edit.notes {
+                agent.notes = if edit.append_notes { appended(&agent.notes, notes)? } else { notes.clone() };
             }
             Ok(Edited {
                 message: format!("changed the metadata of agent {:?}", edit.agent_id),

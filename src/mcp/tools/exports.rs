@@ -5,13 +5,13 @@ use std::path::PathBuf;
 use rmcp::schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::Timestamp;
 use crate::mcp::argument::or_default;
 use crate::mcp::export::{self, Exported};
 use crate::mcp::history::{self, Format};
 use crate::mcp::refusal::Refusal;
 use crate::mcp::session::Session;
 use crate::mcp::tool::{Effect, Tool};
-use crate::timestamp::Timestamp;
 
 /// How much `get_system_history` tells: the window of v1.0.3, which a model can still take in.
 const TOLD_UPDATES_MAX: u32 = 1_000;

@@ -6,13 +6,13 @@ use rmcp::schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::exports;
+use crate::Timestamp;
 use crate::mcp::argument::{REASON_MAX_CHARS, Text, or_default};
 use crate::mcp::history::Format;
 use crate::mcp::refusal::Refusal;
 use crate::mcp::session::Session;
 use crate::mcp::shape::AgentArguments;
 use crate::mcp::tool::{Effect, Tool};
-use crate::timestamp::Timestamp;
 
 pub struct PauseAgent;
 

@@ -10,11 +10,11 @@ use rmcp::schemars::JsonSchema;
 use serde::Serialize;
 
 use super::agents::NoArguments;
+use crate::Timestamp;
 use crate::mcp::refusal::Refusal;
 use crate::mcp::session::Session;
 use crate::mcp::tool::{Effect, Tool};
-use crate::process::{Process, ProcessState};
-use crate::timestamp::Timestamp;
+use crate::{Process, ProcessState};
 
 pub struct GetServerInfo;
 
@@ -75,7 +75,7 @@ impl Tool for GetServerInfo {
     type Outcome = ServerInfo;
 
     fn call(session: &Session, _: NoArguments) -> Result<ServerInfo, Refusal> {
-        let current = session.store.member().process_id();
+        let current = session.store.process_id();
         let max_keep_processes = session.store.settings()?.max_processes;
         let plan = session.store.reap_plan()?;
         let is_over = plan.occupants().count() > max_keep_processes as usize;

@@ -3,7 +3,7 @@
 use rmcp::schemars::JsonSchema;
 use serde::Deserialize;
 
-use crate::agent::UpdateReport;
+use crate::UpdateReport;
 use crate::governance::Update;
 use crate::mcp::argument::{
     ETHICAL_DRIFT_MAX, Numbers, PARAMETERS_MAX, RESPONSE_TEXT_MAX_CHARS, Text, or_default,

@@ -1,0 +1,56 @@
+//! Where the rows are: the port that the rules use, and the backends that implement it.
+//!
+//! [`statements`] has the port: traits with one method a statement. [`Backend`] is the open database, with a door to
+//! read and a door to write. What only one backend has (a file to back up, to check, to vacuum) is reached by
+//! [`Backend::sqlite`], and lies in that backend's folder.
+//!
+//! The traits are in a file of their own and not here, since this file names the backends, and they implement the
+//! traits: imports point one way.
+
+pub(crate) mod deadline;
+pub(crate) mod holder;
+pub(crate) mod pause;
+pub(crate) mod sqlite;
+pub(crate) mod statements;
+
+use crate::error::Result;
+
+use deadline::Deadline;
+use statements::{Reader, Transaction, TxResult};
+
+/// An open database.
+pub(crate) enum Backend {
+    Sqlite(sqlite::Database),
+}
+
+impl Backend {
+    /// Reads with `body`. One statement sees one snapshot.
+    pub fn read<T>(&self, wait: &Deadline, body: impl FnOnce(&dyn Reader) -> TxResult<T>) -> Result<T> {
+        match self {
+            Self::Sqlite(database) => database.read(wait, body),
+        }
+    }
+
+    /// Writes with `body` inside one transaction, on behalf of a registered process. An error or a panic in `body`
+    /// rolls back.
+    ///
+    /// A backend may run `body` again, when a transaction was lost to another: what it notes outside the transaction
+    /// it returns, for its caller to note after the commit.
+    pub fn write<T>(
+        &self,
+        wait: &Deadline,
+        process_id: Option<i64>,
+        body: impl FnMut(&dyn Transaction) -> TxResult<T>,
+    ) -> Result<T> {
+        match self {
+            Self::Sqlite(database) => database.write(wait, process_id, body),
+        }
+    }
+
+    /// The database file.
+    pub fn sqlite(&self) -> &sqlite::Database {
+        match self {
+            Self::Sqlite(database) => database,
+        }
+    }
+}

@@ -1,0 +1,53 @@
+//! SQLite: one file, opened, migrated, read, and written through one door.
+//!
+//! This folder is the only place that names rusqlite or r2d2. [`Database`] is the open file: [`Database::read`] and
+//! [`Database::write`] are its doors, and what they hand to a body runs the [`statements`]. `transaction` is the only
+//! place that begins a transaction, and it is always `BEGIN IMMEDIATE`: whatever a decision rests on is read inside
+//! the transaction that acts on it.
+//!
+//! | files | do |
+//! | --- | --- |
+//! | `open`, `location`, `migrate`, `migrations`, `schema` | open a file: where it may lie, whose it is, its schema |
+//! | `database`, `connection`, `transaction`, `immediate`, `column` | the doors, and what errors mean |
+//! | `queue`, `busy`, `fairness`, `lock_owner`, `holder` | waiting for the write lock, and who holds it |
+//! | `doubt` | a commit whose fate is unknown |
+//! | `file_identity`, `users` | whether the names still mean the open files, and who has them open |
+//! | `staging_file`, `copy`, `backup`, `keep`, `restore` | backups |
+//! | `check`, `vacuum` | the state of the file |
+
+mod backup;
+mod busy;
+mod check;
+mod column;
+mod connection;
+mod copy;
+mod database;
+mod doubt;
+mod fairness;
+mod file_identity;
+mod holder;
+mod immediate;
+mod keep;
+mod location;
+mod lock_owner;
+mod migrate;
+mod migrations;
+mod open;
+mod queue;
+mod restore;
+mod schema;
+mod staging_file;
+mod statements;
+mod transaction;
+mod users;
+mod vacuum;
+
+pub use backup::Backup;
+pub(crate) use check::check;
+pub use check::{Check, CheckStatus};
+pub(crate) use database::Database;
+pub(crate) use migrations::SUPPORTED;
+pub(crate) use open::{OpenOptions, open};
+pub(crate) use restore::{failed as restore_failed, in_use, restore};
+pub(crate) use users::users;
+pub(crate) use vacuum::vacuum;

@@ -1,0 +1,106 @@
+//! The reaper's ledger. Append only.
+
+use std::collections::HashMap;
+
+use rusqlite::{Row, named_params};
+
+use crate::backend::sqlite::column::Parsed;
+use crate::backend::sqlite::transaction::{OnConnection, WriteTransaction};
+use crate::backend::statements::{LedgerReads, LedgerWrites, TxResult};
+use crate::model::{Process, ReapEvent};
+
+impl<C: OnConnection> LedgerReads for C {
+    fn reap_events(&self, last: u32) -> TxResult<Vec<ReapEvent>> {
+        let mut statement = self.conn().prepare_cached(
+            "SELECT * FROM (SELECT * FROM reap_events ORDER BY reap_event_id DESC LIMIT :last)
+             ORDER BY reap_event_id",
+        )?;
+        let rows = statement.query_map(named_params! { ":last": last }, from_row)?;
+        Ok(rows.collect::<rusqlite::Result<_>>()?)
+    }
+
+    fn reap_events_after(&self, reap_event_id: i64, limit: u32) -> TxResult<Vec<ReapEvent>> {
+        let mut statement = self.conn().prepare_cached(
+            "SELECT * FROM reap_events
+             WHERE reap_event_id > :reap_event_id
+             ORDER BY reap_event_id
+             LIMIT :limit",
+        )?;
+        let parameters = named_params! { ":reap_event_id": reap_event_id, ":limit": limit };
+        let rows = statement.query_map(parameters, from_row)?;
+        Ok(rows.collect::<rusqlite::Result<_>>()?)
+    }
+
+    fn reaped_from(&self, first_process_id: i64) -> TxResult<HashMap<i64, ReapEvent>> {
+        let mut statement = self.conn().prepare_cached(
+            "SELECT * FROM reap_events
+             WHERE process_id >= :first_process_id AND outcome IN ('terminated', 'killed', 'gone', 'forgotten')
+             ORDER BY reap_event_id",
+        )?;
+        let rows = statement.query_map(named_params! { ":first_process_id": first_process_id }, from_row)?;
+        Ok(rows.map(|event| event.map(|event| (event.process_id, event))).collect::<rusqlite::Result<_>>()?)
+    }
+}
+
+impl LedgerWrites for WriteTransaction<'_> {
+    fn append_reap_event(&self, event: &ReapEvent, process: &Process, kept: i64) -> TxResult<i64> {
+        let reap_event_id = self
+            .conn()
+            .prepare_cached(
+                "INSERT INTO reap_events (
+                   recorded_at, process_id, name, version, pid, boot_id, pid_namespace, start_ticks, verdict, evidence,
+                   heartbeat_age_ms, activity_age_ms, claimed_at, signals, took_ms, outcome, reaper_pid,
+                   reaper_process_id
+                 ) VALUES (
+                   :recorded_at, :process_id, :name, :version, :pid, :boot_id, :pid_namespace, :start_ticks, :verdict,
+                   :evidence, :heartbeat_age_ms, :activity_age_ms, :claimed_at, :signals, :took_ms, :outcome,
+                   :reaper_pid, :reaper_process_id
+                 )",
+            )?
+            .insert(named_params! {
+                ":recorded_at": event.recorded_at.to_string(),
+                ":process_id": event.process_id,
+                ":name": event.name,
+                ":version": event.version,
+                ":pid": event.pid,
+                ":boot_id": process.boot_id,
+                ":pid_namespace": process.pid_namespace,
+                ":start_ticks": process.start_ticks,
+                ":verdict": event.verdict.as_str(),
+                ":evidence": event.evidence,
+                ":heartbeat_age_ms": event.heartbeat_age_ms,
+                ":activity_age_ms": event.activity_age_ms,
+                ":claimed_at": event.claimed_at.map(|at| at.to_string()),
+                ":signals": event.signals,
+                ":took_ms": event.took_ms,
+                ":outcome": event.outcome.as_str(),
+                ":reaper_pid": event.reaper_pid,
+                ":reaper_process_id": event.reaper_process_id,
+            })?;
+        self.conn()
+            .prepare_cached("DELETE FROM reap_events WHERE reap_event_id <= :newest - :kept")?
+            .execute(named_params! { ":newest": reap_event_id, ":kept": kept })?;
+        Ok(reap_event_id)
+    }
+}
+
+fn from_row(row: &Row<'_>) -> rusqlite::Result<ReapEvent> {
+    Ok(ReapEvent {
+        reap_event_id: row.get("reap_event_id")?,
+        recorded_at: row.get::<_, Parsed<_>>("recorded_at")?.0,
+        process_id: row.get("process_id")?,
+        name: row.get("name")?,
+        version: row.get("version")?,
+        pid: row.get("pid")?,
+        verdict: row.get::<_, Parsed<_>>("verdict")?.0,
+        evidence: row.get("evidence")?,
+        heartbeat_age_ms: row.get("heartbeat_age_ms")?,
+        activity_age_ms: row.get("activity_age_ms")?,
+        claimed_at: row.get::<_, Option<Parsed<_>>>("claimed_at")?.map(|parsed| parsed.0),
+        signals: row.get("signals")?,
+        took_ms: row.get("took_ms")?,
+        outcome: row.get::<_, Parsed<_>>("outcome")?.0,
+        reaper_pid: row.get("reaper_pid")?,
+        reaper_process_id: row.get("reaper_process_id")?,
+    })
+}

@@ -1,0 +1,100 @@
+//! What statements run on: a connection that reads, or one inside a write transaction.
+
+use std::borrow::Cow;
+use std::cell::Cell;
+
+use rusqlite::Connection;
+
+use super::doubt;
+use super::immediate::{CommitFault, Immediate};
+use crate::backend::pause::Section;
+use crate::backend::statements::{Reader, Transaction, TxResult};
+use crate::crash_point;
+use crate::model::Timestamp;
+
+/// What has a connection that can be looked at.
+pub(super) trait OnConnection {
+    fn conn(&self) -> &Connection;
+}
+
+/// A connection of which one statement sees one snapshot.
+pub(super) struct ReadConnection<'c>(pub &'c Connection);
+
+impl OnConnection for ReadConnection<'_> {
+    fn conn(&self) -> &Connection {
+        self.0
+    }
+}
+
+impl Reader for ReadConnection<'_> {}
+
+/// An open write transaction.
+pub(super) struct WriteTransaction<'c> {
+    sql: Immediate<'c>,
+    at: Timestamp,
+    /// The same, as columns hold it.
+    at_text: String,
+    /// The registered process that writes. It gets another id if its row had vanished.
+    process_id: Cell<Option<i64>>,
+}
+
+impl WriteTransaction<'_> {
+    fn commit(self) -> Result<(), CommitFault> {
+        self.sql.commit()
+    }
+
+    /// When the transaction got the lock, as columns hold it.
+    pub fn at_text(&self) -> &str {
+        &self.at_text
+    }
+
+    /// A time as columns hold it; mostly it is that of the transaction.
+    pub fn text_of(&self, at: Timestamp) -> Cow<'_, str> {
+        if at == self.at { Cow::Borrowed(&self.at_text) } else { Cow::Owned(at.to_string()) }
+    }
+}
+
+impl OnConnection for WriteTransaction<'_> {
+    fn conn(&self) -> &Connection {
+        self.sql.0
+    }
+}
+
+impl Reader for WriteTransaction<'_> {}
+
+impl Transaction for WriteTransaction<'_> {
+    fn at(&self) -> Timestamp {
+        self.at
+    }
+
+    fn process_id(&self) -> Option<i64> {
+        self.process_id.get()
+    }
+
+    fn set_process_id(&self, process_id: i64) {
+        self.process_id.set(Some(process_id));
+    }
+}
+
+/// The write door itself, the only place that begins a transaction: `BEGIN IMMEDIATE`, `body`, `COMMIT`.
+pub(super) fn immediate<T>(
+    conn: &mut Connection,
+    process_id: Option<i64>,
+    body: impl FnOnce(&WriteTransaction<'_>) -> TxResult<T>,
+) -> TxResult<T> {
+    crash_point::reach("before the transaction");
+    let section = Section::begin();
+    let sql = section.first_lock(|| Immediate::begin(conn))?;
+    let at = Timestamp::now();
+    let tx = WriteTransaction { sql, at, at_text: at.to_string(), process_id: Cell::new(process_id) };
+    let value = body(&tx)?; // an error drops `tx`, which rolls back
+    crash_point::reach("after the write");
+    if let Err(fault) = tx.commit() {
+        return Err(match fault {
+            CommitFault::InDoubt(error) => doubt::settle(conn, error),
+            CommitFault::Certain(error) => error.into(),
+        });
+    }
+    crash_point::reach("after the commit");
+    Ok(value)
+}

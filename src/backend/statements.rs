@@ -1,0 +1,353 @@
+//! The port: every statement that a backend runs for the rules, one method each, in the words of the model.
+//!
+//! No SQL type is in a signature. Functions that decide something take `&dyn` [`Reader`] if they only look, and
+//! `&dyn` [`Transaction`] if they write, and exist once for all backends. The statements of a noun are a trait of
+//! their own, so that each backend has them in a file of their own; the two traits at the end put them together.
+//!
+//! What the writes of an update return no rule looks at: a backend may hold them back until the commit, and send
+//! them all at once.
+
+use std::collections::HashMap;
+
+use serde_json::{Map, Value};
+
+use crate::error::Error;
+use crate::governance::{Action, Assessment, State};
+use crate::health::Health;
+use crate::model::{
+    Agent, AgentEvent, AgentFilter, AgentLockInfo, AgentOrder, AgentRanking, AgentState, ClaimOnMe, Claimant,
+    EndedProcess, FleetHealth, HistoryRow, KnownProcess, Lifecycle, LockRow, NewEvent, Now, OwnRow, Process,
+    ProcessInfo, ProcessRecord, ProcessState, ReapEvent, Settings, SurplusHistory, Timestamp, Verdict,
+    WindowStatistics,
+};
+use crate::os::{Here, Parent};
+
+/// Why the body of a read or a write gave up. The backend's door makes an [`Error`] of it.
+#[derive(Debug)]
+pub(crate) enum Fault {
+    /// A rule refused.
+    Refused(Error),
+    /// The backend failed, for a reason in its own words.
+    Failed(Box<dyn std::error::Error + Send + Sync>),
+    /// It failed at COMMIT, and what becomes of the transaction can't be known.
+    InDoubt(Box<dyn std::error::Error + Send + Sync>),
+}
+
+pub(crate) type TxResult<T> = std::result::Result<T, Fault>;
+
+impl From<Error> for Fault {
+    fn from(error: Error) -> Self {
+        Self::Refused(error)
+    }
+}
+
+/// Everything that an update reads, by one statement.
+pub(crate) struct Loaded {
+    pub settings: Settings,
+    /// The row of the process that writes; `None` if it is not registered, or no longer.
+    pub process: Option<OwnRow>,
+    /// `None` if the agent is new.
+    pub agent: Option<AgentState>,
+    /// Who has the agent locked.
+    pub lock: Option<LockRow>,
+}
+
+pub(crate) trait SettingsReads {
+    fn settings(&self) -> TxResult<Settings>;
+}
+
+pub(crate) trait SettingsWrites {
+    fn save_settings(&self, settings: &Settings) -> TxResult<()>;
+}
+
+pub(crate) trait AgentReads {
+    /// What an update needs: the settings, the row of the process that writes, the agent, and its lock.
+    fn load_for_update(&self, agent_id: &str, process_id: Option<i64>) -> TxResult<Loaded>;
+
+    /// The agent's row, if it has one.
+    fn agent(&self, agent_id: &str) -> TxResult<Option<Agent>>;
+
+    /// Agents in the order of their ids.
+    fn agents(&self, filter: &AgentFilter) -> TxResult<Vec<Agent>>;
+
+    /// The first agents by an order, and how many the filter admits.
+    fn first_agents(&self, order: AgentOrder, filter: &AgentFilter) -> TxResult<AgentRanking>;
+
+    fn fleet_health(&self) -> TxResult<FleetHealth>;
+}
+
+pub(crate) trait AgentWrites {
+    /// Makes a new agent, active and in its initial state.
+    fn insert_agent(&self, agent_id: &str, tags: &[&str]) -> TxResult<()>;
+
+    /// Saves the state after the update of this number.
+    fn save_state(
+        &self,
+        agent_id: &str,
+        state: &State,
+        assessment: &Assessment,
+        update_no: i64,
+    ) -> TxResult<()>;
+
+    /// Saves tags, notes and attributes.
+    fn save_edit(
+        &self,
+        agent_id: &str,
+        tags: &[String],
+        notes: &str,
+        attributes: &Map<String, Value>,
+    ) -> TxResult<()>;
+
+    /// Sets the lifecycle status and its date. Dates say since when, so those of a status that ended go; a deleted
+    /// agent keeps the date it was archived at.
+    fn set_lifecycle(&self, agent_id: &str, status: Lifecycle) -> TxResult<()>;
+
+    /// Puts the state back to this one, before any update.
+    fn reset_state(&self, agent_id: &str, state: &State) -> TxResult<()>;
+
+    /// Inserts an agent as it was elsewhere.
+    fn import_agent(&self, agent: &NewAgentRow<'_>) -> TxResult<()>;
+}
+
+/// An agent that comes from elsewhere with its figures.
+pub(crate) struct NewAgentRow<'a> {
+    pub agent_id: &'a str,
+    pub lifecycle_status: Lifecycle,
+    pub created_at: Timestamp,
+    pub last_update_at: Option<Timestamp>,
+    pub paused_at: Option<Timestamp>,
+    pub archived_at: Option<Timestamp>,
+    pub deleted_at: Option<Timestamp>,
+    pub version: &'a str,
+    pub state: &'a State,
+    pub risk_score: Option<f64>,
+    pub void_active: bool,
+    pub total_updates: i64,
+    pub last_decision: Option<Action>,
+    pub tags: &'a [String],
+    pub notes: &'a str,
+}
+
+pub(crate) trait HistoryReads {
+    /// An agent's newest `last` updates, oldest of them first; all with `None`.
+    fn history(&self, agent_id: &str, last: Option<u32>) -> TxResult<Vec<HistoryRow>>;
+
+    /// Figures over an agent's last `window` updates since its start or last reset. Updates with |V| over
+    /// `void_limit` count as void.
+    fn window_statistics(&self, agent_id: &str, window: i64, void_limit: f64) -> TxResult<WindowStatistics>;
+
+    /// The agents with updates over a limit. The last `window` updates since the start or the last reset are none.
+    fn surplus_history(&self, history_limit: u64, window: i64) -> TxResult<Vec<SurplusHistory>>;
+}
+
+pub(crate) trait HistoryWrites {
+    fn append_update(
+        &self,
+        agent_id: &str,
+        state: &State,
+        assessment: &Assessment,
+        health: &Health,
+        update_no: i64,
+    ) -> TxResult<()>;
+
+    /// Inserts updates that were made elsewhere.
+    fn import_updates(&self, agent_id: &str, rows: &[HistoryRow]) -> TxResult<()>;
+
+    /// Removes an agent's oldest updates over a limit, at most `rows` of them; says how many.
+    fn remove_surplus_history(
+        &self,
+        agent_id: &str,
+        rows: i64,
+        history_limit: u64,
+        window: i64,
+    ) -> TxResult<u64>;
+}
+
+pub(crate) trait EventReads {
+    /// An agent's events, oldest first.
+    fn events(&self, agent_id: &str) -> TxResult<Vec<AgentEvent>>;
+
+    /// Events of all agents after the event of this number, oldest first.
+    fn events_after(&self, event_id: i64, limit: u32) -> TxResult<Vec<AgentEvent>>;
+
+    /// The number after which come the newest `last` events.
+    fn event_id_before_last(&self, last: u32) -> TxResult<i64>;
+}
+
+pub(crate) trait EventWrites {
+    fn insert_event(&self, event: &NewEvent<'_>) -> TxResult<()>;
+}
+
+pub(crate) trait LockReads {
+    /// Who has an agent locked.
+    fn lock_of(&self, agent_id: &str) -> TxResult<Option<LockRow>>;
+
+    /// The locks that are held, oldest first; of one agent, if one is named. What the holders are doing is not in
+    /// the database.
+    fn locks(&self, agent_id: Option<&str>) -> TxResult<Vec<AgentLockInfo>>;
+}
+
+pub(crate) trait LockWrites {
+    /// Gives an agent's lock to a process, and returns its token: greater than that of every lock before.
+    fn acquire_lock(&self, agent_id: &str, process_id: i64, reason: Option<&str>) -> TxResult<i64>;
+
+    /// Releases one lock, unless it is somebody else's by now; says whether it was there to be released. Its row
+    /// stays, since a token never comes twice.
+    fn release_lock(&self, agent_id: &str, token: i64, process_id: i64) -> TxResult<bool>;
+
+    /// Releases all locks of a process.
+    fn release_locks_of(&self, process_id: i64) -> TxResult<()>;
+
+    /// Notes that a process still needs its locks.
+    fn renew_locks_of(&self, process_id: i64) -> TxResult<()>;
+}
+
+pub(crate) trait ProcessReads {
+    /// Running and terminating processes, oldest first.
+    fn registered_processes(&self, now: &Now<'_>) -> TxResult<Vec<ProcessRecord>>;
+
+    /// One of those, by its number.
+    fn registered_process(&self, process_id: i64, now: &Now<'_>) -> TxResult<Option<ProcessRecord>>;
+
+    /// Running processes whose heartbeat is stale by the clock alone. A beat of another boot is.
+    fn stale_processes(&self, stale_after_ms: i64, now: &Now<'_>) -> TxResult<Vec<ProcessRecord>>;
+
+    /// Whether a process is being ended, or has lost its client and is unused for so long, or more than so many are
+    /// running. Its cost does not grow with the processes that live.
+    fn is_any_ending_orphaned_or_surplus(
+        &self,
+        unused_after_ms: i64,
+        max_processes: Option<u32>,
+        now_ms: i64,
+    ) -> TxResult<bool>;
+
+    /// The newest `last` processes that have ended, those that ended last first, without what the ledger says.
+    fn ended_processes(&self, last: u32, now: &Now<'_>) -> TxResult<Vec<EndedProcess>>;
+
+    /// The registered process with this identity, if any: a running one before one that is being ended. A PID of
+    /// another PID namespace than `here` is compared with the rows of other namespaces.
+    fn process_by_identity(
+        &self,
+        pid: u32,
+        start_ticks: u64,
+        here: &Here,
+        of_this_namespace: bool,
+    ) -> TxResult<Option<KnownProcess>>;
+
+    /// What the row of a process says.
+    fn own_row(&self, process_id: i64) -> TxResult<Option<OwnRow>>;
+
+    /// When a process has last beaten.
+    fn last_beat_ms(&self, process_id: i64) -> TxResult<Option<i64>>;
+
+    /// Why a reaper has claimed a process.
+    fn claim_on(&self, process_id: i64) -> TxResult<Option<ClaimOnMe>>;
+
+    /// The processes that are registered, or have a lock.
+    fn registered_or_locking(&self) -> TxResult<Vec<i64>>;
+}
+
+pub(crate) trait ProcessWrites {
+    /// Inserts the row of a process, and returns its number.
+    fn insert_process(
+        &self,
+        info: &ProcessInfo,
+        here: &Here,
+        parent: Option<&Parent>,
+        now_ms: i64,
+    ) -> TxResult<i64>;
+
+    /// Notes that a running process was used, and whether its client is gone.
+    fn note_activity(
+        &self,
+        process_id: i64,
+        at: Timestamp,
+        monotonic_ms: i64,
+        parent_gone: bool,
+    ) -> TxResult<()>;
+
+    /// Notes whether the client of a process is gone.
+    fn note_parent_gone(&self, process_id: i64, parent_gone: bool) -> TxResult<()>;
+
+    /// Writes a heartbeat. One that comes later than `late_after_ms` is remembered as such.
+    fn save_heartbeat(
+        &self,
+        process_id: i64,
+        boot_id: &str,
+        now_ms: i64,
+        interval_ms: i64,
+        late_after_ms: i64,
+    ) -> TxResult<()>;
+
+    /// Ends a registration, and the heartbeat goes. Says nothing to one that has ended already.
+    fn end_process(&self, process_id: i64, state: ProcessState) -> TxResult<()>;
+
+    /// Removes ended processes with numbers up to this one.
+    fn forget_ended(&self, up_to: i64) -> TxResult<()>;
+
+    /// Claims a process for a reaper that is about to end it.
+    fn claim_process(
+        &self,
+        process_id: i64,
+        verdict: Verdict,
+        evidence: &str,
+        by: &Claimant,
+        until_monotonic_ms: i64,
+    ) -> TxResult<()>;
+
+    /// Lets go of a claim; `false` if it is somebody else's by now.
+    fn release_claim(&self, process_id: i64, by: &Claimant, until_monotonic_ms: i64) -> TxResult<bool>;
+
+    /// Puts off a claim that nobody pursues.
+    fn defer_claim(&self, process_id: i64, until_monotonic_ms: i64) -> TxResult<()>;
+
+    /// Says how a process ended that was found gone before; `false` if it wasn't.
+    fn correct_end(&self, process_id: i64, state: ProcessState) -> TxResult<bool>;
+
+    /// Notes for people that a process is doubted; whether that is new. It always writes something.
+    fn note_suspicion(&self, process_id: i64, now_ms: i64) -> TxResult<bool>;
+}
+
+pub(crate) trait LedgerReads {
+    /// The newest `last` entries, oldest of them first.
+    fn reap_events(&self, last: u32) -> TxResult<Vec<ReapEvent>>;
+
+    /// Entries after the one of this number, oldest first.
+    fn reap_events_after(&self, reap_event_id: i64, limit: u32) -> TxResult<Vec<ReapEvent>>;
+
+    /// How the registrations of processes from this number on came to their end, as far as a reaper had a part in
+    /// it; by `process_id`.
+    fn reaped_from(&self, first_process_id: i64) -> TxResult<HashMap<i64, ReapEvent>>;
+}
+
+pub(crate) trait LedgerWrites {
+    /// Appends an entry about a process, and returns its number. All but the newest `kept` entries go.
+    fn append_reap_event(&self, event: &ReapEvent, process: &Process, kept: i64) -> TxResult<i64>;
+}
+
+/// What can be looked at: a snapshot, or an open transaction.
+pub(crate) trait Reader:
+    SettingsReads + AgentReads + HistoryReads + EventReads + LockReads + ProcessReads + LedgerReads
+{
+}
+
+/// An open write transaction, which alone has the right to write.
+pub(crate) trait Transaction:
+    Reader
+    + SettingsWrites
+    + AgentWrites
+    + HistoryWrites
+    + EventWrites
+    + LockWrites
+    + ProcessWrites
+    + LedgerWrites
+{
+    /// When the transaction got the lock: the time of everything that it writes.
+    fn at(&self) -> Timestamp;
+
+    /// The registry id of the process that writes, if it is registered.
+    fn process_id(&self) -> Option<i64>;
+
+    /// From here on the transaction belongs to another row of this process.
+    fn set_process_id(&self, process_id: i64);
+}

@@ -1,0 +1,58 @@
+//! Events in an agent's life, and changes of its health.
+
+use serde::Serialize;
+
+use super::timestamp::Timestamp;
+use crate::health::HealthStatus;
+use crate::text_enum::text_enum;
+
+text_enum! {
+    /// What happened to an agent.
+    pub enum EventKind {
+        /// It was seen for the first time.
+        Created => "created",
+        /// It takes no updates until it is resumed.
+        Paused => "paused",
+        /// It is active again.
+        Resumed => "resumed",
+        /// It was put away.
+        Archived => "archived",
+        /// It was deleted; its rows stay.
+        Deleted => "deleted",
+        /// Its state went back to that of a new agent.
+        Reset => "reset",
+        /// Its lock was taken away from whoever held it.
+        Unlocked => "unlocked",
+        /// An update changed its health.
+        HealthChanged => "health_changed",
+    }
+}
+
+/// One event of one agent.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct AgentEvent {
+    /// Order of arrival, over all agents.
+    pub event_id: i64,
+    /// Whose.
+    pub agent_id: String,
+    /// What happened.
+    pub event: EventKind,
+    /// When.
+    pub occurred_at: Timestamp,
+    /// In the words of whoever did it; for a change of health, the health message.
+    pub reason: Option<String>,
+    /// The health before; `None` at the first update, and for other events.
+    pub health_from: Option<HealthStatus>,
+    /// The health after; `None` for other events.
+    pub health_to: Option<HealthStatus>,
+}
+
+/// An event that is to be recorded.
+pub(crate) struct NewEvent<'a> {
+    pub agent_id: &'a str,
+    pub event: EventKind,
+    pub occurred_at: Timestamp,
+    pub reason: Option<&'a str>,
+    pub health_from: Option<HealthStatus>,
+    pub health_to: Option<HealthStatus>,
+}

@@ -1,0 +1,78 @@
+//! An agent's history: one row an update.
+
+use serde::Serialize;
+
+use super::timestamp::Timestamp;
+use crate::governance::Action;
+use crate::health::HealthStatus;
+
+/// One update as it was committed. What v1.0.3 did not keep is `None` in imported rows.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct HistoryRow {
+    /// 1, 2, 3, … in the agent's lifetime.
+    pub update_no: i64,
+    /// When it was committed.
+    pub applied_at: Option<Timestamp>,
+    /// E, 0 to 1.
+    #[serde(rename = "E")]
+    pub energy: Option<f64>,
+    /// I, 0 to 1.
+    #[serde(rename = "I")]
+    pub integrity: Option<f64>,
+    /// S, 0 to 1.
+    #[serde(rename = "S")]
+    pub entropy: Option<f64>,
+    /// V, −1 to 1.
+    #[serde(rename = "V")]
+    pub void_integral: f64,
+    /// Coherence with the parameters before, 0 to 1.
+    pub coherence: f64,
+    /// λ₁ after the update.
+    pub lambda1: Option<f64>,
+    /// Risk, 0 to 1.
+    pub risk_score: f64,
+    /// Whether |V| was over its threshold.
+    pub void_active: bool,
+    /// Simulated time since the start or the last reset.
+    pub elapsed: Option<f64>,
+    /// What was decided.
+    pub decision: Action,
+    /// Why, in words.
+    pub decision_reason: Option<String>,
+    /// How the agent was doing, judged by the settings of then.
+    pub health_status: HealthStatus,
+}
+
+/// Figures over an agent's last 1000 updates since its start or last reset.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct WindowStatistics {
+    /// How many updates were looked at.
+    pub history_size: u64,
+    /// Mean risk, 0 to 1; 0 without updates.
+    pub mean_risk: f64,
+    /// Share of updates with |V| over 0.15; 0 without updates.
+    pub void_frequency: f64,
+    /// How many were approved.
+    pub approve: u64,
+    /// How many were to be revised.
+    pub revise: u64,
+    /// How many were rejected.
+    pub reject: u64,
+}
+
+/// What pruning removed, or would remove.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct PruneReport {
+    /// `history_limit` as it is set; with `None` nothing is removed.
+    pub history_limit: Option<u64>,
+    /// Agents with updates over the limit.
+    pub agents: u64,
+    /// Updates removed.
+    pub updates: u64,
+}
+
+/// An agent with history over the limit.
+pub(crate) struct SurplusHistory {
+    pub agent_id: String,
+    pub rows: i64,
+}

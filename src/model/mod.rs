@@ -1,0 +1,49 @@
+//! Plain types and words: what is stored, shown and decided about, with no SQL, no clock and no wire names.
+//!
+//! | file | has |
+//! | --- | --- |
+//! | [`agent`] | an agent, its id and lifecycle, filters and orders of lists, the fleet's health |
+//! | [`update`], [`history`] | what one update did, and the row that is kept of it |
+//! | [`event`] | what happened in an agent's life |
+//! | [`lock`] | who holds a lock |
+//! | [`process`] | a registered process, its heartbeat, a claim on it |
+//! | [`verdict`], [`reap`] | what the reaper thinks of a process, and what it did |
+//! | [`backup`] | what making and restoring a backup reports |
+//! | [`settings`], [`durability`], [`timestamp`] | settings, what a commit survives, points in time |
+
+mod agent;
+mod backup;
+mod durability;
+mod event;
+mod history;
+mod lock;
+mod process;
+mod reap;
+mod settings;
+mod timestamp;
+mod update;
+mod verdict;
+
+pub use agent::{Agent, AgentFilter, AgentOrder, AgentRanking, FleetHealth, Lifecycle};
+pub(crate) use agent::{AgentId, AgentState, InvalidAgentId};
+pub use backup::{BackupProgress, BackupReport, RestoreReport};
+pub use durability::Durability;
+pub(crate) use event::NewEvent;
+pub use event::{AgentEvent, EventKind};
+pub(crate) use history::SurplusHistory;
+pub use history::{HistoryRow, PruneReport, WindowStatistics};
+pub(crate) use lock::LockRow;
+pub use lock::{AgentLockInfo, HolderState, LockHolder, OutOfReach};
+pub(crate) use process::{
+    Claim, Claimant, Heartbeat, KnownProcess, Now, OwnRow, ProcessRecord, age_ms, seconds,
+};
+pub use process::{DatabaseUser, Process, ProcessInfo, ProcessState};
+pub(crate) use reap::Mark;
+pub use reap::{
+    Action, ClaimOnMe, EndedProcess, Judgement, Outcome, ReapEvent, ReapPlan, ReapReport, SecondLook,
+};
+pub(crate) use settings::LOCK_TIMEOUT;
+pub use settings::{LimitPolicy, Settings};
+pub use timestamp::{ParseTimestampError, Timestamp};
+pub use update::{Metrics, UpdateReport};
+pub use verdict::Verdict;

@@ -1,0 +1,64 @@
+//! What one update did.
+
+use serde::Serialize;
+
+use super::timestamp::Timestamp;
+use crate::governance::{Decision, LegacyStatus, SamplingParams};
+use crate::health::HealthStatus;
+
+/// What one update did. In JSON it has the fields of v1.0.3's `process_agent_update`.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[cfg_attr(feature = "mcp", derive(rmcp::schemars::JsonSchema), schemars(crate = "rmcp::schemars"))]
+pub struct UpdateReport {
+    /// The agent.
+    pub agent_id: String,
+    /// The status word of v1.0.3. For health, see [`Metrics::health_status`].
+    pub status: LegacyStatus,
+    /// What to do with the response.
+    pub decision: Decision,
+    /// The agent's state after the update.
+    pub metrics: Metrics,
+    /// How the agent should sample its next response.
+    pub sampling_params: SamplingParams,
+    /// When the update was made.
+    pub timestamp: Timestamp,
+    /// Set for the agent `default_agent`, which clients share by mistake.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub warning: Option<&'static str>,
+}
+
+/// An agent's figures after an update.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[cfg_attr(feature = "mcp", derive(rmcp::schemars::JsonSchema), schemars(crate = "rmcp::schemars"))]
+pub struct Metrics {
+    /// E, 0 to 1.
+    #[serde(rename = "E")]
+    pub energy: f64,
+    /// I, information integrity, 0 to 1.
+    #[serde(rename = "I")]
+    pub integrity: f64,
+    /// S, 0 to 1.
+    #[serde(rename = "S")]
+    pub entropy: f64,
+    /// V, the integrated imbalance of E and I, −1 to 1.
+    #[serde(rename = "V")]
+    pub void_integral: f64,
+    /// Coherence of these parameters with those before, 0 to 1.
+    pub coherence: f64,
+    /// λ₁, the ethical coupling.
+    pub lambda1: f64,
+    /// Risk of the response, 0 to 1.
+    pub risk_score: f64,
+    /// Whether |V| is over its threshold.
+    pub void_active: bool,
+    /// Simulated time since the start or the last reset.
+    pub time: f64,
+    /// Updates since the start or the last reset.
+    pub updates: i64,
+    /// Updates in the agent's lifetime: the `update_no` of this one.
+    pub total_updates: i64,
+    /// How the agent is doing.
+    pub health_status: HealthStatus,
+    /// Why, in words.
+    pub health_message: String,
+}

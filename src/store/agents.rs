@@ -1,0 +1,340 @@
+//! Agents: looking at them, their lifecycle, edits, and their history.
+
+use std::thread;
+use std::time::Instant;
+
+use super::handle::Store;
+use crate::agents::{self, AgentEdit, edit, lifecycle, prune, statistics};
+use crate::error::{Error, Result};
+use crate::model::{
+    Agent, AgentEvent, AgentFilter, AgentId, AgentOrder, AgentRanking, FleetHealth, HistoryRow, Lifecycle,
+    PruneReport, WindowStatistics,
+};
+
+/// Looking.
+impl Store {
+    /// One agent.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::AgentNotFound`]; [`Error::InvalidAgentId`] for a name that no agent can have.
+    pub fn agent(&self, agent_id: &str) -> Result<Agent> {
+        let id = AgentId::parse(agent_id)?;
+        self.read(|reader| agents::find(reader, id))
+    }
+
+    /// Agents in the order of their ids, all unless `filter` says otherwise.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let store = govstore::Store::open(dir.path().join("governance.db"))?;
+    /// use govstore::{AgentFilter, Lifecycle};
+    ///
+    /// store.process_update("writer", &govstore::Update::default())?;
+    /// let page = AgentFilter { limit: Some(50), ..AgentFilter::default() };
+    /// assert_eq!(store.agents(&page)?[0].agent_id, "writer");
+    /// let paused = AgentFilter { lifecycle_status: Some(Lifecycle::Paused), ..AgentFilter::default() };
+    /// assert!(store.agents(&paused)?.is_empty());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn agents(&self, filter: &AgentFilter) -> Result<Vec<Agent>> {
+        self.read(|reader| reader.agents(filter))
+    }
+
+    /// The first agents by `order`, of those that `filter` admits. However many agents there are, no more of them
+    /// than its limit are read as a whole.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let store = govstore::Store::open(dir.path().join("governance.db"))?;
+    /// use govstore::{AgentFilter, AgentOrder, Update};
+    ///
+    /// store.process_update("careful", &Update { complexity: 0.1, ..Update::default() })?;
+    /// store.process_update("daring", &Update { complexity: 0.9, ..Update::default() })?;
+    /// let one = AgentFilter { limit: Some(1), ..AgentFilter::default() };
+    /// let riskiest = store.first_agents(AgentOrder::Risk, &one)?;
+    /// assert_eq!((riskiest.agents[0].agent_id.as_str(), riskiest.matching), ("daring", 2));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn first_agents(&self, order: AgentOrder, filter: &AgentFilter) -> Result<AgentRanking> {
+        self.read(|reader| reader.first_agents(order, filter))
+    }
+
+    /// The health of the fleet.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let store = govstore::Store::open(dir.path().join("governance.db"))?;
+    /// use govstore::{HealthStatus, Update};
+    ///
+    /// assert_eq!(store.health()?.fleet_status, None);
+    /// store.process_update("writer", &Update { complexity: 0.1, ..Update::default() })?;
+    /// assert_eq!(store.health()?.fleet_status, Some(HealthStatus::Healthy));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn health(&self) -> Result<FleetHealth> {
+        self.read(|reader| reader.fleet_health())
+    }
+
+    /// An agent's newest `last` updates, oldest of them first; all with `None`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::AgentNotFound`](crate::Error::AgentNotFound).
+    pub fn history(&self, agent_id: &str, last: Option<u32>) -> Result<Vec<HistoryRow>> {
+        let id = AgentId::parse(agent_id)?;
+        self.read(|reader| {
+            agents::find(reader, id)?;
+            reader.history(id.as_str(), last)
+        })
+    }
+
+    /// Figures over an agent's last 1000 updates since its start or last reset.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::AgentNotFound`](crate::Error::AgentNotFound).
+    pub fn window_statistics(&self, agent_id: &str) -> Result<WindowStatistics> {
+        let id = AgentId::parse(agent_id)?;
+        self.read(|reader| statistics::statistics(reader, id))
+    }
+
+    /// An agent's events, oldest first.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::AgentNotFound`](crate::Error::AgentNotFound).
+    pub fn events(&self, agent_id: &str) -> Result<Vec<AgentEvent>> {
+        let id = AgentId::parse(agent_id)?;
+        self.read(|reader| {
+            agents::find(reader, id)?;
+            reader.events(id.as_str())
+        })
+    }
+
+    /// Events of all agents after the event of this number, oldest first, at most `limit` of them. They are
+    /// numbered in the order of their commits, so asking again with the last number misses none.
+    pub fn events_after(&self, event_id: i64, limit: u32) -> Result<Vec<AgentEvent>> {
+        self.read(|reader| reader.events_after(event_id, limit))
+    }
+
+    /// The number after which come the newest `last` events: what [`Store::events_after`] takes to begin with
+    /// them. With 0 that is the newest event's own; 0 where there are no more than `last`.
+    pub fn event_id_before_last(&self, last: u32) -> Result<i64> {
+        self.read(|reader| reader.event_id_before_last(last))
+    }
+}
+
+/// Changing.
+impl Store {
+    /// Pauses an active agent: updates are refused until it is resumed. Returns it as it now is.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::WrongLifecycle`] unless it is active; [`Error::AgentNotFound`].
+    pub fn pause(&self, agent_id: &str, reason: Option<&str>) -> Result<Agent> {
+        self.change_lifecycle(agent_id, Lifecycle::Paused, reason)
+    }
+
+    /// Makes a paused or archived agent active again. Returns it as it now is.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::WrongLifecycle`] if it is active or deleted; [`Error::AgentNotFound`].
+    pub fn resume(&self, agent_id: &str) -> Result<Agent> {
+        self.change_lifecycle(agent_id, Lifecycle::Active, None)
+    }
+
+    /// Puts an active or paused agent away. Returns it as it now is.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::WrongLifecycle`] if it is archived or deleted; [`Error::AgentNotFound`].
+    pub fn archive(&self, agent_id: &str, reason: Option<&str>) -> Result<Agent> {
+        self.change_lifecycle(agent_id, Lifecycle::Archived, reason)
+    }
+
+    /// Deletes an agent for good. Its rows stay. Returns it as it now is.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Protected`] if it is tagged `pioneer`; [`Error::WrongLifecycle`] if it is deleted already;
+    /// [`Error::AgentNotFound`].
+    pub fn delete(&self, agent_id: &str) -> Result<Agent> {
+        self.change_lifecycle(agent_id, Lifecycle::Deleted, None)
+    }
+
+    /// Puts an agent's state back to that of a new one. Its lifetime total, history, tags, notes and
+    /// lifecycle status stay. Returns it as it now is.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::WrongLifecycle`] if it is deleted; [`Error::AgentNotFound`]; [`Error::AgentLocked`] and
+    /// [`Error::Fenced`], as for an update.
+    pub fn reset(&self, agent_id: &str) -> Result<Agent> {
+        let id = AgentId::parse(agent_id)?;
+        self.write_once_unlocked(id, |tx| lifecycle::reset(tx, id))
+    }
+
+    fn change_lifecycle(&self, agent_id: &str, to: Lifecycle, reason: Option<&str>) -> Result<Agent> {
+        let id = AgentId::parse(agent_id)?;
+        self.write(|tx| lifecycle::change(tx, id, to, reason))
+    }
+
+    /// Changes an agent's tags, notes and attributes by what `edit` makes of the present ones, in one
+    /// transaction: nobody else's change is lost. Returns what `edit` returned.
+    ///
+    /// While `edit` runs it holds the database's write lock, so it should be quick, and it cannot call the
+    /// store. Its error, or a panic, changes nothing and is passed on as it is.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let store = govstore::Store::open(dir.path().join("governance.db"))?;
+    /// # store.process_update("writer", &govstore::Update::default())?;
+    /// store.update_agent("writer", |agent| {
+    ///     agent.tags.push("production".into());
+    ///     agent.attributes.insert("model".into(), "large".into());
+    ///     Ok::<_, govstore::Error>(())
+    /// })?;
+    /// assert_eq!(store.agent("writer")?.tags, ["production"]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Error::AgentNotFound`], [`Error::WrongLifecycle`] for a deleted agent, [`Error::AgentLocked`],
+    /// [`Error::Fenced`], [`Error::LockTimeout`], and whatever `edit` returns.
+    pub fn update_agent<T, E: From<Error>>(
+        &self,
+        agent_id: &str,
+        mut edit: impl FnMut(&mut AgentEdit<'_>) -> Result<T, E>,
+    ) -> Result<T, E> {
+        let id = AgentId::parse(agent_id).map_err(Error::from)?;
+        self.write_once_unlocked(id, |tx| edit::apply(tx, id, &mut edit))?
+    }
+
+    /// What [`Store::prune`] would remove now. Changes nothing.
+    pub fn prune_plan(&self) -> Result<PruneReport> {
+        self.read(|reader| Ok(prune::plan(reader)?.0))
+    }
+
+    /// Removes history over `history_limit`, in small transactions between which others write.
+    ///
+    /// Never removed are an agent's last 1000 updates since its start or last reset, which
+    /// [`Store::window_statistics`] looks at. Totals and numbers stay as they are.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let store = govstore::Store::open(dir.path().join("governance.db"))?;
+    /// store.set_setting("history_limit", "5000")?;
+    /// assert_eq!(store.prune()?.updates, 0);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn prune(&self) -> Result<PruneReport> {
+        let (plan, surplus) = self.read(|reader| prune::plan(reader))?;
+        let mut pruned = PruneReport { updates: 0, ..plan };
+        let mut left = surplus.as_slice();
+        while !left.is_empty() {
+            let began = Instant::now();
+            let (done, removed) = self.write(|tx| prune::remove_some(tx, left))?;
+            left = &left[done..];
+            pruned.updates += removed;
+            if !left.is_empty() {
+                thread::sleep(began.elapsed()); // whoever polls for the lock gets it in between
+            }
+        }
+        Ok(pruned)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::governance::Update;
+    use crate::health::HealthStatus;
+
+    type TestResult = std::result::Result<(), Box<dyn std::error::Error>>;
+
+    /// Four agents in service, of which `new` was never updated, and one that is archived.
+    fn fleet(folder: &tempfile::TempDir) -> Result<Store> {
+        let store = Store::open(folder.path().join("governance.db"))?;
+        let updates = [
+            ("b-risky", 1.0, 3),
+            ("a-calm", 0.1, 2),
+            ("c-middling", 0.6, 1),
+            ("away", 1.0, 1),
+            ("new", 0.5, 1),
+        ];
+        for (agent, complexity, number) in updates {
+            for parameter in 0..number {
+                // Each step of parameters costs coherence.
+                let parameters = vec![f64::from(parameter) / 2.0];
+                store.process_update(agent, &Update { parameters, complexity, ..Update::default() })?;
+            }
+        }
+        store.archive("away", None)?;
+        store.reset("new")?; // neither risk nor coherence
+        // A second between them: two updates may fall into one millisecond.
+        store
+            .sqlite()
+            .execute("UPDATE agents SET last_update_at = printf('2025-11-19T20:41:%02d.000Z', rowid)")?;
+        Ok(store)
+    }
+
+    fn ids(ranking: &AgentRanking) -> Vec<&str> {
+        ranking.agents.iter().map(|agent| agent.agent_id.as_str()).collect()
+    }
+
+    #[test]
+    fn every_order_puts_first_what_it_says() -> TestResult {
+        let folder = tempfile::tempdir()?;
+        let store = fleet(&folder)?;
+        let all = AgentFilter::default();
+        let orders: [(AgentOrder, &[&str]); 4] = [
+            (AgentOrder::Worst, &["b-risky", "c-middling", "new", "a-calm", "away"]),
+            (AgentOrder::Updates, &["b-risky", "a-calm", "away", "c-middling", "new"]),
+            (AgentOrder::Latest, &["new", "away", "c-middling", "a-calm", "b-risky"]),
+            (AgentOrder::Id, &["a-calm", "away", "b-risky", "c-middling", "new"]),
+        ];
+        for (order, expected) in orders {
+            let ranking = store.first_agents(order, &all)?;
+            assert_eq!((ids(&ranking).as_slice(), ranking.matching), (expected, 5), "{order}");
+        }
+        // Against the figures themselves, with what isn't known at the end.
+        let by_risk = store.first_agents(AgentOrder::Risk, &all)?.agents;
+        assert!(by_risk.windows(2).all(|pair| pair[0].risk_score >= pair[1].risk_score), "{by_risk:?}");
+        assert_eq!(by_risk.last().map(|agent| agent.agent_id.as_str()), Some("new"));
+        let by_coherence = store.first_agents(AgentOrder::Coherence, &all)?.agents;
+        let known: Vec<f64> = by_coherence.iter().filter_map(|agent| agent.coherence).collect();
+        assert!(known.is_sorted() && known.len() == 4 && known[0] < known[3], "{known:?}");
+        assert_eq!(by_coherence.last().map(|agent| agent.agent_id.as_str()), Some("new"));
+        Ok(())
+    }
+
+    #[test]
+    fn the_limit_cuts_the_list_and_not_the_count() -> TestResult {
+        let folder = tempfile::tempdir()?;
+        let store = fleet(&folder)?;
+        let filter = AgentFilter { limit: Some(2), ..AgentFilter::default() };
+        let ranking = store.first_agents(AgentOrder::Id, &filter)?;
+        assert_eq!((ids(&ranking).as_slice(), ranking.matching), (["a-calm", "away"].as_slice(), 5));
+
+        let filter = AgentFilter { id_contains: Some("-RI".to_owned()), ..filter };
+        let ranking = store.first_agents(AgentOrder::Id, &filter)?;
+        assert_eq!((ids(&ranking).as_slice(), ranking.matching), (["b-risky"].as_slice(), 1));
+        assert_eq!(store.agents(&filter)?, ranking.agents);
+        // What means something to LIKE or GLOB is text here.
+        for text in ["%", "_", "*", "'"] {
+            let filter = AgentFilter { id_contains: Some(text.to_owned()), ..AgentFilter::default() };
+            assert_eq!(store.first_agents(AgentOrder::Worst, &filter)?.matching, 0, "{text}");
+        }
+
+        let filter = AgentFilter { lifecycle_status: Some(Lifecycle::Archived), ..AgentFilter::default() };
+        assert_eq!(ids(&store.first_agents(AgentOrder::Risk, &filter)?), ["away"]);
+        let filter = AgentFilter { health_status: Some(HealthStatus::Healthy), ..AgentFilter::default() };
+        let healthy = store.first_agents(AgentOrder::Worst, &filter)?;
+        assert_eq!(healthy.agents.len() as u64, healthy.matching);
+        assert!(healthy.agents.iter().all(|agent| agent.health_status == HealthStatus::Healthy));
+        Ok(())
+    }
+}

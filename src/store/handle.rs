@@ -1,0 +1,213 @@
+//! The store itself: its doors, and what a process remembers between calls.
+
+use std::path::Path;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use crate::backend::deadline::Deadline;
+use crate::backend::statements::{Reader, Transaction, TxResult};
+use crate::backend::{Backend, sqlite};
+use crate::error::{Error, Result};
+use crate::locks::HeldLocks;
+use crate::model::Settings;
+use crate::os::lock;
+use crate::reaper::{Memory, StoppedHolder};
+use crate::registry::OwnProcess;
+
+/// A write that took longer than this was held up.
+const HELD_UP: Duration = Duration::from_secs(1);
+
+/// A governance database that this process has open.
+///
+/// Cloning is cheap, and clones share their connections. Every method may be called from any thread; all of
+/// them block, so async code wraps them in `spawn_blocking`.
+///
+/// A store belongs to the file that it opened. Should that be moved, deleted or replaced, every call fails with
+/// [`Error::Displaced`], and nothing is written where nobody will see it, until the file is back or the store is
+/// opened again.
+///
+/// Should the device fail at a commit, the store makes sure that nothing of it is kept, and says so. Where it can't,
+/// that is [`Error::CommitInDoubt`], and it writes nothing more ([`Error::RefusedAfterDoubt`]); it is to be opened
+/// again. Reads go on, and show the database as if the commit had not been made, whether it was or not.
+///
+/// ```
+/// # let dir = tempfile::tempdir()?;
+/// # let path = dir.path().join("governance.db");
+/// use govstore::{Store, Update};
+///
+/// let store = Store::open(&path)?;
+/// let report = store.process_update("writer", &Update::default())?;
+/// assert_eq!(report.metrics.updates, 1);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone)]
+pub struct Store {
+    shared: Arc<Shared>,
+    /// How long this handle waits for a lock, if it is not for the settings row to say.
+    lock_timeout: Option<Duration>,
+}
+
+struct Shared {
+    backend: Backend,
+    /// `lock_timeout_ms` as last read from the settings row.
+    lock_timeout_ms: AtomicU64,
+    /// `heartbeat_interval_s` as last read, in milliseconds.
+    heartbeat_interval_ms: AtomicI64,
+    /// What this process remembers of its registration: its writes say who made them.
+    own: OwnProcess,
+    /// The locks on agents that this process holds.
+    locks: HeldLocks,
+    /// What the reaper in this process remembers of its looks at others.
+    memory: Mutex<Memory>,
+    /// Who is in the way of every writer, if that one is stopped.
+    stopped_holder: StoppedHolder,
+}
+
+impl Store {
+    pub(super) fn new(backend: Backend, settings: &Settings, lock_timeout: Option<Duration>) -> Self {
+        let shared = Arc::new(Shared {
+            backend,
+            lock_timeout_ms: AtomicU64::default(),
+            heartbeat_interval_ms: AtomicI64::default(),
+            own: OwnProcess::default(),
+            locks: HeldLocks::default(),
+            memory: Mutex::default(),
+            stopped_holder: StoppedHolder::default(),
+        });
+        let store = Self { shared, lock_timeout };
+        store.follow(settings);
+        store
+    }
+
+    /// The database file.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        self.sqlite().path()
+    }
+
+    /// The schema version of the open database, `PRAGMA user_version`.
+    #[must_use]
+    pub const fn schema_version(&self) -> i32 {
+        sqlite::SUPPORTED // opening migrates, or refuses
+    }
+
+    /// The same store, for calls that wait for a lock for up to `limit` before [`Error::LockTimeout`] or
+    /// [`Error::AgentLocked`]. Zero tries once, and succeeds where nobody is in the way.
+    ///
+    /// Making such a handle costs next to nothing, so it may be made for one call:
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let store = govstore::Store::open(dir.path().join("governance.db"))?;
+    /// use std::time::Duration;
+    ///
+    /// let update = govstore::Update::default();
+    /// store.with_lock_timeout(Duration::from_millis(300)).process_update("writer", &update)?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn with_lock_timeout(&self, limit: Duration) -> Self {
+        Self { shared: Arc::clone(&self.shared), lock_timeout: Some(limit) }
+    }
+
+    /// Reads with `body`. One statement sees one snapshot.
+    pub(super) fn read<T>(&self, body: impl FnOnce(&dyn Reader) -> TxResult<T>) -> Result<T> {
+        self.shared.backend.read(&self.patience(), body)
+    }
+
+    /// Writes with `body` inside one transaction, the only one there is.
+    ///
+    /// Waits for [`Self::lock_timeout`] for its turn and for the write lock together. An error or a panic in `body`
+    /// rolls back.
+    pub(super) fn write<T>(&self, body: impl FnMut(&dyn Transaction) -> TxResult<T>) -> Result<T> {
+        self.write_by(&self.patience(), body)
+    }
+
+    /// Writes as [`Self::write`], with a patience of its own.
+    pub(super) fn write_within<T>(
+        &self,
+        limit: Duration,
+        body: impl FnMut(&dyn Transaction) -> TxResult<T>,
+    ) -> Result<T> {
+        self.write_by(&Deadline::within(limit), body)
+    }
+
+    /// Writes as [`Self::write`], by a deadline that may have begun earlier. Takes note of a write that was held up or
+    /// failed: others that have not beaten may have fared likewise.
+    pub(super) fn write_by<T>(
+        &self,
+        wait: &Deadline,
+        body: impl FnMut(&dyn Transaction) -> TxResult<T>,
+    ) -> Result<T> {
+        let written = self.shared.backend.write(wait, self.own().process_id(), body);
+        if matches!(written, Err(Error::CommitInDoubt { .. })) {
+            self.own().tell_to_exit(); // this store writes nothing more
+        }
+        if wait.waited() > HELD_UP || written.as_ref().is_err_and(Error::is_disturbance) {
+            self.own().note_disturbance();
+        }
+        self.look_at_holder(&written); // without a connection or a turn in the queue
+        written
+    }
+
+    /// How long a call waits for a lock: as this handle says, else as the settings row does.
+    pub(super) fn lock_timeout(&self) -> Duration {
+        self.lock_timeout
+            .unwrap_or_else(|| Duration::from_millis(self.shared.lock_timeout_ms.load(Ordering::Relaxed)))
+    }
+
+    /// The deadline of a call that begins now.
+    pub(super) fn patience(&self) -> Deadline {
+        Deadline::within(self.lock_timeout())
+    }
+
+    /// Takes note of settings that were just read, so that a changed timeout holds from the next call on.
+    pub(super) fn follow(&self, settings: &Settings) {
+        self.shared.lock_timeout_ms.store(settings.lock_timeout_ms, Ordering::Relaxed);
+        self.shared.heartbeat_interval_ms.store(settings.heartbeat_interval_ms(), Ordering::Relaxed);
+    }
+
+    /// `heartbeat_interval_s` as last read.
+    pub(super) fn heartbeat_interval(&self) -> Duration {
+        Duration::from_millis(self.shared.heartbeat_interval_ms.load(Ordering::Relaxed).unsigned_abs())
+    }
+
+    /// What this process remembers of its registration.
+    pub(super) fn own(&self) -> &OwnProcess {
+        &self.shared.own
+    }
+
+    /// The locks on agents that this process holds.
+    pub(super) fn held_locks(&self) -> &HeldLocks {
+        &self.shared.locks
+    }
+
+    /// What the reaper remembers, as far as it still counts.
+    pub(super) fn memory(&self) -> MutexGuard<'_, Memory> {
+        let mut memory = lock(&self.shared.memory);
+        memory.heed(self.own().disturbances());
+        memory
+    }
+
+    /// Who is in the way of every writer, if that one is stopped.
+    pub(super) fn stopped_holder(&self) -> &StoppedHolder {
+        &self.shared.stopped_holder
+    }
+
+    /// The database file, for what only a file can be asked.
+    pub(crate) fn sqlite(&self) -> &sqlite::Database {
+        self.shared.backend.sqlite()
+    }
+
+    /// [`Error::Forked`] in a child that was forked after the store was opened.
+    pub(super) fn refuse_after_fork(&self) -> Result<()> {
+        self.sqlite().refuse_after_fork()
+    }
+}
+
+impl std::fmt::Debug for Store {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Store").field("path", &self.path()).finish_non_exhaustive()
+    }
+}
