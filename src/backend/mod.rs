@@ -31,19 +31,19 @@ impl Backend {
         }
     }
 
-    /// Writes with `body` inside one transaction, on behalf of a registered process. An error or a panic in `body`
-    /// rolls back.
+    /// Writes with `body` inside one transaction. An error or a panic in `body` rolls back. `writer` is asked once it is
+    /// this call's turn: the number in the registry of the process that writes.
     ///
     /// A backend may run `body` again, when a transaction was lost to another: what it notes outside the transaction
     /// it returns, for its caller to note after the commit.
     pub fn write<T>(
         &self,
         wait: &Deadline,
-        process_id: Option<i64>,
+        writer: impl Fn() -> Option<i64>,
         body: impl FnMut(&dyn Transaction) -> TxResult<T>,
     ) -> Result<T> {
         match self {
-            Self::Sqlite(database) => database.write(wait, process_id, body),
+            Self::Sqlite(database) => database.write(wait, writer, body),
         }
     }
 

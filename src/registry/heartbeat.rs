@@ -105,9 +105,9 @@ pub(crate) fn beat(
             if let Use::At(used_ms) = used {
                 outcome.recorded_use_ms = Some(used_ms);
             }
-            tx.set_process_id(outcome.process_id);
         }
     }
+    tx.set_process_id(outcome.process_id);
     save(tx, outcome.process_id, identity, settings)?;
     Ok(outcome)
 }

@@ -140,7 +140,7 @@ impl Store {
         wait: &Deadline,
         body: impl FnMut(&dyn Transaction) -> TxResult<T>,
     ) -> Result<T> {
-        let written = self.shared.backend.write(wait, self.own().process_id(), body);
+        let written = self.shared.backend.write(wait, || self.own().process_id(), body);
         if matches!(written, Err(Error::CommitInDoubt { .. })) {
             self.own().tell_to_exit(); // this store writes nothing more
         }

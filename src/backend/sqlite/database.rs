@@ -72,13 +72,14 @@ impl Database {
         body(&conn).map_err(|fault| self.explain(fault, &conn, wait))
     }
 
-    /// Writes with `body` inside one `BEGIN IMMEDIATE` transaction, on behalf of a registered process.
+    /// Writes with `body` inside one `BEGIN IMMEDIATE` transaction. `writer` is asked in its turn: the
+    /// number in the registry of the process that writes.
     ///
     /// Waits in the process's queue, then for SQLite's write lock. An error or a panic in `body` rolls back.
     pub fn write<T>(
         &self,
         wait: &Deadline,
-        process_id: Option<i64>,
+        writer: impl Fn() -> Option<i64>,
         body: impl FnOnce(&dyn Transaction) -> TxResult<T>,
     ) -> Result<T> {
         self.refuse_after_fork()?; // first: another thread may have held the queue at the fork
@@ -86,7 +87,7 @@ impl Database {
         let _turn = self.enter_queue(wait)?;
         let mut conn = self.checkout(wait)?;
         self.fairness.let_others_in(wait);
-        let written = immediate(&mut conn, process_id, |tx| {
+        let written = immediate(&mut conn, writer(), |tx| {
             self.fairness.lock_taken();
             let value = body(tx)?;
             self.files.check()?; // as late as can be: nothing is committed where nobody sees it
