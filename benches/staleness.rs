@@ -2,9 +2,6 @@
 //! victims are being waited for. `cargo bench --bench staleness`
 
 #[cfg(unix)]
-#[path = "../tests/server/mod.rs"]
-mod server;
-
 use std::error::Error;
 use std::time::{Duration, Instant};
 
@@ -108,7 +105,7 @@ fn heartbeat_of_an_update() -> BenchResult {
 /// The updates of one process while another reaps three that are deaf to SIGTERM.
 #[cfg(unix)]
 fn updates_meanwhile() -> BenchResult {
-    use server::{Database, Server};
+    use govstore_testkit::{Database, Server};
 
     let database = Database::new(&[("terminate_grace_ms", "2000")])?;
     let mut reaper = Server::start(&database, &["--no-reap"]);

@@ -28,10 +28,6 @@
 //! ```ignore
 //! let report = tokio::task::spawn_blocking(move || store.process_update("writer", &update)).await??;
 //! ```
-//!
-//! # Features
-//!
-//! `mcp` (default) is the MCP server, and `cli` (default) the command line. A server that links the library says `default-features = false`.
 
 mod agents;
 mod backend;
@@ -40,13 +36,8 @@ mod error;
 pub mod governance;
 pub mod health;
 mod import;
-#[cfg(any(feature = "cli", feature = "mcp"))]
-#[doc(hidden)] // what the command line and the MCP server read with; no part of the interface
-pub mod lines;
 mod liveness;
 mod locks;
-#[cfg(feature = "mcp")]
-pub mod mcp;
 mod model;
 mod os;
 mod reaper;

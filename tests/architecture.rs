@@ -98,7 +98,7 @@ fn find_files(folder: &Path, module: &mut Module, files: &mut BTreeMap<Module, P
         let path = entry?.path();
         let name = path.file_stem().and_then(|name| name.to_str()).ok_or("a name")?.to_owned();
         match name.as_str() {
-            "tests" | "properties" | "main" | "cli" => continue,
+            "tests" | "properties" => continue,
             "lib" | "mod" => {
                 files.insert(module.clone(), path);
                 continue;

@@ -1,8 +1,6 @@
 //! Waiting for SQLite's write lock, with real processes: who holds it has a name.
 #![cfg(unix)]
 
-mod server;
-
 use std::fs::File;
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Command, Stdio};
@@ -12,8 +10,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use govstore::{Error, HolderState, LockHolder, Store, Update};
+use govstore_testkit::{Database, Server, TestResult};
 use rustix::process::Signal;
-use server::{Database, Server, TestResult};
 
 const SHORT: Duration = Duration::from_millis(300);
 const SLACK: Duration = Duration::from_secs(3);

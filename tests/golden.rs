@@ -1,7 +1,6 @@
 //! The governance cycle against the figures that UNITARES v1.0.3 itself computed: 12 sequences, 569 updates.
 //!
-//! The vectors stand in `../shared/reference/`, outside the package; where that folder is absent the tests
-//! say so and pass. `tests/dynamics.rs` needs no other folder.
+//! The vectors are in `tests/reference`.
 
 use std::error::Error;
 use std::fs;
@@ -10,34 +9,34 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use govstore::{Store, Update};
+use govstore_mcp::wire::UpdateReport;
 use serde_json::{Value, json};
 
 type TestResult = Result<(), Box<dyn Error>>;
 
-/// The sequences, or `None` where the folder is absent.
-fn sequences() -> Result<Option<Vec<Value>>, Box<dyn Error>> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/reference/monitor-golden.jsonl");
-    if !path.exists() {
-        eprintln!("skipped: {} is absent", path.display());
-        return Ok(None);
-    }
+fn sequences() -> Result<Vec<Value>, Box<dyn Error>> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/reference/monitor-golden.jsonl");
     let sequences: Vec<Value> =
         fs::read_to_string(path)?.lines().map(serde_json::from_str).collect::<Result<_, _>>()?;
     let updates: usize = sequences.iter().map(|s| s["steps"].as_array().map_or(0, Vec::len)).sum();
     assert_eq!((sequences.len(), updates), (12, 569));
-    Ok(Some(sequences))
+    Ok(sequences)
 }
 
 #[test]
 fn every_golden_update_comes_out_the_same_through_the_library() -> TestResult {
-    let Some(sequences) = sequences()? else { return Ok(()) };
+    let sequences = sequences()?;
     let folder = tempfile::tempdir()?;
     let store = Store::open(folder.path().join("governance.db"))?;
     for sequence in &sequences {
         let agent_id = format!("golden-{}", sequence["seed"]);
         for (n, step) in steps(sequence).iter().enumerate() {
             let report = store.process_update(&agent_id, &update(&step["in"]))?;
-            assert_same(&step["out"], &serde_json::to_value(&report)?, &format!("{agent_id} step {n}"));
+            assert_same(
+                &step["out"],
+                &serde_json::to_value(UpdateReport::from(report))?,
+                &format!("{agent_id} step {n}"),
+            );
         }
         assert_final(&sequence["final"], &store, &agent_id)?;
     }
@@ -46,21 +45,20 @@ fn every_golden_update_comes_out_the_same_through_the_library() -> TestResult {
 
 #[test]
 fn every_golden_update_comes_out_the_same_when_the_store_is_reopened_each_time() -> TestResult {
-    let Some(sequences) = sequences()? else { return Ok(()) };
+    let sequences = sequences()?;
     let folder = tempfile::tempdir()?;
     let path = folder.path().join("governance.db");
     let longest = sequences.iter().max_by_key(|s| steps(s).len()).ok_or("no sequence")?;
     for (n, step) in steps(longest).iter().enumerate() {
         let report = Store::open(&path)?.process_update("a", &update(&step["in"]))?;
-        assert_same(&step["out"], &serde_json::to_value(&report)?, &format!("step {n}"));
+        assert_same(&step["out"], &serde_json::to_value(UpdateReport::from(report))?, &format!("step {n}"));
     }
     Ok(())
 }
 
-#[cfg(feature = "cli")]
 #[test]
 fn every_golden_update_comes_out_the_same_through_apply() -> TestResult {
-    let Some(sequences) = sequences()? else { return Ok(()) };
+    let sequences = sequences()?;
     let folder = tempfile::tempdir()?;
     let mut lines = Vec::new();
     let mut expected = Vec::new();
@@ -70,7 +68,7 @@ fn every_golden_update_comes_out_the_same_through_apply() -> TestResult {
             expected.push(&step["out"]);
         }
     }
-    let mut child = Command::new(env!("CARGO_BIN_EXE_govstore"))
+    let mut child = Command::new(govstore_testkit::govstore())
         .arg("--db")
         .arg(folder.path().join("governance.db"))
         .args(["--json", "apply", "-"])

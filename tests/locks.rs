@@ -1,16 +1,14 @@
 //! Locks on agents, with real processes.
 #![cfg(unix)]
 
-mod server;
-
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use govstore::{Error, EventKind, HolderState, ProcessInfo, Registration, Store, Update};
+use govstore_testkit::{Database, Server, TestResult, wait_until};
 use rustix::process::Signal;
-use server::{Database, Server, TestResult, wait_until};
 
 /// A limit that a wait is to end at.
 const SHORT: Duration = Duration::from_millis(300);

@@ -1,18 +1,16 @@
 //! No acknowledged update is ever lost, and none is applied twice: threads, processes, `kill -9`.
 
-mod sound;
-
 use std::error::Error;
 use std::fs::{self, File};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use govstore::{AgentFilter, Durability, Store, Update};
+use govstore_testkit::{assert_numbered_without_gaps, assert_sound, wait_until};
 use rusqlite::Connection;
 use serde_json::Value;
-use sound::{assert_numbered_without_gaps, assert_sound};
 
 type TestResult = Result<(), Box<dyn Error>>;
 
@@ -54,7 +52,6 @@ fn eight_threads_lose_nothing_on_one_agent_or_on_eight() -> TestResult {
     Ok(())
 }
 
-#[cfg(feature = "cli")]
 #[test]
 fn eight_processes_lose_nothing_on_one_agent_or_on_eight() -> TestResult {
     for agents in [1, WRITERS] {
@@ -76,7 +73,6 @@ fn eight_processes_lose_nothing_on_one_agent_or_on_eight() -> TestResult {
     Ok(())
 }
 
-#[cfg(feature = "cli")]
 #[test]
 fn every_printed_update_is_there_when_writers_are_killed_at_random() -> TestResult {
     let folder = tempfile::tempdir()?;
@@ -130,7 +126,6 @@ fn every_printed_update_is_there_when_writers_are_killed_at_random() -> TestResu
     Ok(())
 }
 
-#[cfg(feature = "cli")]
 fn write_lines(path: &Path, agent_id: &str, count: usize) -> TestResult {
     let line = serde_json::json!({
         "agent_id": agent_id, "parameters": [0.5, 0.4, 0.7], "response_text": "done", "complexity": 0.2,
@@ -139,22 +134,12 @@ fn write_lines(path: &Path, agent_id: &str, count: usize) -> TestResult {
     Ok(())
 }
 
-#[cfg(feature = "cli")]
 fn apply(db: &Path, lines: &Path, stdout: Stdio) -> std::io::Result<Child> {
-    Command::new(env!("CARGO_BIN_EXE_govstore"))
+    Command::new(govstore_testkit::govstore())
         .args(["--json", "--db"])
         .arg(db)
         .arg("apply")
         .arg(lines)
         .stdout(stdout)
         .spawn()
-}
-
-#[cfg(feature = "cli")]
-fn wait_until(what: &str, mut done: impl FnMut() -> bool) {
-    let deadline = Instant::now() + Duration::from_mins(1);
-    while !done() {
-        assert!(Instant::now() < deadline, "waited 60 s for {what}");
-        thread::sleep(Duration::from_millis(2));
-    }
 }

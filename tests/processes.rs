@@ -1,15 +1,13 @@
 //! The registry and its heartbeats, with real processes.
 #![cfg(unix)]
 
-mod server;
-
 use std::os::unix::fs::MetadataExt;
 use std::thread;
 use std::time::Duration;
 
 use govstore::{Beat, Error, ProcessInfo, ProcessState, Store, Update};
+use govstore_testkit::{Database, Server, TestResult, wait_until};
 use rustix::process::Signal;
-use server::{Database, Server, TestResult, wait_until};
 
 fn info() -> ProcessInfo {
     ProcessInfo::new("test", "1.2.3")

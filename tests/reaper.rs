@@ -1,13 +1,11 @@
 //! The reaper ends those that must go: the right ones, and in good order.
 #![cfg(target_os = "linux")]
 
-mod server;
-
 use std::os::unix::process::ExitStatusExt;
 use std::time::{Duration, Instant};
 
 use govstore::{Error, Outcome, ProcessInfo, ReapAction, ReapEvent, Update, Verdict};
-use server::{Database, Launched, Server, TestResult, reap, wait_until};
+use govstore_testkit::{Database, Launched, Server, TestResult, reap, wait_until};
 
 fn info() -> ProcessInfo {
     ProcessInfo::new("test", "1.2.3")

@@ -1,13 +1,11 @@
 //! Many processes at once: storms of newcomers, two reapers, a reaper that dies, updates meanwhile.
 #![cfg(target_os = "linux")]
 
-mod server;
-
 use std::os::unix::process::ExitStatusExt;
 use std::time::{Duration, Instant};
 
 use govstore::{Outcome, Update};
-use server::{Database, Launched, Server, TestResult, reap, wait_until};
+use govstore_testkit::{Database, Launched, Server, TestResult, reap, wait_until};
 
 #[test]
 fn nine_servers_starting_at_once_leave_each_other_alone() -> TestResult {

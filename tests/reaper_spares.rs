@@ -2,15 +2,13 @@
 //! SIGKILL would end it.
 #![cfg(target_os = "linux")]
 
-mod server;
-
 use std::os::unix::fs::MetadataExt;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 use std::{fs, thread};
 
 use govstore::{Outcome, ProcessInfo, ReapAction, Store, Verdict};
-use server::{
+use govstore_testkit::{
     Database, Server, TestResult, can, go, in_pid_namespace, reap, share_with_everybody, wait_until,
 };
 

@@ -2,8 +2,6 @@
 //! nobody's help; whom they can't identify, and who runs, they name and leave alone.
 #![cfg(all(target_os = "linux", not(govstore_portable), debug_assertions))]
 
-mod server;
-
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::fs::PermissionsExt;
@@ -13,8 +11,10 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use govstore::{Error, HolderState, LockHolder, OutOfReach, Outcome, ProcessInfo, ReapEvent, Store, Update};
+use govstore_testkit::{
+    Database, Server, TestResult, can, state_letter, test_server, test_worker, wait_until,
+};
 use rustix::process::{Pid, Signal, kill_process};
-use server::{Database, Server, TestResult, example, program, state_letter, wait_until};
 
 /// Stops a process at a place in the code, once.
 const STOP_AT: &str = "GOVSTORE_STOP_AT";
@@ -39,7 +39,7 @@ fn database() -> Result<Database, Box<dyn std::error::Error>> {
 }
 
 fn worker(database: &Path, name: &str) -> Command {
-    let mut command = Command::new(example("worker"));
+    let mut command = Command::new(test_worker());
     command.arg(database).arg(name);
     command
 }
@@ -116,20 +116,6 @@ fn signals_sent(database: &Database) -> rusqlite::Result<i64> {
     database.count("SELECT count(*) FROM reap_events WHERE signals <> ''")
 }
 
-/// Whether a command succeeds, such as one that only root may run; if not, the test says so and passes.
-fn can(what: &str, command: &[&str]) -> bool {
-    let can = Command::new(command[0])
-        .args(&command[1..])
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .status()
-        .is_ok_and(|status| status.success());
-    if !can {
-        eprintln!("skipped: needs {what}");
-    }
-    can
-}
-
 #[test]
 fn an_idle_fleet_wakes_a_server_that_was_stopped_inside_its_transaction() -> TestResult {
     let database = database()?;
@@ -147,7 +133,7 @@ fn an_idle_fleet_wakes_a_server_that_was_stopped_inside_its_transaction() -> Tes
 
     victim.tell("update writer");
     assert_eq!(victim.expect_line("updated"), "2");
-    let update = Command::new(env!("CARGO_BIN_EXE_govstore"))
+    let update = Command::new(govstore_testkit::govstore())
         .arg("--db")
         .arg(database.path())
         .args(["update", "writer"])
@@ -167,7 +153,7 @@ fn a_server_that_stops_again_and_again_is_ended_by_exactly_one_of_four() -> Test
         store.process_update("writer", &Update::default())?;
     }
     let fleet: [_; 4] = fleet(&database);
-    let mut command = Command::new(program());
+    let mut command = Command::new(test_server());
     command.arg(database.path()).args(["--agent", "writer", "--deaf", "--no-reap"]);
     command.env(STAY_STOPPED_AT, "after the read:2");
     let mut victim = Server::launch_command(command).registered();
@@ -314,7 +300,7 @@ fn a_server_that_starts_alone_with_a_stopped_one_waits_and_helps() -> TestResult
     let database = database()?;
     let mut victim = victim(&database.path(), STOP_AT);
     let log = database.folder().join("log");
-    let mut serve = Command::new(env!("CARGO_BIN_EXE_govstore"));
+    let mut serve = Command::new(govstore_testkit::govstore());
     serve.arg("--db").arg(database.path()).arg("serve").arg("--log-file").arg(&log);
     let mut serve =
         Killed(serve.env("RUST_LOG", "warn").stdin(Stdio::piped()).stdout(Stdio::null()).spawn()?);
@@ -337,7 +323,7 @@ fn a_server_does_not_start_beside_a_holder_that_nobody_may_wake() -> TestResult 
     let database = database()?;
     let holder = database.sql()?;
     holder.execute_batch("BEGIN IMMEDIATE")?;
-    let refused = Command::new(env!("CARGO_BIN_EXE_govstore"))
+    let refused = Command::new(govstore_testkit::govstore())
         .arg("--db")
         .arg(database.path())
         .arg("serve")
@@ -380,7 +366,7 @@ fn a_holder_of_another_user_is_named_and_never_signalled() -> TestResult {
 /// Lets other users write the database, which somebody must have open, and gives them a worker to run.
 fn share_with_everybody(database: &Database) -> std::io::Result<PathBuf> {
     let program = database.folder().join("worker");
-    fs::copy(example("worker"), &program)?;
+    fs::copy(test_worker(), &program)?;
     let file = |suffix: &str| PathBuf::from(format!("{}{suffix}", database.path().display()));
     for (path, mode) in [
         (database.folder().to_owned(), 0o777),
@@ -403,7 +389,7 @@ fn a_holder_in_a_container_is_named_and_never_signalled() -> TestResult {
     let database = database()?;
     let mut server = busy_server(&database);
     let mut command = Command::new(in_a_namespace[0]);
-    command.args(&in_a_namespace[1..]).arg(example("worker")).arg(database.path()).arg("contained");
+    command.args(&in_a_namespace[1..]).arg(test_worker()).arg(database.path()).arg("contained");
     let mut contained = slow_writer(command);
     let children = fs::read_to_string(format!("/proc/{0}/task/{0}/children", contained.pid()))?;
     let pid: u32 = children.trim().parse()?; // as this namespace counts; its own PID is 1

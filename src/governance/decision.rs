@@ -35,7 +35,6 @@ text_enum! {
 
 /// A decision on one response.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "mcp", derive(rmcp::schemars::JsonSchema), schemars(crate = "rmcp::schemars"))]
 pub struct Decision {
     /// What to do.
     pub action: Action,
@@ -76,7 +75,6 @@ impl LegacyStatus {
 
 /// How the agent should sample its next response: λ₁ opens or narrows it.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[cfg_attr(feature = "mcp", derive(rmcp::schemars::JsonSchema), schemars(crate = "rmcp::schemars"))]
 pub struct SamplingParams {
     /// Sampling temperature, 0.5 to 1.2.
     pub temperature: f64,

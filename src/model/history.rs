@@ -14,16 +14,12 @@ pub struct HistoryRow {
     /// When it was committed.
     pub applied_at: Option<Timestamp>,
     /// E, 0 to 1.
-    #[serde(rename = "E")]
     pub energy: Option<f64>,
     /// I, 0 to 1.
-    #[serde(rename = "I")]
     pub integrity: Option<f64>,
     /// S, 0 to 1.
-    #[serde(rename = "S")]
     pub entropy: Option<f64>,
     /// V, −1 to 1.
-    #[serde(rename = "V")]
     pub void_integral: f64,
     /// Coherence with the parameters before, 0 to 1.
     pub coherence: f64,

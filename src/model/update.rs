@@ -6,9 +6,8 @@ use super::timestamp::Timestamp;
 use crate::governance::{Decision, LegacyStatus, SamplingParams};
 use crate::health::HealthStatus;
 
-/// What one update did. In JSON it has the fields of v1.0.3's `process_agent_update`.
+/// What one update did.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-#[cfg_attr(feature = "mcp", derive(rmcp::schemars::JsonSchema), schemars(crate = "rmcp::schemars"))]
 pub struct UpdateReport {
     /// The agent.
     pub agent_id: String,
@@ -29,19 +28,14 @@ pub struct UpdateReport {
 
 /// An agent's figures after an update.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-#[cfg_attr(feature = "mcp", derive(rmcp::schemars::JsonSchema), schemars(crate = "rmcp::schemars"))]
 pub struct Metrics {
     /// E, 0 to 1.
-    #[serde(rename = "E")]
     pub energy: f64,
     /// I, information integrity, 0 to 1.
-    #[serde(rename = "I")]
     pub integrity: f64,
     /// S, 0 to 1.
-    #[serde(rename = "S")]
     pub entropy: f64,
     /// V, the integrated imbalance of E and I, −1 to 1.
-    #[serde(rename = "V")]
     pub void_integral: f64,
     /// Coherence of these parameters with those before, 0 to 1.
     pub coherence: f64,

@@ -138,6 +138,13 @@ impl Registration {
         Ok(Duration::from_millis(registry::interval_ms(&settings).unsigned_abs()))
     }
 
+    /// How long after a beat that failed, as of a busy or a full database, to try the next one, where beats are
+    /// `interval` apart: at once. A reaper that can write waits an interval to see whether others can.
+    #[must_use]
+    pub fn retry_after(interval: Duration) -> Duration {
+        registry::retry_after(interval)
+    }
+
     /// Whether a beat or an update has found that this process must exit: a reaper claimed it, the database was
     /// moved, deleted or replaced ([`Error::Displaced`]) and nobody sees this process any more, or a commit is in
     /// doubt ([`Error::CommitInDoubt`]) and it writes nothing more.

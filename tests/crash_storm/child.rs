@@ -3,18 +3,15 @@
 use std::collections::VecDeque;
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::process::ExitStatusExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 
 use serde_json::{Value, json};
 
 use crate::fate::{Fate, Signal};
-use crate::server::{example, program, wait_until};
-
-pub const GOVSTORE: &str = env!("CARGO_BIN_EXE_govstore");
+use govstore_testkit::{govstore, test_server, test_worker, wait_until};
 
 /// The variable that arms a crash point.
 pub const CRASH_AT: &str = "GOVSTORE_CRASH_AT";
@@ -93,19 +90,18 @@ impl Order {
     }
 
     fn command(&self, database: &Path) -> Command {
-        static WORKER: OnceLock<PathBuf> = OnceLock::new();
         let mut command;
         match self.program {
             Program::Serve => {
-                command = Command::new(GOVSTORE);
+                command = Command::new(govstore());
                 command.arg("--db").arg(database).arg("serve").env("RUST_LOG", "off");
             }
             Program::Worker => {
-                command = Command::new(WORKER.get_or_init(|| example("worker")));
+                command = Command::new(test_worker());
                 command.arg(database);
             }
             Program::Server => {
-                command = Command::new(program());
+                command = Command::new(test_server());
                 command.arg(database).args(["--every", "1", "--agent", &own_agent(self.program, self.slot)]);
             }
         }

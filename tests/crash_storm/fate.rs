@@ -9,7 +9,7 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
-use crate::server::wait_until;
+use govstore_testkit::wait_until;
 
 /// Whether this build has the library's crash points.
 pub const HAS_CRASH_POINTS: bool = cfg!(debug_assertions);

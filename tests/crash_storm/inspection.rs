@@ -5,11 +5,9 @@ use std::process::Command;
 
 use rusqlite::Connection;
 
-use crate::child::{
-    Acknowledged, CRASH_AT, GOVSTORE, Program, Remains, acknowledged_in_words, unique_complexity,
-};
-use crate::server::{Database, Server, TestResult};
-use crate::sound::{assert_numbered_without_gaps, assert_sound};
+use crate::child::{Acknowledged, CRASH_AT, Program, Remains, acknowledged_in_words, unique_complexity};
+use govstore_testkit::{Database, Server, TestResult};
+use govstore_testkit::{assert_numbered_without_gaps, assert_sound};
 
 /// Everything that was said about one database.
 pub struct Ledger<'d> {
@@ -104,7 +102,7 @@ impl<'d> Ledger<'d> {
 
     /// A reaper frees every place of the dead.
     pub fn assert_no_place_stays_occupied(&self) -> TestResult {
-        let reaped = Command::new(GOVSTORE)
+        let reaped = Command::new(govstore_testkit::govstore())
             .arg("--db")
             .arg(self.database.path())
             .arg("reap")

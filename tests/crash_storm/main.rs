@@ -13,24 +13,20 @@
 //! ```
 //!
 //! It prints its seed; `GOVSTORE_STORM_SEED` makes the same choices again, though not the same instants.
-#![cfg(all(feature = "cli", feature = "mcp", target_os = "linux"))]
+#![cfg(target_os = "linux")]
 
 mod child;
 mod fate;
 mod inspection;
 mod scenes;
-#[path = "../server/mod.rs"]
-mod server;
-#[path = "../sound/mod.rs"]
-mod sound;
 
 use std::collections::BTreeMap;
 use std::env;
 use std::time::Instant;
 
 use fate::HAS_CRASH_POINTS;
+use govstore_testkit::{Database, TestResult};
 use inspection::Ledger;
-use server::{Database, TestResult};
 
 /// Kills in a run that nobody asked more of.
 const KILLS: usize = 80;

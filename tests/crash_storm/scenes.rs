@@ -10,11 +10,11 @@ use std::thread;
 
 use rusqlite::Connection;
 
-use crate::child::{CRASH_AT, GOVSTORE, Order, Program, Remains};
+use crate::child::{CRASH_AT, Order, Program, Remains};
 use crate::fate::{Fate, Muster, was_checkpoint_cut_off};
 use crate::inspection::Ledger;
-use crate::server::{Database, Server, TestResult, wait_until};
-use crate::sound::assert_sound;
+use govstore_testkit::assert_sound;
+use govstore_testkit::{Database, Server, TestResult, wait_until};
 
 /// Causes of death, in words, one for each process.
 pub type Deaths = Vec<String>;
@@ -200,7 +200,7 @@ fn files_in(folder: &Path) -> std::io::Result<Vec<PathBuf>> {
 
 /// Starts the command, which is to die at a point if one is given.
 fn govstore(database: &Path, arguments: &[&str], crash_at: Option<&str>) -> std::io::Result<Child> {
-    let mut command = Command::new(GOVSTORE);
+    let mut command = Command::new(govstore_testkit::govstore());
     command.arg("--db").arg(database).args(arguments).env_remove(CRASH_AT);
     if let Some(point) = crash_at {
         command.env(CRASH_AT, point);

@@ -6,9 +6,8 @@ use std::process::Command;
 
 use govstore::{Error, ProcessInfo, Update};
 
-#[cfg(feature = "cli")]
-use crate::preload;
-use crate::server::{Database, Server, TestResult};
+use govstore_testkit;
+use govstore_testkit::{Database, Server, TestResult};
 
 /// Every column with a time that a person reads, by table.
 const TIMES: [(&str, &[&str]); 6] = [
@@ -63,7 +62,6 @@ fn rows_of_another_year_change_nothing() -> TestResult {
 }
 
 /// As on a board whose clock has no battery. It was a panic.
-#[cfg(feature = "cli")]
 #[test]
 fn a_clock_before_1970_is_believed() -> TestResult {
     /// The wall clock, forty years behind 1970, as Rust and SQLite ask for it.
@@ -94,7 +92,7 @@ fn a_clock_before_1970_is_believed() -> TestResult {
             return now.tv_sec;
         }";
     let database = Database::new(&[])?;
-    let Some(shim) = preload::compiled(database.folder(), SHIM)? else { return Ok(()) };
+    let Some(shim) = govstore_testkit::compiled(database.folder(), SHIM)? else { return Ok(()) };
     let copy = database.folder().join("copy.db");
     let copy = copy.to_str().ok_or("a path that can't be read")?;
     let folder = database.folder().to_str().ok_or("a path that can't be read")?;
@@ -116,10 +114,9 @@ fn a_clock_before_1970_is_believed() -> TestResult {
         &["backup", copy],
         &["backup", "--keep", "2", folder],
         &["restore", copy],
-        #[cfg(feature = "mcp")]
         &["serve"], // until the end of an empty input
     ] {
-        let output = Command::new(env!("CARGO_BIN_EXE_govstore"))
+        let output = Command::new(govstore_testkit::govstore())
             .arg("--db")
             .arg(database.path())
             .args(arguments)
@@ -135,7 +132,6 @@ fn a_clock_before_1970_is_believed() -> TestResult {
     Ok(())
 }
 
-#[cfg(feature = "cli")]
 fn everything_is_shown(database: &Database) -> TestResult {
     let report = database.folder().join("report.html");
     let report = report.to_str().ok_or("a path that can't be read")?;
@@ -150,17 +146,12 @@ fn everything_is_shown(database: &Database) -> TestResult {
         &["check"],
         &["report", "--out", report],
     ] {
-        let output = Command::new(env!("CARGO_BIN_EXE_govstore"))
+        let output = Command::new(govstore_testkit::govstore())
             .arg("--db")
             .arg(database.path())
             .args(arguments)
             .output()?;
         assert!(output.status.success(), "{arguments:?}: {output:?}");
     }
-    Ok(())
-}
-
-#[cfg(not(feature = "cli"))]
-fn everything_is_shown(_database: &Database) -> TestResult {
     Ok(())
 }

@@ -11,7 +11,7 @@ use std::time::Duration;
 use govstore::{AgentFilter, CheckStatus, Error, Store, Update};
 use rusqlite::Connection;
 
-use crate::server::{Database, Server, TestResult};
+use govstore_testkit::{Database, Server, TestResult};
 
 /// Updates of each agent in the databases that are damaged.
 const AGENTS: [(&str, i64); 3] = [("a", 40), ("b", 25), ("c", 1)];

@@ -9,7 +9,7 @@ use std::time::Duration;
 use govstore::{Durability, Error, ProcessInfo, Store, Update};
 use rusqlite::Connection;
 
-use crate::server::{Database, Server, TestResult, wait_until};
+use govstore_testkit::{Database, Server, TestResult, wait_until};
 
 /// A name beside the database's.
 fn beside(path: &Path, suffix: &str) -> PathBuf {
@@ -200,7 +200,7 @@ fn a_link_to_the_database_is_as_good_as_its_name() -> TestResult {
 #[test]
 fn a_linked_server_that_is_idle_says_so_and_ends() -> TestResult {
     let database = Database::new(&[("heartbeat_interval_s", "0.05")])?;
-    let mut command = Command::new(crate::server::program());
+    let mut command = Command::new(govstore_testkit::test_server());
     let errors = database.folder().join("stderr");
     command.arg(database.path()).stderr(fs::File::create(&errors)?);
     let mut server = Server::launch_command(command).registered();
@@ -211,14 +211,13 @@ fn a_linked_server_that_is_idle_says_so_and_ends() -> TestResult {
     Ok(())
 }
 
-#[cfg(all(feature = "cli", feature = "mcp"))]
 #[test]
 fn a_server_whose_database_is_gone_says_so_and_ends() -> TestResult {
     for file in ["", "-wal", "-shm"] {
         for is_deleted in [true, false] {
             let database = Database::new(&[("heartbeat_interval_s", "0.05")])?;
             let path = database.path();
-            let mut server = Command::new(env!("CARGO_BIN_EXE_govstore"))
+            let mut server = Command::new(govstore_testkit::govstore())
                 .arg("--db")
                 .arg(&path)
                 .arg("serve")

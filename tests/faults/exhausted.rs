@@ -7,14 +7,12 @@ use std::process::{Command, Output};
 
 use rusqlite::Connection;
 
-use crate::server::{Database, TestResult};
-
-const GOVSTORE: &str = env!("CARGO_BIN_EXE_govstore");
+use govstore_testkit::{Database, TestResult, govstore};
 
 /// The binary, run by a shell that has set a limit first.
 fn limited(database: &Database, limit: &str, arguments: &str) -> std::io::Result<Output> {
     let script = format!("ulimit {limit}; exec \"$0\" --db \"$1\" {arguments}");
-    Command::new("sh").args(["-c", &script, GOVSTORE]).arg(database.path()).output()
+    Command::new("sh").args(["-c", &script]).arg(govstore()).arg(database.path()).output()
 }
 
 fn stderr(output: &Output) -> String {
@@ -61,7 +59,7 @@ fn a_process_that_gets_no_thread_says_so() -> TestResult {
     let folder = tempfile::tempdir()?;
     fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o777))?;
     let program = folder.path().join("govstore");
-    fs::copy(GOVSTORE, &program)?;
+    fs::copy(govstore(), &program)?;
     let run = |threads: u32| {
         let mut command = Command::new("prlimit");
         command.arg(format!("--nproc={threads}")).args(somebody).arg(&program);

@@ -15,17 +15,15 @@ use rusqlite::Connection;
 use serde_json::{Value, json};
 use tempfile::{NamedTempFile, TempDir};
 
-use crate::preload;
-use crate::server::{Database, Server, TestResult};
-
-const GOVSTORE: &str = env!("CARGO_BIN_EXE_govstore");
+use govstore_testkit;
+use govstore_testkit::{Database, Server, TestResult, govstore};
 
 /// The shim, compiled; `None`, and a line on stderr, where that can't be done.
 fn shim() -> Option<PathBuf> {
     static BUILT: OnceLock<Option<(TempDir, PathBuf)>> = OnceLock::new();
     let built = BUILT.get_or_init(|| {
         let folder = tempfile::tempdir().unwrap();
-        let shim = preload::compiled(folder.path(), include_str!("failing_disk.c")).unwrap()?;
+        let shim = govstore_testkit::compiled(folder.path(), include_str!("failing_disk.c")).unwrap()?;
         Some((folder, shim))
     });
     built.as_ref().map(|(_, shim)| shim.clone())
@@ -69,7 +67,7 @@ impl FailingDisk {
     }
 
     fn run(&self, database: &Database, arguments: &[&str]) -> std::io::Result<Output> {
-        let mut command = Command::new(GOVSTORE);
+        let mut command = Command::new(govstore());
         command.arg("--db").arg(database.path()).args(arguments).stdin(Stdio::null());
         self.load_into(command).output()
     }
@@ -334,7 +332,7 @@ fn a_store_in_doubt_writes_nothing_more_until_it_is_opened_again() -> TestResult
 fn apply_stops_at_a_line_in_doubt_and_names_it() -> TestResult {
     for json in [false, true] {
         let Some((database, disk, mut keeper)) = kept_open() else { return Ok(()) };
-        let mut command = Command::new(GOVSTORE);
+        let mut command = Command::new(govstore());
         command.arg("--db").arg(database.path());
         command.args(json.then_some("--json")).args(["apply", "-"]);
         let mut command = disk.load_into(command);
@@ -377,7 +375,7 @@ struct Client {
 
 impl Client {
     fn of_a_server(database: &Database, disk: &FailingDisk) -> std::io::Result<Self> {
-        let mut command = Command::new(GOVSTORE);
+        let mut command = Command::new(govstore());
         command.arg("--db").arg(database.path()).arg("serve");
         let errors = database.folder().join("stderr");
         command.stderr(fs::File::create(&errors)?);

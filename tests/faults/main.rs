@@ -9,12 +9,5 @@
 mod clock;
 mod damaged;
 mod displaced;
-#[cfg(feature = "cli")]
 mod exhausted;
-#[cfg(all(feature = "cli", feature = "mcp"))]
 mod in_doubt;
-#[cfg(feature = "cli")]
-#[path = "../preload/mod.rs"]
-mod preload;
-#[path = "../server/mod.rs"]
-mod server;

@@ -6,11 +6,11 @@ use std::{fs, thread};
 
 use govstore::Verdict;
 
-use crate::server::{
-    Database, PID_NAMESPACE, Server, TestResult, can, in_pid_namespace, program, share_with_everybody,
+use crate::{SETTINGS, assert_no_signal, done, govstore};
+use govstore_testkit::{
+    Database, PID_NAMESPACE, Server, TestResult, can, in_pid_namespace, share_with_everybody, test_server,
     wait_until,
 };
-use crate::{SETTINGS, assert_no_signal, done, govstore};
 
 const MANY: usize = 9;
 
@@ -78,7 +78,7 @@ fn nine_whose_namespace_was_killed_cost_nobody_here_his_life() -> TestResult {
     let database = Database::new(&SETTINGS)?;
     let mut container = Command::new(PID_NAMESPACE[0]);
     container.args(&PID_NAMESPACE[1..]).args(["--kill-child", "--mount-proc", "sh", "-c"]);
-    container.arg(format!("exec 3<&0\n{START_NINE}")).env("SERVER", program()).env("DB", database.path());
+    container.arg(format!("exec 3<&0\n{START_NINE}")).env("SERVER", test_server()).env("DB", database.path());
     let mut nine = nine(&database, container)?;
     nine.crash();
     nine.rest_until_end(); // until nobody is left who has its stdout
@@ -126,7 +126,7 @@ fn nobody_is_harmed_by_a_reaper_whose_clock_is_ahead(clock: &str) -> TestResult 
     let mut server = Server::start(&database, &["--agent", "other"]);
     let process_ids = [holder.process_id, server.process_id];
 
-    let mut example_server = Command::new(program());
+    let mut example_server = Command::new(test_server());
     example_server.arg(database.path()).args(["--name", "reaper"]);
     let mut reaper = Server::launch_command(in_time_namespace(clock, &example_server)).registered();
     for _ in 0..3 {

@@ -3,19 +3,17 @@
 //!
 //! `outage` locks the database or fills its disk, `suspended` stops a server together with its client, `elsewhere` has
 //! other namespaces and users, and `old_servers` runs what govstore 0.1.0 runs.
-#![cfg(all(feature = "cli", target_os = "linux", not(govstore_portable)))]
+#![cfg(all(target_os = "linux", not(govstore_portable)))]
 
 mod elsewhere;
 mod old_servers;
 mod outage;
-#[path = "../server/mod.rs"]
-mod server;
 mod suspended;
 
 use std::process::{Command, Output, Stdio};
 
 use govstore::Store;
-use server::{Database, TestResult};
+use govstore_testkit::{Database, TestResult};
 
 /// The second look comes soon, and so does staleness.
 const SETTINGS: [(&str, &str); 3] =
@@ -23,7 +21,7 @@ const SETTINGS: [(&str, &str); 3] =
 
 /// The binary on this database.
 fn govstore(database: &Database, arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_govstore"));
+    let mut command = Command::new(govstore_testkit::govstore());
     command.arg("--db").arg(database.path()).args(arguments).stdin(Stdio::null());
     command
 }

@@ -2,8 +2,8 @@
 
 use rusqlite::{Connection, ErrorCode, named_params};
 
-use crate::server::TestResult;
 use govstore::Store;
+use govstore_testkit::TestResult;
 
 /// A database of schema 2, which is 0.1.0's.
 const SCHEMA_2: &str = include_str!("../schemas/version_2.sql");

@@ -12,8 +12,8 @@ use std::time::{Duration, Instant};
 
 use govstore::{Error, Store, Update};
 
-use crate::server::{Database, Server, TestResult, can, example, program, wait_until};
 use crate::{SETTINGS, assert_no_signal, done, govstore, shortest_silence_s};
+use govstore_testkit::{Database, Server, TestResult, can, test_server, test_worker, wait_until};
 
 /// How often each fleet meets an outage: as many rounds as this variable says, or as many as a test has time for.
 const ROUNDS: &str = "GOVSTORE_OUTAGE_ROUNDS";
@@ -203,7 +203,7 @@ fn is_on_a_small_disk(name: &str) -> Outcome<bool> {
     if !can("a mount namespace", &[&namespace[..], &[mount, there]].concat()) {
         return Ok(false);
     }
-    let (_, _) = (program(), example("worker")); // they are built on a larger one
+    let (_, _) = (test_server(), test_worker()); // they are built on a larger one
     let mut command = Command::new(namespace[0]);
     command.args(&namespace[1..]).arg(format!("{mount} && exec \"$@\"")).arg(there);
     command.arg(env::current_exe()?).args(["--exact", name, "--nocapture"]);

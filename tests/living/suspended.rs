@@ -6,15 +6,15 @@ use std::process::Command;
 use govstore::Update;
 use rustix::process::{Pid, Signal, kill_process_group};
 
-use crate::server::{Database, Server, TestResult, example, state_letter, wait_until};
 use crate::{SETTINGS, assert_no_signal, done, govstore};
+use govstore_testkit::{Database, Server, TestResult, state_letter, test_worker, wait_until};
 
 /// A shell that has a worker for a server, in a process group of its own as in a terminal.
 fn client_with_worker(database: &Database) -> Server {
     let mut client = Command::new("sh");
     // A shell gives a job in the background /dev/null for stdin, unless told otherwise.
     client.args(["-c", "exec 3<&0; \"$@\" <&3 & exec 3<&-; wait", "client"]);
-    client.arg(example("worker")).arg(database.path()).arg("suspended").process_group(0);
+    client.arg(test_worker()).arg(database.path()).arg("suspended").process_group(0);
     Server::launch_command(client).registered()
 }
 

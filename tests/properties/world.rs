@@ -117,7 +117,7 @@ impl World {
         is_locked_out: bool,
     ) -> Result<Value, Refusal> {
         let report = self.hasty(by, is_locked_out).process_update(agent_id, update).map_err(refusal)?;
-        Ok(serde_json::to_value(report).expect("a report is JSON"))
+        Ok(serde_json::to_value(govstore_mcp::wire::UpdateReport::from(report)).expect("a report is JSON"))
     }
 
     /// As a line of `govstore apply`. It says in words why it refuses.
@@ -129,7 +129,7 @@ impl World {
             "response_text": update.response_text,
             "complexity": update.complexity,
         });
-        let mut apply = Command::new(env!("CARGO_BIN_EXE_govstore"))
+        let mut apply = Command::new(govstore_testkit::govstore())
             .arg("--db")
             .arg(self.database())
             .args(["--json", "apply", "-"])

@@ -1,0 +1,181 @@
+//! `agent`: all that is known of one.
+
+use govstore::health::classify;
+use govstore::{Agent, AgentEvent, EventKind, Timestamp, WindowStatistics};
+use govstore_mcp::wire::HistoryRow;
+use serde::Serialize;
+
+use super::facts::Facts;
+use super::figures::{age, count, percent, time};
+use super::sparkline::sparkline;
+use super::table::{Column, table};
+use super::visible::{visible, visible_lines};
+use super::{Exit, Outcome, Session, paint, update};
+
+/// How many updates a sparkline shows.
+const SPARKLINE_UPDATES: u32 = 50;
+
+/// How many events people are shown; with `--json` it is all of them.
+const EVENTS_SHOWN: usize = 12;
+
+/// Show one agent: state, health, decisions, tags, notes, events
+///
+/// The lines of blocks are its last 50 updates, oldest first, on a scale from 0 to 1.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The agent's id
+    agent: String,
+}
+
+#[derive(Serialize)]
+struct Portrait {
+    agent: Agent,
+    health_message: String,
+    should_alert: bool,
+    statistics: WindowStatistics,
+    /// The newest updates, oldest first.
+    recent: Vec<HistoryRow>,
+    events: Vec<AgentEvent>,
+}
+
+pub fn run(args: &Args, session: &mut Session) -> Outcome {
+    let store = session.open()?;
+    let agent = store.agent(&args.agent)?;
+    let thresholds = store.settings()?.health_thresholds();
+    let health = classify(agent.risk_score, agent.coherence, agent.void_active, &thresholds);
+    let portrait = Portrait {
+        should_alert: health.should_alert(),
+        health_message: health.message,
+        statistics: store.window_statistics(&args.agent)?,
+        recent: store
+            .history(&args.agent, Some(SPARKLINE_UPDATES))?
+            .into_iter()
+            .map(HistoryRow::from)
+            .collect(),
+        events: store.events(&args.agent)?,
+        agent,
+    };
+    if session.out.json() {
+        session.out.success(&portrait)?;
+    } else {
+        session.out.say(portrait.for_people())?;
+    }
+    Ok(Exit::DONE)
+}
+
+impl Portrait {
+    fn for_people(&self) -> String {
+        let agent = &self.agent;
+        let mut text = paint::strong(&visible(&agent.agent_id));
+        text.push('\n');
+        text.push_str(&self.facts().to_string());
+        if !self.events.is_empty() {
+            text.push_str("\n\n");
+            text.push_str(&self.event_list());
+        }
+        text
+    }
+
+    fn facts(&self) -> Facts {
+        let agent = &self.agent;
+        let now = Timestamp::now();
+        let since = |at: Timestamp| format!("{} UTC ({} ago)", time(at), age(at, now));
+        let mut facts = Facts::default();
+
+        let status_since = agent.deleted_at.or(agent.archived_at).or(agent.paused_at);
+        let status_since = status_since.map_or(String::new(), |at| format!(" since {}", since(at)));
+        facts.add("status", format!("{}{status_since}", paint::lifecycle(agent.lifecycle_status)));
+        facts.add("health", format!("{}: {}", paint::health(agent.health_status), self.health_message));
+        if let Some(action) = agent.last_decision {
+            let reason = agent.last_decision_reason.as_deref().map(|reason| format!(": {}", visible(reason)));
+            facts.add("decision", format!("{}{}", paint::action(action), reason.unwrap_or_default()));
+        }
+        if let Some(risk) = agent.risk_score {
+            let line = sparkline(self.recent.iter().map(|row| row.risk_score));
+            facts.add("risk", format!("{:<7}  {line}", percent(risk)));
+        }
+        if let Some(coherence) = agent.coherence {
+            let line = sparkline(self.recent.iter().map(|row| row.coherence));
+            facts.add("coherence", format!("{:<7}  {line}", format!("{coherence:.4}")));
+        }
+        facts.add("state", state(agent));
+        facts.add("updates", update::updates(agent.update_count, agent.total_updates));
+        if let Some(at) = agent.last_update_at {
+            facts.add("last update", since(at));
+        }
+        facts.add("created", since(agent.created_at));
+        facts.add("decisions", decisions(&self.statistics));
+        if !agent.tags.is_empty() {
+            facts.add("tags", visible(&agent.tags.join(", ")));
+        }
+        if !agent.notes.is_empty() {
+            facts.add("notes", visible_lines(&agent.notes));
+        }
+        if !agent.attributes.is_empty() {
+            let lines: Vec<String> = agent
+                .attributes
+                .iter()
+                .map(|(name, value)| format!("{}: {}", visible(name), visible(&value.to_string())))
+                .collect();
+            facts.add("attributes", lines.join("\n"));
+        }
+        facts
+    }
+
+    fn event_list(&self) -> String {
+        let earlier = self.events.len().saturating_sub(EVENTS_SHOWN);
+        let columns = [Column::Text("TIME (UTC)"), Column::Text("EVENT"), Column::Wrapped("WHY")];
+        let rows =
+            self.events[earlier..].iter().map(|event| [time(event.occurred_at), what(event), why(event)]);
+        let mut text = table(columns, rows);
+        if earlier > 0 {
+            text.push('\n');
+            text.push_str(&paint::pale(&format!("{earlier} earlier ones: govstore --json agent")));
+        }
+        text
+    }
+}
+
+fn state(agent: &Agent) -> String {
+    format!(
+        "E {:.4}  I {:.4}  S {:.4}  V {:.4}  λ₁ {:.4}{}",
+        agent.energy,
+        agent.integrity,
+        agent.entropy,
+        agent.void_integral,
+        agent.lambda1,
+        if agent.void_active { "  void active" } else { "" }
+    )
+}
+
+fn decisions(statistics: &WindowStatistics) -> String {
+    if statistics.history_size == 0 {
+        return "none since its start or last reset".to_owned();
+    }
+    format!(
+        "{} approve, {} revise, {} reject in the last {}\nmean risk {}, |V| over 0.15 in {}",
+        statistics.approve,
+        statistics.revise,
+        statistics.reject,
+        count(statistics.history_size, "update"),
+        percent(statistics.mean_risk),
+        percent(statistics.void_frequency),
+    )
+}
+
+fn what(event: &AgentEvent) -> String {
+    match (event.event, event.health_from, event.health_to) {
+        (EventKind::HealthChanged, Some(from), Some(to)) => {
+            format!("health {} → {}", paint::health(from), paint::health(to))
+        }
+        (EventKind::HealthChanged, None, Some(to)) => format!("health {}", paint::health(to)),
+        (event, ..) => event.to_string(),
+    }
+}
+
+fn why(event: &AgentEvent) -> String {
+    let reason = event.reason.as_deref().unwrap_or_default();
+    // A health message is a finding and some advice, which was for then.
+    let finding = reason.split(" - ").next().filter(|_| event.event == EventKind::HealthChanged);
+    visible(finding.unwrap_or(reason)).into_owned()
+}

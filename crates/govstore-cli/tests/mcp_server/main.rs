@@ -1,0 +1,25 @@
+//! The MCP server as its clients meet it: the real binary, over its stdin and stdout.
+//!
+//! `tools`, `lifecycle`, `exports` and `resources` make every call through rmcp's own client, `wire` sends what
+//! no client should, `life` starts servers and `ends` ends them in every way, `exhausted` takes from them what they
+//! need, `fleet` runs several on one database, `restarts` more of them than there are meant to be,
+//! `suspended` stops one together with its client, and `python` lets the official Python client talk to one.
+
+mod client;
+mod ends;
+#[cfg(target_os = "linux")]
+mod exhausted;
+mod exports;
+mod fleet;
+mod life;
+mod lifecycle;
+mod listing;
+mod python;
+mod resources;
+mod restarts;
+#[cfg(target_os = "linux")]
+mod suspended;
+mod tools;
+mod wire;
+
+type TestResult = Result<(), Box<dyn std::error::Error>>;

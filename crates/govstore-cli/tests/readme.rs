@@ -1,0 +1,100 @@
+//! The README is true: its console blocks are run, and print what it says.
+#![cfg(unix)]
+
+use std::error::Error;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+type TestResult<T = ()> = Result<T, Box<dyn Error>>;
+
+/// The repository.
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
+
+/// One command of a console block, and what the README says it prints.
+struct Shown {
+    command: String,
+    output: String,
+}
+
+/// The commands of a section, in order.
+fn commands(readme: &str, section: &str) -> Vec<Shown> {
+    let heading = format!("## {section}\n");
+    let section =
+        readme.split(&heading).nth(1).and_then(|rest| rest.split("\n## ").next()).unwrap_or_default();
+    let mut shown: Vec<Shown> = Vec::new();
+    for block in section.split("```console\n").skip(1) {
+        for line in block.split("```").next().unwrap_or_default().lines() {
+            match (line.strip_prefix("$ "), shown.last_mut()) {
+                (Some(command), _) => {
+                    shown.push(Shown { command: command.to_owned(), output: String::new() });
+                }
+                (None, Some(last)) => last.output.extend([line, "\n"]),
+                (None, None) => {}
+            }
+        }
+    }
+    shown
+}
+
+/// Runs a command as a reader would, with the built `govstore` on the path.
+fn run(folder: &Path, command: &str) -> TestResult<String> {
+    let bin = Path::new(env!("CARGO_BIN_EXE_govstore")).parent().ok_or("no folder")?;
+    let path = format!("{}:{}", bin.display(), std::env::var("PATH")?);
+    let output = Command::new("sh")
+        .args(["-c", &format!("{{ {command}\n}} 2>&1")])
+        .current_dir(folder)
+        .env("PATH", path)
+        .env("GOVSTORE_DB", folder.join("tour.db"))
+        .output()?;
+    Ok(String::from_utf8(output.stdout)?)
+}
+
+/// Ages depend on how fast the machine is.
+fn without_ages(text: &str) -> String {
+    let word =
+        |word: &str| if word.chars().all(|c| c.is_ascii_digit()) { "N".to_owned() } else { word.to_owned() };
+    let line = |line: &str| match line.strip_suffix(" s") {
+        Some(rest) => {
+            rest.rsplit_once(' ').map_or(line.to_owned(), |(left, age)| format!("{left} {} s", word(age)))
+        }
+        None => line.to_owned(),
+    };
+    text.lines().map(line).collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn the_readme_prints_what_it_says() -> TestResult {
+    let readme = fs::read_to_string(root().join("README.md"))?;
+    let folder = tempfile::tempdir()?;
+    let has_shell = Command::new("sqlite3").arg("-version").output().is_ok();
+    let mut tried = 0;
+    for section in ["A minute's tour", "In the shell"] {
+        for Shown { command, output } in commands(&readme, section) {
+            if let Some(file) = command.strip_prefix("cat ") {
+                fs::write(folder.path().join(file), &output)?; // the README's own input
+                continue;
+            }
+            if command.starts_with("export ") {
+                continue;
+            }
+            if command.starts_with("sqlite3 ") && !has_shell {
+                eprintln!("skipped: no sqlite3 shell for {command}");
+                continue;
+            }
+            let command = command.replace("/tmp/tour.db", "tour.db");
+            assert_eq!(without_ages(&run(folder.path(), &command)?), without_ages(&output), "$ {command}");
+            tried += 1;
+        }
+    }
+    assert!(tried >= 8, "{tried} commands were found");
+
+    // The first command of all; cargo runs the same binary.
+    let first = commands(&readme, "Start").into_iter().next().ok_or("no first command")?;
+    let arguments = first.command.strip_prefix("cargo run --release -- ").ok_or("another first command")?;
+    let fresh = tempfile::tempdir()?;
+    assert_eq!(run(fresh.path(), &format!("govstore {arguments}"))?, first.output);
+    Ok(())
+}

@@ -1,0 +1,133 @@
+//! Which server this is, and which others there are.
+
+use std::env;
+use std::path::PathBuf;
+use std::process;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use rmcp::schemars::JsonSchema;
+use serde::Serialize;
+
+use super::agents::NoArguments;
+use crate::refusal::Refusal;
+use crate::session::Session;
+use crate::tool::{Effect, Tool};
+use crate::wire;
+use govstore::Timestamp;
+use govstore::{Process, ProcessState};
+
+pub struct GetServerInfo;
+
+#[derive(Serialize, JsonSchema)]
+#[schemars(crate = "rmcp::schemars")]
+pub struct ServerInfo {
+    /// Version of govstore.
+    server_version: &'static str,
+    /// Day on which the server's program file was written.
+    build_date: Option<String>,
+    current_pid: u32,
+    current_uptime_seconds: u64,
+    current_uptime_formatted: String,
+    total_server_processes: usize,
+    /// The servers that are registered with this database, oldest first.
+    server_processes: Vec<ServerProcess>,
+    /// How many servers are meant to be registered at once.
+    max_keep_processes: u32,
+    /// healthy while there are no more than that, without those of other users and of containers.
+    health: Health,
+    /// Where the database is, on the machine of the server.
+    database_path: PathBuf,
+    schema_version: i32,
+}
+
+#[derive(Serialize, JsonSchema)]
+#[schemars(crate = "rmcp::schemars")]
+struct ServerProcess {
+    /// What it calls itself.
+    name: String,
+    version: String,
+    pid: u32,
+    /// Whether it is the one that answers.
+    is_current: bool,
+    uptime_seconds: u64,
+    uptime_formatted: String,
+    #[schemars(with = "wire::ProcessState")]
+    status: ProcessState,
+    /// Seconds since it last said that it lives; null if it registered before the machine was restarted.
+    heartbeat_age_seconds: Option<f64>,
+    has_heartbeat: bool,
+}
+
+#[derive(Serialize, JsonSchema)]
+#[schemars(crate = "rmcp::schemars")]
+#[serde(rename_all = "lowercase")]
+enum Health {
+    Healthy,
+    Degraded,
+}
+
+impl Tool for GetServerInfo {
+    const NAME: &'static str = "get_server_info";
+    const TITLE: &'static str = "Get server information";
+    const DESCRIPTION: &'static str = "Get this server's version, process and uptime, the other servers on \
+        the same database with the age of their heartbeats, and where the database is.";
+    const EFFECT: Effect = Effect::Reads;
+    type Arguments = NoArguments;
+    type Outcome = ServerInfo;
+
+    fn call(session: &Session, _: NoArguments) -> Result<ServerInfo, Refusal> {
+        let current = session.store.process_id();
+        let max_keep_processes = session.store.settings()?.max_processes;
+        let plan = session.store.reap_plan()?;
+        let is_over = plan.occupants().count() > max_keep_processes as usize;
+        let judgements = plan.judgements.into_iter();
+        let server_processes: Vec<_> =
+            judgements.map(|judgement| ServerProcess::of(judgement.process, current)).collect();
+        let uptime = session.started.elapsed();
+        Ok(ServerInfo {
+            server_version: env!("CARGO_PKG_VERSION"),
+            build_date: build_date(),
+            current_pid: process::id(),
+            current_uptime_seconds: uptime.as_secs(),
+            current_uptime_formatted: formatted(uptime),
+            total_server_processes: server_processes.len(),
+            server_processes,
+            max_keep_processes,
+            health: if is_over { Health::Degraded } else { Health::Healthy },
+            database_path: session.store.path().to_owned(),
+            schema_version: session.store.schema_version(),
+        })
+    }
+}
+
+impl ServerProcess {
+    fn of(process: Process, current: Option<i64>) -> Self {
+        // The clock may have been set back since.
+        let uptime =
+            (Timestamp::now().to_utc() - process.registered_at.to_utc()).to_std().unwrap_or_default();
+        Self {
+            is_current: Some(process.process_id) == current,
+            uptime_seconds: uptime.as_secs(),
+            uptime_formatted: formatted(uptime),
+            status: process.state,
+            heartbeat_age_seconds: process.heartbeat_age_s,
+            has_heartbeat: process.beat_at.is_some(),
+            pid: process.pid,
+            name: process.name,
+            version: process.version,
+        }
+    }
+}
+
+/// Hours and minutes, as v1.0.3 writes them.
+fn formatted(uptime: Duration) -> String {
+    let minutes = uptime.as_secs() / 60;
+    format!("{}h {}m", minutes / 60, minutes % 60)
+}
+
+/// A build's date without a build script: when its file was written.
+fn build_date() -> Option<String> {
+    let written = env::current_exe().ok()?.metadata().ok()?.modified().ok()?;
+    Some(DateTime::<Utc>::from(written).format("%Y-%m-%d").to_string())
+}

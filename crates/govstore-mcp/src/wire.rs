@@ -1,0 +1,333 @@
+//! The wire format: the library's types under the names that v1.0.3 gave them, with JSON schemas.
+//!
+//! The library's own types have the names that a reader of Rust expects, and no schema. What a client sees is here:
+//! [`UpdateReport`] and [`HistoryRow`] with their parts, and for each word of the library the schema that lists its
+//! values.
+
+use govstore::Timestamp as Time;
+use rmcp::schemars::JsonSchema;
+use serde::Serialize;
+
+/// The schemas of words: what the library serialises as one of these texts.
+macro_rules! words {
+    ($($(#[$meta:meta])* $name:ident { $($word:literal: $description:literal),+ $(,)? })+) => {$(
+        $(#[$meta])*
+        pub(crate) struct $name;
+
+        impl JsonSchema for $name {
+            fn inline_schema() -> bool {
+                true
+            }
+
+            fn schema_name() -> std::borrow::Cow<'static, str> {
+                stringify!($name).into()
+            }
+
+            fn json_schema(_: &mut rmcp::schemars::SchemaGenerator) -> rmcp::schemars::Schema {
+                rmcp::schemars::json_schema!({
+                    "oneOf": [$({ "const": $word, "description": $description, "type": "string" }),+]
+                })
+            }
+        }
+
+        #[cfg(test)]
+        impl $name {
+            const WORDS: &[&str] = &[$($word),+];
+        }
+    )+};
+}
+
+words! {
+    /// What to do with a response.
+    Action {
+        "approve": "Let it pass.",
+        "revise": "Improve it first.",
+        "reject": "Stop; a person should look.",
+    }
+
+    /// How an agent is doing.
+    HealthStatus {
+        "healthy": "All is well.",
+        "degraded": "Worth watching, or not known.",
+        "critical": "Needs somebody's attention: `Health::should_alert` is true.",
+    }
+
+    /// The status word of v1.0.3.
+    LegacyStatus {
+        "healthy": "Neither of the others.",
+        "degraded": "Risk over 0.70.",
+        "critical": "Void state, or coherence below 0.60.",
+    }
+
+    /// Where an agent is in its life.
+    Lifecycle {
+        "active": "Takes updates.",
+        "paused": "Takes no updates until it is resumed.",
+        "archived": "Put away; may be resumed.",
+        "deleted": "Out of use for good. Its rows stay.",
+    }
+
+    /// What happened to an agent.
+    EventKind {
+        "created": "It was seen for the first time.",
+        "paused": "It takes no updates until it is resumed.",
+        "resumed": "It is active again.",
+        "archived": "It was put away.",
+        "deleted": "It was deleted; its rows stay.",
+        "reset": "Its state went back to that of a new agent.",
+        "unlocked": "Its lock was taken away from whoever held it.",
+        "health_changed": "An update changed its health.",
+    }
+
+    /// Where a registered process is in its life.
+    ProcessState {
+        "running": "It is registered.",
+        "terminating": "A reaper has claimed it: it must end.",
+        "ended": "It deregistered.",
+        "exited": "It was found to be gone.",
+        "terminated": "A reaper ended it with SIGTERM.",
+        "killed": "A reaper ended it with SIGKILL.",
+        "forgotten": "Nobody could tell what became of it.",
+    }
+}
+
+/// A point in time, as text.
+pub(crate) struct Timestamp;
+
+impl JsonSchema for Timestamp {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Timestamp".into()
+    }
+
+    fn json_schema(_: &mut rmcp::schemars::SchemaGenerator) -> rmcp::schemars::Schema {
+        rmcp::schemars::json_schema!({ "type": "string", "format": "date-time" })
+    }
+}
+
+/// What one update did: the result of v1.0.3's `process_agent_update`.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(crate = "rmcp::schemars")]
+#[non_exhaustive]
+pub struct UpdateReport {
+    /// The agent.
+    pub agent_id: String,
+    /// The status word of v1.0.3. For health, see [`Metrics::health_status`].
+    #[schemars(with = "LegacyStatus")]
+    pub status: govstore::LegacyStatus,
+    /// What to do with the response.
+    pub decision: Decision,
+    /// The agent's state after the update.
+    pub metrics: Metrics,
+    /// How the agent should sample its next response.
+    pub sampling_params: SamplingParams,
+    /// When the update was made.
+    #[schemars(with = "Timestamp")]
+    pub timestamp: Time,
+    /// Set for the agent `default_agent`, which clients share by mistake.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub warning: Option<&'static str>,
+}
+
+/// What to do with a response, and why.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(crate = "rmcp::schemars")]
+#[non_exhaustive]
+pub struct Decision {
+    /// What to do.
+    #[schemars(with = "Action")]
+    pub action: govstore::Action,
+    /// Why, in words.
+    pub reason: String,
+    /// Whether a person should look: true for every rejection.
+    pub require_human: bool,
+}
+
+/// An agent's figures after an update.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(crate = "rmcp::schemars")]
+#[non_exhaustive]
+pub struct Metrics {
+    /// E, 0 to 1.
+    #[serde(rename = "E")]
+    pub energy: f64,
+    /// I, information integrity, 0 to 1.
+    #[serde(rename = "I")]
+    pub integrity: f64,
+    /// S, 0 to 1.
+    #[serde(rename = "S")]
+    pub entropy: f64,
+    /// V, the integrated imbalance of E and I, −1 to 1.
+    #[serde(rename = "V")]
+    pub void_integral: f64,
+    /// Coherence of these parameters with those before, 0 to 1.
+    pub coherence: f64,
+    /// λ₁, the ethical coupling.
+    pub lambda1: f64,
+    /// Risk of the response, 0 to 1.
+    pub risk_score: f64,
+    /// Whether |V| is over its threshold.
+    pub void_active: bool,
+    /// Simulated time since the start or the last reset.
+    pub time: f64,
+    /// Updates since the start or the last reset.
+    pub updates: i64,
+    /// Updates in the agent's lifetime: the `update_no` of this one.
+    pub total_updates: i64,
+    /// How the agent is doing.
+    #[schemars(with = "HealthStatus")]
+    pub health_status: govstore::HealthStatus,
+    /// Why, in words.
+    pub health_message: String,
+}
+
+/// How an agent should sample its next response.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(crate = "rmcp::schemars")]
+#[non_exhaustive]
+pub struct SamplingParams {
+    /// Sampling temperature, 0.5 to 1.2.
+    pub temperature: f64,
+    /// Nucleus sampling share, 0.85 to 0.95.
+    pub top_p: f64,
+    /// Tokens to allow, 100 to 500.
+    pub max_tokens: i64,
+    /// The λ₁ they were computed from.
+    pub lambda1: f64,
+}
+
+/// One update as it was committed.
+#[derive(Debug, Serialize)]
+#[non_exhaustive]
+pub struct HistoryRow {
+    /// 1, 2, 3, … in the agent's lifetime.
+    pub update_no: i64,
+    /// When it was committed; `None` if it was imported.
+    pub applied_at: Option<Time>,
+    /// E, 0 to 1.
+    #[serde(rename = "E")]
+    pub energy: Option<f64>,
+    /// I, 0 to 1.
+    #[serde(rename = "I")]
+    pub integrity: Option<f64>,
+    /// S, 0 to 1.
+    #[serde(rename = "S")]
+    pub entropy: Option<f64>,
+    /// V, −1 to 1.
+    #[serde(rename = "V")]
+    pub void_integral: f64,
+    /// Coherence with the parameters before, 0 to 1.
+    pub coherence: f64,
+    /// λ₁ after the update.
+    pub lambda1: Option<f64>,
+    /// Risk, 0 to 1.
+    pub risk_score: f64,
+    /// Whether |V| was over its threshold.
+    pub void_active: bool,
+    /// Simulated time since the start or the last reset.
+    pub elapsed: Option<f64>,
+    /// What was decided.
+    pub decision: govstore::Action,
+    /// Why, in words.
+    pub decision_reason: Option<String>,
+    /// How the agent was doing, judged by the settings of then.
+    pub health_status: govstore::HealthStatus,
+}
+
+impl From<govstore::UpdateReport> for UpdateReport {
+    fn from(report: govstore::UpdateReport) -> Self {
+        Self {
+            agent_id: report.agent_id,
+            status: report.status,
+            decision: report.decision.into(),
+            metrics: report.metrics.into(),
+            sampling_params: report.sampling_params.into(),
+            timestamp: report.timestamp,
+            warning: report.warning,
+        }
+    }
+}
+
+impl From<govstore::Decision> for Decision {
+    fn from(decision: govstore::Decision) -> Self {
+        Self { action: decision.action, reason: decision.reason, require_human: decision.require_human }
+    }
+}
+
+impl From<govstore::Metrics> for Metrics {
+    fn from(metrics: govstore::Metrics) -> Self {
+        Self {
+            energy: metrics.energy,
+            integrity: metrics.integrity,
+            entropy: metrics.entropy,
+            void_integral: metrics.void_integral,
+            coherence: metrics.coherence,
+            lambda1: metrics.lambda1,
+            risk_score: metrics.risk_score,
+            void_active: metrics.void_active,
+            time: metrics.time,
+            updates: metrics.updates,
+            total_updates: metrics.total_updates,
+            health_status: metrics.health_status,
+            health_message: metrics.health_message,
+        }
+    }
+}
+
+impl From<govstore::SamplingParams> for SamplingParams {
+    fn from(params: govstore::SamplingParams) -> Self {
+        Self {
+            temperature: params.temperature,
+            top_p: params.top_p,
+            max_tokens: params.max_tokens,
+            lambda1: params.lambda1,
+        }
+    }
+}
+
+impl From<govstore::HistoryRow> for HistoryRow {
+    fn from(row: govstore::HistoryRow) -> Self {
+        Self {
+            update_no: row.update_no,
+            applied_at: row.applied_at,
+            energy: row.energy,
+            integrity: row.integrity,
+            entropy: row.entropy,
+            void_integral: row.void_integral,
+            coherence: row.coherence,
+            lambda1: row.lambda1,
+            risk_score: row.risk_score,
+            void_active: row.void_active,
+            elapsed: row.elapsed,
+            decision: row.decision,
+            decision_reason: row.decision_reason,
+            health_status: row.health_status,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_schemas_list_the_words_of_the_library() {
+        fn parse<T: std::str::FromStr<Err: std::fmt::Debug> + std::fmt::Display>(words: &[&str]) {
+            for word in words {
+                assert_eq!(word.parse::<T>().expect("a word").to_string(), *word);
+            }
+        }
+        parse::<govstore::Action>(Action::WORDS);
+        parse::<govstore::HealthStatus>(HealthStatus::WORDS);
+        parse::<govstore::LegacyStatus>(LegacyStatus::WORDS);
+        parse::<govstore::Lifecycle>(Lifecycle::WORDS);
+        parse::<govstore::EventKind>(EventKind::WORDS);
+        parse::<govstore::ProcessState>(ProcessState::WORDS);
+        // And no other: an error names them all.
+        let refused = "no word".parse::<govstore::Lifecycle>().expect_err("no word").to_string();
+        assert!(refused.ends_with(&Lifecycle::WORDS.join(", ")), "{refused}");
+    }
+}
