@@ -62,6 +62,7 @@ pub use model::{
 pub use os::Usage;
 pub use registry::Beat;
 pub use store::{AgentLock, Registration, Store, StoreOptions, restore};
+pub use text_enum::ParseWordError;
 
 /// Compiles the README's example.
 #[cfg(doctest)]

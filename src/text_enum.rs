@@ -1,5 +1,16 @@
 //! Enums that are words, in SQL, JSON and on the command line alike.
 
+/// A word that is none of those that a type has.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{word:?} is none of {}", expected.join(", "))]
+#[non_exhaustive]
+pub struct ParseWordError {
+    /// The word.
+    pub word: String,
+    /// The words that the type has.
+    pub expected: &'static [&'static str],
+}
+
 /// Declares an enum whose variants are words: `as_str`, `Display`, `FromStr` and serde agree on them.
 macro_rules! text_enum {
     ($(#[$meta:meta])* $vis:vis enum $name:ident { $($(#[$variant_meta:meta])* $variant:ident => $word:literal),+ $(,)? }) => {
@@ -24,12 +35,15 @@ macro_rules! text_enum {
         }
 
         impl std::str::FromStr for $name {
-            type Err = String;
+            type Err = $crate::text_enum::ParseWordError;
 
-            fn from_str(word: &str) -> Result<Self, String> {
+            fn from_str(word: &str) -> Result<Self, Self::Err> {
                 match word {
                     $($word => Ok(Self::$variant),)+
-                    other => Err(format!("{other:?} is none of {}", [$($word),+].join(", "))),
+                    other => Err($crate::text_enum::ParseWordError {
+                        word: other.to_owned(),
+                        expected: &[$($word),+],
+                    }),
                 }
             }
         }

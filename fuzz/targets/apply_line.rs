@@ -1,22 +1,20 @@
 //! Whatever the lines of `govstore apply` hold, each is applied or refused with a reason, and the database is sound.
 #![no_main]
 
-use govstore::lines::Lines;
 use govstore_fuzz::{Scratch, assert_sound};
+use govstore_mcp::lines::Lines;
+use govstore_mcp::update_line;
 use libfuzzer_sys::fuzz_target;
-
-#[path = "../../src/cli/command/apply/line.rs"]
-mod line;
 
 /// Short of the real one, so that an input can have a line that is too long.
 const MAX_BYTES: usize = 4 << 10;
 
 fuzz_target!(|input: &[u8]| {
-    assert!(MAX_BYTES < line::MAX_BYTES);
+    assert!(MAX_BYTES < update_line::MAX_BYTES);
     let mut updates = Vec::new();
     let mut lines = Lines::new(input, MAX_BYTES);
     while let Some(line) = lines.read_next().expect("a slice can be read") {
-        match line::parse(&line) {
+        match update_line::parse(&line) {
             Ok(update) => updates.extend(update),
             Err(reason) => assert!(!reason.is_empty() && !reason.contains(" at line "), "{reason}"),
         }

@@ -8,7 +8,7 @@ use std::fs;
 use std::io::{self, Cursor, Read, Write};
 use std::sync::{Arc, Mutex};
 
-use govstore::{ProcessInfo, mcp};
+use govstore::ProcessInfo;
 use govstore_fuzz::{Scratch, assert_sound};
 use libfuzzer_sys::fuzz_target;
 use serde_json::Value;
@@ -40,7 +40,7 @@ fuzz_target!(|input: &[u8]| {
     let registration = store.register(ProcessInfo::new("fuzzer", "1")).expect("a place in the registry");
     let output = Output::default();
     let client = Cursor::new(input).take(u64::MAX);
-    let _ = mcp::serve_streams(store.clone(), client, output.clone()); // one that never says hello is no client
+    let _ = govstore_mcp::serve_streams(store.clone(), client, output.clone()); // one that never says hello is no client
 
     let output = output.0.lock().expect("no panic");
     for line in output.split_inclusive(|byte| *byte == b'\n') {

@@ -6,7 +6,6 @@ use std::process::Command;
 
 use govstore::{Error, ProcessInfo, Update};
 
-use govstore_testkit;
 use govstore_testkit::{Database, Server, TestResult};
 
 /// Every column with a time that a person reads, by table.

@@ -15,7 +15,6 @@ use rusqlite::Connection;
 use serde_json::{Value, json};
 use tempfile::{NamedTempFile, TempDir};
 
-use govstore_testkit;
 use govstore_testkit::{Database, Server, TestResult, govstore};
 
 /// The shim, compiled; `None`, and a line on stderr, where that can't be done.

@@ -201,7 +201,11 @@ fn the_longest_export_of_an_agent_is_its_history() -> TestResult {
                 "decision_reason": null,
                 "health_status": if risk < 0.15 { "healthy" } else if risk < 0.3 { "degraded" } else { "critical" },
             });
-            assert_eq!(serde_json::to_value(row)?, expected, "{id}");
+            assert_eq!(
+                serde_json::to_value(govstore_mcp::wire::HistoryRow::from(row.clone()))?,
+                expected,
+                "{id}"
+            );
         }
 
         let state = json!({

@@ -25,6 +25,7 @@ mod unix {
 
     impl Parent {
         /// The present parent. This should be called early: a parent that was gone before is not missed.
+        #[must_use]
         pub fn find() -> Self {
             Self { pid: getppid() }
         }
@@ -76,10 +77,13 @@ pub struct Parent;
 
 #[cfg(not(unix))]
 impl Parent {
+    /// There is none to be found.
+    #[must_use]
     pub const fn find() -> Self {
         Self
     }
 
+    /// What this returns never resolves.
     pub fn watch(self) -> std::io::Result<impl Future<Output = ()>> {
         Ok(std::future::pending())
     }

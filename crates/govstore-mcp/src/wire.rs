@@ -10,8 +10,8 @@ use serde::Serialize;
 
 /// The schemas of words: what the library serialises as one of these texts.
 macro_rules! words {
-    ($($(#[$meta:meta])* $name:ident { $($word:literal: $description:literal),+ $(,)? })+) => {$(
-        $(#[$meta])*
+    ($(#[doc = $meaning:literal] $name:ident { $($word:literal: $description:literal),+ $(,)? })+) => {$(
+        #[doc = $meaning]
         pub(crate) struct $name;
 
         impl JsonSchema for $name {
@@ -25,6 +25,7 @@ macro_rules! words {
 
             fn json_schema(_: &mut rmcp::schemars::SchemaGenerator) -> rmcp::schemars::Schema {
                 rmcp::schemars::json_schema!({
+                    "description": $meaning.trim(),
                     "oneOf": [$({ "const": $word, "description": $description, "type": "string" }),+]
                 })
             }
@@ -184,7 +185,7 @@ pub struct Metrics {
     pub health_message: String,
 }
 
-/// How an agent should sample its next response.
+/// How the agent should sample its next response: λ₁ opens or narrows it.
 #[derive(Debug, Serialize, JsonSchema)]
 #[schemars(crate = "rmcp::schemars")]
 #[non_exhaustive]

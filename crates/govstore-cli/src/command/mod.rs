@@ -83,7 +83,7 @@ impl Command {
             Self::Archive(args) => lifecycle::archive(&args, session),
             Self::Delete(args) => lifecycle::delete(&args, session),
             Self::Reset(args) => lifecycle::reset(&args, session),
-            Self::Tag(args) => tag::run(args, session),
+            Self::Tag(args) => tag::run(&args, session),
             Self::Note(args) => note::run(args, session),
             Self::Locks(_) => locks::run(session),
             Self::Unlock(args) => locks::unlock(&args, session),

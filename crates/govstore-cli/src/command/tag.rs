@@ -52,7 +52,7 @@ struct Tags<'a> {
     tags: &'a [String],
 }
 
-pub fn run(args: Args, session: &mut Session) -> Outcome {
+pub fn run(args: &Args, session: &mut Session) -> Outcome {
     let store = session.open()?;
     let tags = if args.set.is_none() && args.add.is_empty() && args.remove.is_empty() {
         store.agent(&args.agent)?.tags
