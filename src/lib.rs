@@ -64,7 +64,7 @@ pub use registry::Beat;
 pub use store::{AgentLock, Registration, Store, StoreOptions, restore};
 pub use text_enum::ParseWordError;
 
-/// Compiles the README's example.
+/// Compiles the guide's examples.
 #[cfg(doctest)]
-#[doc = include_str!("../README.md")]
-struct Readme;
+#[doc = include_str!("../docs/guide.md")]
+struct Guide;

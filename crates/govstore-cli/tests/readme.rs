@@ -1,4 +1,4 @@
-//! The README is true: its console blocks are run, and print what it says.
+//! README and guide are true: their console blocks are run, and print what they say.
 #![cfg(unix)]
 
 use std::error::Error;
@@ -66,18 +66,19 @@ fn without_ages(text: &str) -> String {
 }
 
 #[test]
-fn the_readme_prints_what_it_says() -> TestResult {
+fn readme_and_guide_print_what_they_say() -> TestResult {
     let readme = fs::read_to_string(root().join("README.md"))?;
+    let guide = fs::read_to_string(root().join("docs/guide.md"))?;
     let folder = tempfile::tempdir()?;
     let has_shell = Command::new("sqlite3").arg("-version").output().is_ok();
     let mut tried = 0;
     for section in ["A minute's tour", "In the shell"] {
-        for Shown { command, output } in commands(&readme, section) {
+        for Shown { command, output } in commands(&guide, section) {
             if let Some(file) = command.strip_prefix("cat ") {
                 fs::write(folder.path().join(file), &output)?; // the README's own input
                 continue;
             }
-            if command.starts_with("export ") {
+            if command.starts_with("export ") || command.starts_with("unset ") {
                 continue;
             }
             if command.starts_with("sqlite3 ") && !has_shell {

@@ -176,7 +176,8 @@ fn a_setting_that_makes_no_sense_is_a_warning() {
 
 #[test]
 fn a_file_that_was_replaced_under_a_server_is_found() -> TestResult {
-    let database = Database::new(&[])?;
+    // At its next beat the server would notice, and end.
+    let database = Database::new(&[("heartbeat_interval_s", "30")])?;
     let store = database.store()?;
     assert!(store.check().iter().all(|check| check.status == CheckStatus::Ok));
     let server = Server::start(&database, &[]);

@@ -151,7 +151,7 @@ fn logs_go_to_stderr_or_to_a_file_at_the_level_that_is_asked_for() -> TestResult
     };
     let (stdout, stderr) = run(None, None)?;
     assert_eq!(stdout, "");
-    assert!(stderr.contains("INFO govstore::mcp: serving"), "{stderr}");
+    assert!(stderr.contains("INFO govstore_mcp: serving"), "{stderr}");
     assert!(!stderr.contains('\u{1b}'), "no colours in a pipe");
     assert_eq!(run(Some("error"), None)?, (String::new(), String::new()));
     let (_, stderr) = run(Some("no=such=level"), None)?;
