@@ -12,14 +12,15 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// What can go wrong, one variant for each thing that a caller can act on.
 ///
-/// Every message is a sentence that says what happened and, where it isn't obvious, what to do. Whatever
+/// Every message is a sentence that says what happened and, where it isn't obvious, what to do, though not by which
+/// command or option: a program adds its own words by the variant. [`Error::code`] names it. Whatever
 /// the error, nothing of the refused operation was written, unless it says what was; but of
 /// [`Error::CommitInDoubt`], where that can't be known. [`Error::is_in_doubt`] tells that one.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
     /// There is no database file and the opener asked not to create one.
-    #[error("there is no database at {}; `govstore update` creates it, or name another with --db", path.display())]
+    #[error("there is no database at {}", path.display())]
     NoDatabase {
         /// Where it was looked for.
         path: PathBuf,
@@ -55,13 +56,13 @@ pub enum Error {
         source: std::io::Error,
     },
     /// The file is no SQLite database.
-    #[error("{} is not a SQLite database; it was left as it is. Name another file with --db, or put a backup in its place", path.display())]
+    #[error("{} is not a SQLite database; it was left as it is", path.display())]
     NotADatabase {
         /// The file.
         path: PathBuf,
     },
     /// The file is a SQLite database of another application.
-    #[error("{} belongs to another application (application_id {application_id}); it was left as it is. Name another file with --db", path.display())]
+    #[error("{} belongs to another application (application_id {application_id}); it was left as it is", path.display())]
     ForeignDatabase {
         /// The file.
         path: PathBuf,
@@ -84,7 +85,7 @@ pub enum Error {
         path: PathBuf,
     },
     /// The file has more names than one, and [`crate::StoreOptions::force_hard_link`] was not set.
-    #[error("{0} has {others} more {1} (hard links): whoever opens the file by another name keeps another log, and updates are lost. Remove the other name, which `find -samefile {0}` finds, or open a copy; --force-hard-link opens it all the same", path.display(), if *others == 1 { "name" } else { "names" })]
+    #[error("{0} has {others} more {1} (hard links): whoever opens the file by another name keeps another log, and updates are lost. Remove the other name, which `find -samefile {0}` finds, or open a copy", path.display(), if *others == 1 { "name" } else { "names" })]
     HardLinked {
         /// The file.
         path: PathBuf,
@@ -92,7 +93,7 @@ pub enum Error {
         others: u64,
     },
     /// Other machines may write to the file system, and [`crate::StoreOptions::force_file_system`] was not set.
-    #[error("{} lies on {kind}, a file system that other machines may write to: a log does not work across machines, and updates are lost. Move it to a local disk (with Docker Desktop to a volume, since its containers run under another kernel than their host); if processes of this machine alone use it, --force-file-system opens it all the same", path.display())]
+    #[error("{} lies on {kind}, a file system that other machines may write to: a log does not work across machines, and updates are lost. Move it to a local disk (with Docker Desktop to a volume, since its containers run under another kernel than their host)", path.display())]
     SharedFileSystem {
         /// The file.
         path: PathBuf,
@@ -206,7 +207,7 @@ pub enum Error {
         holder: Option<LockHolder>,
     },
     /// Somebody else held the lock of the agent for too long.
-    #[error("agent {agent_id:?} stayed locked for {:.1} s: {}", waited.as_secs_f64(), agent_lock(agent_id, holder.as_ref()))]
+    #[error("agent {agent_id:?} stayed locked for {:.1} s: {}", waited.as_secs_f64(), agent_lock(holder.as_ref()))]
     AgentLocked {
         /// The agent.
         agent_id: String,
@@ -236,7 +237,7 @@ pub enum Error {
         token: i64,
     },
     /// Nobody holds the lock of the agent.
-    #[error("agent {agent_id:?} is not locked; `govstore locks` lists those that are")]
+    #[error("agent {agent_id:?} is not locked")]
     NotLocked {
         /// The agent.
         agent_id: String,
@@ -307,13 +308,13 @@ pub enum Error {
         reason: &'static str,
     },
     /// No agent has that name.
-    #[error("there is no agent {agent_id:?}; `govstore agents` lists them")]
+    #[error("there is no agent {agent_id:?}")]
     AgentNotFound {
         /// The name.
         agent_id: String,
     },
     /// The agent's lifecycle status forbids the operation.
-    #[error("agent {agent_id:?} is {status}: it cannot be {action}{}", hint(*status, action))]
+    #[error("agent {agent_id:?} is {status}: it cannot be {action}{}", note_on(*status))]
     WrongLifecycle {
         /// The agent.
         agent_id: String,
@@ -355,7 +356,7 @@ pub enum Error {
         reason: String,
     },
     /// There is a file under the name of the backup.
-    #[error("there is {} already; --force replaces it", path.display())]
+    #[error("there is {} already", path.display())]
     BackupExists {
         /// The name.
         path: PathBuf,
@@ -393,7 +394,7 @@ pub enum Error {
         source: std::io::Error,
     },
     /// The file was a database of ours until a backup was restored in its place.
-    #[error("{} was replaced by a restore; it is kept to be looked at with the sqlite3 shell, and `govstore restore` brings it back", path.display())]
+    #[error("{} was replaced by a restore; it is kept to be looked at with the sqlite3 shell", path.display())]
     Replaced {
         /// The file.
         path: PathBuf,
@@ -403,7 +404,7 @@ pub enum Error {
     ProcessesAlive {
         /// The database.
         path: PathBuf,
-        /// They, oldest first.
+        /// The processes that live, oldest first.
         processes: Vec<Process>,
     },
     /// A database cannot be replaced while a process has it open, registered in it or not.
@@ -475,6 +476,76 @@ impl Error {
 
     pub(crate) const fn cannot_identify(source: std::io::Error) -> Self {
         Self::CannotIdentify { source }
+    }
+
+    /// A name for the variant that stays the same from version to version, in snake case: for logs, and for programs in
+    /// other languages.
+    ///
+    /// ```
+    /// let refused = govstore::Store::options().create(false).open("/no/such/folder/governance.db");
+    /// assert_eq!(refused.map(drop).unwrap_err().code(), "no_database");
+    /// ```
+    #[must_use]
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::NoDatabase { .. } => "no_database",
+            Self::CannotCreate { .. } => "cannot_create",
+            Self::CannotOpen { .. } => "cannot_open",
+            Self::TooManyOpenFiles { .. } => "too_many_open_files",
+            Self::NoThread { .. } => "no_thread",
+            Self::NotADatabase { .. } => "not_a_database",
+            Self::ForeignDatabase { .. } => "foreign_database",
+            Self::ForeignSchema { .. } => "foreign_schema",
+            Self::MountPoint { .. } => "mount_point",
+            Self::HardLinked { .. } => "hard_linked",
+            Self::SharedFileSystem { .. } => "shared_file_system",
+            Self::OddSideFile { .. } => "odd_side_file",
+            Self::SchemaTooNew { .. } => "schema_too_new",
+            Self::WalUnavailable { .. } => "wal_unavailable",
+            Self::Corrupt { .. } => "corrupt",
+            Self::DiskFull { .. } => "disk_full",
+            Self::FileSizeLimit { .. } => "file_size_limit",
+            Self::Displaced { .. } => "displaced",
+            Self::LogWithoutDatabase { .. } => "log_without_database",
+            Self::DeviceFailed { .. } => "device_failed",
+            Self::CommitInDoubt { .. } => "commit_in_doubt",
+            Self::RefusedAfterDoubt { .. } => "refused_after_doubt",
+            Self::ReadOnly { .. } => "read_only",
+            Self::LockTimeout { .. } => "lock_timeout",
+            Self::AgentLocked { .. } => "agent_locked",
+            Self::AlreadyLocked { .. } => "already_locked",
+            Self::Fenced { .. } => "fenced",
+            Self::NotLocked { .. } => "not_locked",
+            Self::NotRegistered => "not_registered",
+            Self::PoolTimeout { .. } => "pool_timeout",
+            Self::NestedWrite => "nested_write",
+            Self::Forked { .. } => "forked",
+            Self::TooManyProcesses { .. } => "too_many_processes",
+            Self::AlreadyRegistered { .. } => "already_registered",
+            Self::CannotIdentify { .. } => "cannot_identify",
+            Self::CannotStartHeartbeat { .. } => "cannot_start_heartbeat",
+            Self::InvalidAgentId { .. } => "invalid_agent_id",
+            Self::AgentNotFound { .. } => "agent_not_found",
+            Self::WrongLifecycle { .. } => "wrong_lifecycle",
+            Self::Protected { .. } => "protected",
+            Self::UnknownSetting { .. } => "unknown_setting",
+            Self::InvalidSetting { .. } => "invalid_setting",
+            Self::ImportFolder { .. } => "import_folder",
+            Self::BackupExists { .. } => "backup_exists",
+            Self::NoRoomForBackup { .. } => "no_room_for_backup",
+            Self::BackupFailed { .. } => "backup_failed",
+            Self::OldBackupsLeft { .. } => "old_backups_left",
+            Self::NotOnDisk { .. } => "not_on_disk",
+            Self::Replaced { .. } => "replaced",
+            Self::ProcessesAlive { .. } => "processes_alive",
+            Self::InUse { .. } => "in_use",
+            Self::RestoreFailed { .. } => "restore_failed",
+            Self::RestoreBrokenOff { .. } => "restore_broken_off",
+            Self::RestoreUnfinished { .. } => "restore_unfinished",
+            Self::Constraint { .. } => "constraint",
+            Self::Unreadable { .. } => "unreadable",
+            Self::Database(_) => "database",
+        }
     }
 
     /// Whether somebody was in the way for too long: the same call may succeed later.
@@ -568,7 +639,7 @@ fn write_lock(holder: Option<&LockHolder>) -> String {
 }
 
 /// Who holds an agent's lock, and what to do about it.
-fn agent_lock(agent_id: &str, holder: Option<&LockHolder>) -> String {
+fn agent_lock(holder: Option<&LockHolder>) -> String {
     let Some(holder) = holder else {
         return "others locked it in turns; try again, or raise lock_timeout_ms".to_owned();
     };
@@ -585,25 +656,7 @@ fn agent_lock(agent_id: &str, holder: Option<&LockHolder>) -> String {
         HolderState::Gone => "and has ended by now; try again".to_owned(),
         HolderState::Running | HolderState::Unknown => "and lives; try again".to_owned(),
     };
-    format!(
-        "{holder} has had it locked for {held_s:.1} s {what_to_do}, or take the lock away with `{}`",
-        unlock(agent_id)
-    )
-}
-
-/// The command that takes the lock on an agent away, as a shell takes it.
-fn unlock(agent_id: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "_-.,:/@%+".contains(c);
-    let word = if agent_id.chars().all(plain) {
-        agent_id.to_owned()
-    } else {
-        format!("'{}'", agent_id.replace('\'', r"'\''"))
-    };
-    if agent_id.starts_with('-') {
-        format!("govstore unlock --force -- {word}") // else it would be taken for an option
-    } else {
-        format!("govstore unlock {word} --force")
-    }
+    format!("{holder} has had it locked for {held_s:.1} s {what_to_do}")
 }
 
 fn wake(holder: &LockHolder) -> String {
@@ -630,11 +683,44 @@ fn whose(holder: &LockHolder) -> &'static str {
     }
 }
 
-/// What to do about a lifecycle status that is in the way.
-fn hint(status: Lifecycle, action: &str) -> &'static str {
-    match (status, action) {
-        (Lifecycle::Paused | Lifecycle::Archived, "updated") => "; resume it first",
-        (Lifecycle::Deleted, _) => "; deleted agents keep their rows and take no changes",
-        _ => "",
+/// What is to be known of a lifecycle status that is in the way.
+fn note_on(status: Lifecycle) -> &'static str {
+    match status {
+        Lifecycle::Deleted => "; deleted agents keep their rows and take no changes",
+        Lifecycle::Active | Lifecycle::Paused | Lifecycle::Archived => "",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    /// The source itself is looked at: no list of all variants could be kept complete by the compiler.
+    const SOURCE: &str = include_str!("error.rs");
+
+    #[test]
+    fn every_variant_has_a_code_of_its_own() {
+        let codes: Vec<&str> = SOURCE
+            .split("pub const fn code(&self)")
+            .nth(1)
+            .and_then(|rest| rest.split("\n    }\n").next())
+            .into_iter()
+            .flat_map(|body| body.lines().filter_map(|line| line.split_once(" => \"")))
+            .filter_map(|(_, code)| code.strip_suffix("\","))
+            .collect();
+        assert!(codes.len() > 50, "{codes:?}");
+        assert_eq!(codes.iter().collect::<BTreeSet<_>>().len(), codes.len(), "{codes:?}");
+        let is_snake =
+            |code: &&str| code.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_');
+        assert!(codes.iter().all(is_snake), "{codes:?}");
+    }
+
+    #[test]
+    fn no_sentence_quotes_a_command_or_an_option() {
+        let sentences = SOURCE.split("mod tests").next().unwrap_or_default();
+        let sentences = sentences.lines().filter(|line| !line.trim_start().starts_with("//"));
+        for line in sentences {
+            assert!(!line.contains("`govstore ") && !line.contains(" --"), "{line}");
+        }
     }
 }

@@ -49,6 +49,7 @@ impl Default for HealthThresholds {
 
 /// A status and the sentence that explains it.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Health {
     /// How the agent is doing.
     pub status: HealthStatus,

@@ -1,6 +1,6 @@
 //! The lifecycle: pause, resume, archive, delete, reset.
 //!
-//! All but the reset go ahead whoever has the agent locked: an operator can always take an agent out of service.
+//! All but the reset go ahead even if the agent is locked: an operator can always take an agent out of service.
 
 use super::event;
 use super::row::find;

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use super::pause;
 
-/// A nap of one who doesn't wait for a transaction.
+/// A sleep between two looks, in a wait for more than a transaction.
 const UNHURRIED_NAP_US: Range<u64> = 1_000..5_000;
 
 thread_local! {

@@ -35,6 +35,7 @@ text_enum! {
 
 /// A decision on one response.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Decision {
     /// What to do.
     pub action: Action,
@@ -75,6 +76,7 @@ impl LegacyStatus {
 
 /// How the agent should sample its next response: λ₁ opens or narrows it.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct SamplingParams {
     /// Sampling temperature, 0.5 to 1.2.
     pub temperature: f64,

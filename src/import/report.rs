@@ -6,6 +6,7 @@ use crate::model::Lifecycle;
 
 /// What [`Store::import_v1`](crate::Store::import_v1) did.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
 pub struct ImportReport {
     /// Agents that are new in the database.
     pub imported: Vec<ImportedAgent>,
@@ -17,6 +18,7 @@ pub struct ImportReport {
 
 /// One agent that was imported.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
 pub struct ImportedAgent {
     /// The agent.
     pub agent_id: String,
@@ -34,6 +36,7 @@ pub struct ImportedAgent {
 
 /// Something in the folder that could not be used as it is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
 pub struct ImportRemark {
     /// The file, or the agent in `agent_metadata.json`.
     pub subject: String,

@@ -8,7 +8,7 @@ use crate::error::{Error, Result};
 use crate::model::{AgentId, AgentLockInfo, EventKind, LockRow};
 
 /// Whether a process may write to an agent. `held` is the lock that it believes to have, `row` the lock as it is, and
-/// `writer` its number in the registry. `false`: somebody else has locked the agent. A process that has lost its lock
+/// `writer` its number in the registry. `false`: another process has locked the agent. A process that has lost its lock
 /// is told so.
 pub(crate) fn admits(held: Option<Held>, row: Option<&LockRow>, writer: Option<i64>) -> Result<bool> {
     match (held, row) {
@@ -26,7 +26,7 @@ pub(crate) fn admits(held: Option<Held>, row: Option<&LockRow>, writer: Option<i
     }
 }
 
-/// Takes an agent's lock for the process that writes, if nobody has it; `None` if somebody has. `is_held`: whether
+/// Takes an agent's lock for the process that writes, if it is free; `None` if it is not. `is_held`: whether
 /// this process has it already.
 pub(crate) fn acquire(
     tx: &dyn Transaction,
@@ -52,7 +52,7 @@ pub(crate) fn clear(tx: &dyn Transaction, id: AgentId<'_>, token: i64, lapsed: &
     Ok(())
 }
 
-/// Takes an agent's lock away from whoever holds it, and records that as an event. Returns the lock as it was.
+/// Takes an agent's lock away from its holder, and records that as an event. Returns the lock as it was.
 pub(crate) fn take_away(
     tx: &dyn Transaction,
     id: AgentId<'_>,

@@ -62,6 +62,7 @@ text_enum! {
 
 /// One agent: its current state and what people say about it.
 #[derive(Debug, Clone, PartialEq, Serialize)]
+#[non_exhaustive]
 pub struct Agent {
     /// The name its clients call it by.
     pub agent_id: String,
@@ -161,8 +162,9 @@ text_enum! {
 
 /// The first agents by an order, and out of how many.
 #[derive(Debug, Clone, PartialEq, Serialize)]
+#[non_exhaustive]
 pub struct AgentRanking {
-    /// They, first one first.
+    /// The agents, the first by the order first.
     pub agents: Vec<Agent>,
     /// How many agents the filter admits, whatever its limit.
     pub matching: u64,

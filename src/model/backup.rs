@@ -6,6 +6,7 @@ use serde::Serialize;
 
 /// How far a backup is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct BackupProgress {
     /// Bytes copied so far.
     pub copied_bytes: u64,
@@ -15,6 +16,7 @@ pub struct BackupProgress {
 
 /// A backup that was made.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
 pub struct BackupReport {
     /// The file.
     pub path: PathBuf,
@@ -26,6 +28,7 @@ pub struct BackupReport {
 
 /// What a restore did.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
 pub struct RestoreReport {
     /// The database, which is now what the backup was.
     pub path: PathBuf,

@@ -21,7 +21,7 @@ text_enum! {
         Deleted => "deleted",
         /// Its state went back to that of a new agent.
         Reset => "reset",
-        /// Its lock was taken away from whoever held it.
+        /// Its lock was taken away from the holder.
         Unlocked => "unlocked",
         /// An update changed its health.
         HealthChanged => "health_changed",
@@ -30,16 +30,17 @@ text_enum! {
 
 /// One event of one agent.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
 pub struct AgentEvent {
     /// Order of arrival, over all agents.
     pub event_id: i64,
-    /// Whose.
+    /// The agent that this event belongs to.
     pub agent_id: String,
     /// What happened.
     pub event: EventKind,
-    /// When.
+    /// When it happened.
     pub occurred_at: Timestamp,
-    /// In the words of whoever did it; for a change of health, the health message.
+    /// Why, in the words of the caller; for a change of health, the health message.
     pub reason: Option<String>,
     /// The health before; `None` at the first update, and for other events.
     pub health_from: Option<HealthStatus>,

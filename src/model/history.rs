@@ -8,6 +8,7 @@ use crate::health::HealthStatus;
 
 /// One update as it was committed. What v1.0.3 did not keep is `None` in imported rows.
 #[derive(Debug, Clone, PartialEq, Serialize)]
+#[non_exhaustive]
 pub struct HistoryRow {
     /// 1, 2, 3, … in the agent's lifetime.
     pub update_no: i64,
@@ -41,6 +42,7 @@ pub struct HistoryRow {
 
 /// Figures over an agent's last 1000 updates since its start or last reset.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[non_exhaustive]
 pub struct WindowStatistics {
     /// How many updates were looked at.
     pub history_size: u64,
@@ -58,6 +60,7 @@ pub struct WindowStatistics {
 
 /// What pruning removed, or would remove.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
 pub struct PruneReport {
     /// `history_limit` as it is set; with `None` nothing is removed.
     pub history_limit: Option<u64>,

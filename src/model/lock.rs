@@ -34,8 +34,9 @@ text_enum! {
     }
 }
 
-/// The process that holds a lock which somebody waits for.
+/// The process that holds a lock for which another one waits.
 #[derive(Debug, Clone, PartialEq, Serialize)]
+#[non_exhaustive]
 pub struct LockHolder {
     /// Its PID: of the one that holds SQLite's write lock as the PID namespace of this process counts, of the one that
     /// holds the lock of an agent as its own does.
@@ -96,6 +97,7 @@ pub(crate) struct LockRow {
 
 /// A lock that is held on an agent: a row of the view `lock_holders`, and what its holder is doing.
 #[derive(Debug, Clone, PartialEq, Serialize)]
+#[non_exhaustive]
 pub struct AgentLockInfo {
     /// The agent.
     pub agent_id: String,

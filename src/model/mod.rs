@@ -4,6 +4,7 @@
 //! | --- | --- |
 //! | [`agent`] | an agent, its id and lifecycle, filters and orders of lists, the fleet's health |
 //! | [`update`], [`history`] | what one update did, and the row that is kept of it |
+//! | [`patch`] | changes to tags, notes and attributes, as data |
 //! | [`event`] | what happened in an agent's life |
 //! | [`lock`] | who holds a lock |
 //! | [`process`] | a registered process, its heartbeat, a claim on it |
@@ -17,6 +18,7 @@ mod durability;
 mod event;
 mod history;
 mod lock;
+mod patch;
 mod process;
 mod reap;
 mod settings;
@@ -34,6 +36,7 @@ pub(crate) use history::SurplusHistory;
 pub use history::{HistoryRow, PruneReport, WindowStatistics};
 pub(crate) use lock::LockRow;
 pub use lock::{AgentLockInfo, HolderState, LockHolder, OutOfReach};
+pub use patch::AgentPatch;
 pub(crate) use process::{
     Claim, Claimant, Heartbeat, KnownProcess, Now, OwnRow, ProcessRecord, age_ms, seconds,
 };

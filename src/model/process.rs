@@ -140,6 +140,7 @@ const NAME_MAX_CHARS: usize = 200;
 
 /// What a process tells the registry about itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct ProcessInfo {
     pub(crate) name: String,
     pub(crate) version: String,

@@ -130,6 +130,7 @@ impl Outcome {
 
 /// One entry of the reaper's ledger.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
 pub struct ReapEvent {
     /// Order of arrival.
     pub reap_event_id: i64,

@@ -26,7 +26,7 @@ text_enum! {
 /// The settings of a database, one row of typed columns.
 ///
 /// Running processes follow a change without a restart, whether it was made with `govstore config set`, with
-/// [`Store::set_setting`] or with `UPDATE settings` in the `sqlite3` shell.
+/// [`Store::set_setting`](crate::Store::set_setting) or with `UPDATE settings` in the `sqlite3` shell.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Settings {

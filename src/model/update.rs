@@ -8,6 +8,7 @@ use crate::health::HealthStatus;
 
 /// What one update did.
 #[derive(Debug, Clone, PartialEq, Serialize)]
+#[non_exhaustive]
 pub struct UpdateReport {
     /// The agent.
     pub agent_id: String,
@@ -28,6 +29,7 @@ pub struct UpdateReport {
 
 /// An agent's figures after an update.
 #[derive(Debug, Clone, PartialEq, Serialize)]
+#[non_exhaustive]
 pub struct Metrics {
     /// E, 0 to 1.
     pub energy: f64,

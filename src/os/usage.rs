@@ -5,6 +5,7 @@ use sysinfo::{Pid, ProcessRefreshKind, ProcessesToUpdate};
 
 /// What a process uses of the machine.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[non_exhaustive]
 pub struct Usage {
     /// Share of one processor since the process started, in percent.
     pub cpu_percent: f64,

@@ -29,7 +29,7 @@ struct Look {
 
 impl Memory {
     /// How many writes of the store were held up or failed by now: looks from before that prove nothing.
-    pub fn heed(&mut self, disturbances: u64) {
+    pub fn expire(&mut self, disturbances: u64) {
         self.disturbances = disturbances;
         self.looks.retain(|_, look| look.disturbances == disturbances);
     }
@@ -82,10 +82,10 @@ mod tests {
         assert_eq!(memory.unmoved(1, MARK), Some((1_201, 1_201)), "too long a gap");
         memory.note(1, Mark::Beat(8), 1_250, 100);
         assert_eq!(memory.unmoved(1, Mark::Beat(8)), Some((1_250, 1_250)), "a mark that moved begins anew");
-        memory.heed(1);
+        memory.expire(1);
         assert_eq!(memory.unmoved(1, Mark::Beat(8)), None, "a write of this process was held up");
         memory.note(1, Mark::Beat(8), 1_300, 100);
-        memory.heed(1);
+        memory.expire(1);
         assert_eq!(memory.unmoved(1, Mark::Beat(8)), Some((1_300, 1_300)));
         memory.keep(|_| false);
         assert_eq!(memory.unmoved(1, Mark::Beat(8)), None);

@@ -18,7 +18,7 @@ use crate::os::clock;
 pub enum Beat {
     /// The row was there, and is fresh again.
     Alive,
-    /// The row had vanished: somebody took this process for dead. It is registered again, under a new id, and
+    /// The row had vanished: a reaper took this process for dead. It is registered again, under a new id, and
     /// the locks that it held are lost.
     Superseded,
     /// A reaper has claimed this process: it must exit now.

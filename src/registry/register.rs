@@ -21,7 +21,7 @@ pub(crate) fn insert(tx: &dyn Transaction, identity: &Identity, settings: &Setti
     Ok(process_id)
 }
 
-/// Ends the row of whoever this process was before: it replaced itself (exec), or registers through another
+/// Ends the row that this process had before: it replaced itself (exec), or registers through another
 /// store.
 pub(crate) fn replace_predecessor(tx: &dyn Transaction, here: &Here) -> TxResult<()> {
     while let Some(known) = tx.process_by_identity(here.pid, here.start_ticks, here, true)? {

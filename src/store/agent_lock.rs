@@ -120,15 +120,15 @@ impl Store {
         if let (Err(_), Some(held)) = (&written, noted) {
             self.held_locks().strike(&held);
         }
-        let (held, beat, settings) = self.heed_loss(written)?;
+        let (held, beat, settings) = self.exit_if_displaced(written)?;
         self.note_committed(beat.as_ref(), &settings);
         Ok(held)
     }
 
     /// The locks that are held, oldest first.
     ///
-    /// One whose holder is [`Gone`](crate::HolderState::Gone) is in nobody's way: whoever wants the agent next clears
-    /// it away.
+    /// One whose holder is [`Gone`](crate::HolderState::Gone) keeps nobody out: the next process that wants the
+    /// agent clears it away.
     pub fn locks(&self) -> Result<Vec<AgentLockInfo>> {
         let judge = HolderJudge::new()?;
         self.read(|reader| {
@@ -140,7 +140,7 @@ impl Store {
         })
     }
 
-    /// Takes an agent's lock away from whoever holds it, and records that as an event. Returns the lock as it
+    /// Takes an agent's lock away from its holder, and records that as an event. Returns the lock as it
     /// was. The holder learns of it with its next write, which fails with [`Error::Fenced`].
     ///
     /// For a holder that hangs. One that is gone is in nobody's way.

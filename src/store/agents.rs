@@ -7,8 +7,8 @@ use super::handle::Store;
 use crate::agents::{self, AgentEdit, edit, lifecycle, prune, statistics};
 use crate::error::{Error, Result};
 use crate::model::{
-    Agent, AgentEvent, AgentFilter, AgentId, AgentOrder, AgentRanking, FleetHealth, HistoryRow, Lifecycle,
-    PruneReport, WindowStatistics,
+    Agent, AgentEvent, AgentFilter, AgentId, AgentOrder, AgentPatch, AgentRanking, FleetHealth, HistoryRow,
+    Lifecycle, PruneReport, WindowStatistics,
 };
 
 /// Looking.
@@ -187,6 +187,9 @@ impl Store {
     /// While `edit` runs it holds the database's write lock, so it should be quick, and it cannot call the
     /// store. Its error, or a panic, changes nothing and is passed on as it is.
     ///
+    /// `edit` may be run again, on the agent as it is then, where a backend loses a transaction to another and has to
+    /// begin anew. SQLite never does.
+    ///
     /// ```
     /// # let dir = tempfile::tempdir()?;
     /// # let store = govstore::Store::open(dir.path().join("governance.db"))?;
@@ -211,6 +214,32 @@ impl Store {
     ) -> Result<T, E> {
         let id = AgentId::parse(agent_id).map_err(Error::from)?;
         self.write_once_unlocked(id, |tx| edit::apply(tx, id, &mut edit))?
+    }
+
+    /// Changes an agent's tags, notes and attributes as `patch` says, in one transaction: nobody else's change is lost.
+    /// Returns it as it now is.
+    ///
+    /// Beside [`Store::update_agent`] for callers whose changes don't depend on what is there, and for those that can't
+    /// give a closure.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let store = govstore::Store::open(dir.path().join("governance.db"))?;
+    /// # store.process_update("writer", &govstore::Update::default())?;
+    /// use govstore::AgentPatch;
+    ///
+    /// let patch = AgentPatch::new().add_tag("production").attribute("model", "large");
+    /// assert_eq!(store.patch_agent("writer", &patch)?.tags, ["production"]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Error::AgentNotFound`], [`Error::WrongLifecycle`] for a deleted agent, [`Error::AgentLocked`],
+    /// [`Error::Fenced`], [`Error::LockTimeout`].
+    pub fn patch_agent(&self, agent_id: &str, patch: &AgentPatch) -> Result<Agent> {
+        let id = AgentId::parse(agent_id)?;
+        self.write_once_unlocked(id, |tx| edit::patch(tx, id, patch))
     }
 
     /// What [`Store::prune`] would remove now. Changes nothing.
@@ -240,7 +269,7 @@ impl Store {
             left = &left[done..];
             pruned.updates += removed;
             if !left.is_empty() {
-                thread::sleep(began.elapsed()); // whoever polls for the lock gets it in between
+                thread::sleep(began.elapsed()); // other processes that poll for the lock get it in between
             }
         }
         Ok(pruned)

@@ -104,7 +104,7 @@ fn refuse_if_alive(database: &Path) -> Result<()> {
         .open(database)
     {
         Ok(store) => store.reap_plan()?.judgements,
-        // There is none, or its registry can't be read: whoever has it open is found by the lock that he holds.
+        // There is none, or its registry can't be read: a process that has it open is found by its lock.
         Err(
             Error::NoDatabase { .. }
             | Error::LogWithoutDatabase { .. }

@@ -60,7 +60,7 @@ struct Shared {
     locks: HeldLocks,
     /// What the reaper in this process remembers of its looks at others.
     memory: Mutex<Memory>,
-    /// Who is in the way of every writer, if that one is stopped.
+    /// The process that holds the write lock, if it is stopped.
     stopped_holder: StoppedHolder,
 }
 
@@ -186,11 +186,11 @@ impl Store {
     /// What the reaper remembers, as far as it still counts.
     pub(super) fn memory(&self) -> MutexGuard<'_, Memory> {
         let mut memory = lock(&self.shared.memory);
-        memory.heed(self.own().disturbances());
+        memory.expire(self.own().disturbances());
         memory
     }
 
-    /// Who is in the way of every writer, if that one is stopped.
+    /// The process that holds the write lock, if it is stopped.
     pub(super) fn stopped_holder(&self) -> &StoppedHolder {
         &self.shared.stopped_holder
     }

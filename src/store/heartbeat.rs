@@ -34,7 +34,7 @@ impl Store {
 
     /// Beats once. `None` if this process is not registered, or no longer. `is_used`: the client uses it now.
     pub(super) fn beat(&self, is_used: bool) -> Result<Option<BeatOutcome>> {
-        // Not for much longer than an interval at a time: at the end of each wait somebody looks at who is in the way.
+        // Not for much longer than an interval at a time: at the end of each wait the holder of the lock is looked at.
         let patience = self.lock_timeout().min(self.heartbeat_interval().max(SHORTEST_PATIENCE));
         let written = self.write_within(patience, |tx| {
             let settings = tx.settings()?;
@@ -46,7 +46,7 @@ impl Store {
             let beat = self.beat_with_locks(tx, &settings, &registered, row, used)?;
             Ok((Some(beat), settings))
         });
-        let (beat, settings) = self.heed_loss(written)?;
+        let (beat, settings) = self.exit_if_displaced(written)?;
         self.note_committed(beat.as_ref(), &settings);
         if beat.is_some() {
             self.scan_in_background(); // so that a fleet that nobody uses is looked after too
@@ -89,7 +89,7 @@ impl Store {
     }
 
     /// A process that has lost its database has lost its row as well: it must exit.
-    pub(super) fn heed_loss<T>(&self, written: Result<T>) -> Result<T> {
+    pub(super) fn exit_if_displaced<T>(&self, written: Result<T>) -> Result<T> {
         if matches!(written, Err(Error::Displaced { .. })) {
             self.own().tell_to_exit();
         }

@@ -44,7 +44,7 @@ impl Store {
             };
             Ok((report, beat, loaded.settings))
         });
-        let (report, beat, settings) = self.heed_loss(written)?;
+        let (report, beat, settings) = self.exit_if_displaced(written)?;
         self.note_committed(beat.as_ref(), &settings);
         Ok(report)
     }

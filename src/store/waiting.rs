@@ -16,7 +16,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(20);
 /// What those who wait find.
 enum Found {
     Open,
-    /// The lock of one who can't be asked any more.
+    /// The lock of a holder that is gone.
     Abandoned {
         token: i64,
         lapsed: Lapsed,
@@ -32,14 +32,14 @@ enum Found {
 enum Awaited {
     /// The lock was released.
     Opened,
-    /// The lock of one who is gone was cleared away.
+    /// The lock of a holder that is gone was cleared away.
     Cleared,
     /// Time is over, and this one still holds it.
     Locked(LockHolder),
 }
 
 impl Store {
-    /// Attempts something until no lock of somebody else keeps it out, that is until it is not `None`, or until
+    /// Attempts something until no other holder of the lock keeps it out, that is until it is not `None`, or until
     /// this call's patience is over.
     pub(super) fn once_unlocked<T>(
         &self,
@@ -63,7 +63,7 @@ impl Store {
         }
     }
 
-    /// Writes with `body` once no lock of somebody else keeps this process out.
+    /// Writes with `body` once no other holder of the lock keeps this process out.
     pub(super) fn write_once_unlocked<T>(
         &self,
         id: AgentId<'_>,

@@ -34,7 +34,7 @@ pub enum Fate {
     /// When it gets to this point of the code for this time; it kills itself there.
     Point(&'static str, u32),
     /// Together with others who are at work, when somebody says so.
-    Together(&'static str, Arc<Muster>),
+    Together(&'static str, Arc<CheckpointWatch>),
 }
 
 impl Fate {
@@ -70,10 +70,10 @@ impl Fate {
                 thread::sleep(*delay);
             }
             Self::Point(..) => return,
-            Self::Together(_, muster) => {
+            Self::Together(_, checkpoint_watch) => {
                 at_work.wait("the first update of a child");
-                muster.at_work.fetch_add(1, Ordering::Relaxed);
-                muster.now.wait("the moment to kill");
+                checkpoint_watch.at_work.fetch_add(1, Ordering::Relaxed);
+                checkpoint_watch.now.wait("the moment to kill");
             }
         }
         child.kill().unwrap();
@@ -113,12 +113,12 @@ impl Signal {
 
 /// Those who are to be killed together.
 #[derive(Debug, Default)]
-pub struct Muster {
+pub struct CheckpointWatch {
     at_work: AtomicUsize,
     now: Signal,
 }
 
-impl Muster {
+impl CheckpointWatch {
     /// Waits until all are at work, and then until somebody writes into the database file itself. In WAL mode that
     /// is a checkpoint and nothing else.
     pub fn kill_at_next_checkpoint(&self, all: usize, database: &Path) {

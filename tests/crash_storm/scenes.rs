@@ -11,7 +11,7 @@ use std::thread;
 use rusqlite::Connection;
 
 use crate::child::{CRASH_AT, Order, Program, Remains};
-use crate::fate::{Fate, Muster, was_checkpoint_cut_off};
+use crate::fate::{CheckpointWatch, Fate, was_checkpoint_cut_off};
 use crate::inspection::Ledger;
 use govstore_testkit::assert_sound;
 use govstore_testkit::{Database, Server, TestResult, wait_until};
@@ -37,15 +37,15 @@ pub fn at_random(database: &Database, ledger: &mut Ledger<'_>, random: &mut fast
 
 /// All killed at once, when one of them has begun a checkpoint.
 pub fn during_a_checkpoint(database: &Database, ledger: &mut Ledger<'_>) -> Scene {
-    let muster = Arc::new(Muster::default());
+    let checkpoint_watch = Arc::new(CheckpointWatch::default());
     let programs = [Program::Serve, Program::Worker, Program::Server];
     let orders = programs.iter().enumerate().map(|(slot, program)| {
-        let fate = Fate::Together("when a checkpoint had begun", Arc::clone(&muster));
+        let fate = Fate::Together("when a checkpoint had begun", Arc::clone(&checkpoint_watch));
         Order { program: *program, slot, fate }
     });
     let orders: Vec<Order> = orders.collect();
     let dead = thread::scope(|scope| {
-        scope.spawn(|| muster.kill_at_next_checkpoint(programs.len(), &database.path()));
+        scope.spawn(|| checkpoint_watch.kill_at_next_checkpoint(programs.len(), &database.path()));
         carry_out(&database.path(), orders)
     });
     let cut_off = was_checkpoint_cut_off(&database.path());

@@ -5,6 +5,8 @@ use std::process::ExitCode;
 
 use govstore::LockHolder;
 
+use crate::hint::Hinted;
+
 /// An exit code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Exit(pub u8);
@@ -32,7 +34,7 @@ impl From<Exit> for ExitCode {
 #[derive(Debug, thiserror::Error)]
 pub enum Failure {
     /// The library refused.
-    #[error(transparent)]
+    #[error("{}", Hinted(.0))]
     Store(#[from] govstore::Error),
     /// The MCP server could not start, or broke off.
     #[error(transparent)]
@@ -43,17 +45,17 @@ pub enum Failure {
     /// A file, or standard input, could not be read.
     #[error("cannot read {what}: {reason}")]
     Input {
-        /// Which.
+        /// The name of the file, or of the stream.
         what: String,
-        /// Why.
+        /// The reason, in words.
         reason: String,
     },
     /// A file could not be written.
     #[error("cannot write {what}: {reason}")]
     Written {
-        /// Which.
+        /// The name of the file, or of the stream.
         what: String,
-        /// Why.
+        /// The reason, in words.
         reason: String,
     },
     /// The command line parses and makes no sense.

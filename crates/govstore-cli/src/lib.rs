@@ -12,6 +12,7 @@ mod facts;
 mod failure;
 mod figures;
 mod file_size_limit;
+mod hint;
 mod json;
 mod occupancy;
 mod output;

@@ -1,6 +1,6 @@
 //! Why a call was refused, in words for whoever called.
 
-use govstore::Error;
+use govstore::{Error, Lifecycle};
 
 /// A call that was refused. Nothing of what it asked for was done, unless it is in doubt.
 #[derive(Debug, thiserror::Error)]
@@ -8,9 +8,6 @@ pub(super) enum Refusal {
     /// An argument is missing, unknown, of the wrong type or too large.
     #[error("{0}")]
     Argument(String),
-    /// The agent doesn't exist.
-    #[error("there is no agent {agent_id:?}; list_agents lists them, process_agent_update makes new ones")]
-    AgentNotFound { agent_id: String },
     /// `delete_agent` without `confirm`.
     #[error("set confirm to true to delete agent {agent_id:?}")]
     Unconfirmed { agent_id: String },
@@ -18,8 +15,8 @@ pub(super) enum Refusal {
     #[error("cannot write {path}: {source}")]
     Export { path: String, source: std::io::Error },
     /// The library refused.
-    #[error(transparent)]
-    Store(Error),
+    #[error("{}{}", .0, hint(.0))]
+    Store(#[from] Error),
     /// The call was still waiting when it was cancelled, or when the server ended.
     #[error("the call was not made: it was cancelled, or the server is ending")]
     NotMade,
@@ -35,12 +32,14 @@ impl Refusal {
     }
 }
 
-impl From<Error> for Refusal {
-    fn from(error: Error) -> Self {
-        match error {
-            // The library's sentence points at a command line, which a model doesn't have.
-            Error::AgentNotFound { agent_id } => Self::AgentNotFound { agent_id },
-            other => Self::Store(other),
-        }
+/// What to do about an error of the library, in words that a model can act on.
+fn hint(error: &Error) -> &'static str {
+    match error {
+        Error::AgentNotFound { .. } => "; list_agents lists them, process_agent_update makes new ones",
+        Error::WrongLifecycle {
+            status: Lifecycle::Paused | Lifecycle::Archived, action: "updated", ..
+        } => "; resume_agent makes it active again",
+        Error::AgentLocked { holder: Some(_), .. } => ", or ask a person to take the lock away",
+        _ => "",
     }
 }

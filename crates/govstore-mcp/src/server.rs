@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use govstore::Error;
 use rmcp::model::{
     CallToolRequestParams, CallToolResponse, CustomRequest, CustomResult, ErrorCode, ErrorData,
     Implementation, ListResourceTemplatesResult, ListResourcesResult, ListToolsResult,
@@ -126,7 +127,7 @@ impl ServerHandler for Server {
         let read = self.off_thread(move |session| resource::read(session, &address)).await.flatten();
         self.session.store.note_activity();
         let text = read.map_err(|refusal| match refusal {
-            Refusal::AgentNotFound { .. } => missing(refusal.to_string()),
+            Refusal::Store(Error::AgentNotFound { .. }) => missing(refusal.to_string()),
             other => ErrorData::internal_error(other.to_string(), None),
         })?;
         let contents = ResourceContents::text(text, &uri).with_mime_type("application/json");

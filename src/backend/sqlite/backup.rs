@@ -19,7 +19,7 @@ use crate::error::{Error, Result};
 use crate::model::{BackupProgress, BackupReport, Timestamp};
 use crate::os::with_suffix;
 
-/// How a backup is made. Made by [`Store::backup`].
+/// How a backup is made. Made by [`Store::backup`](crate::Store::backup).
 #[must_use]
 pub struct Backup<'s> {
     database: &'s Database,

@@ -46,6 +46,7 @@ text_enum! {
 
 /// What one check found.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
 pub struct Check {
     /// What was checked.
     pub name: &'static str,

@@ -87,7 +87,7 @@ fn apply(store: &Store, input: Input, results: &mut Results<'_>, tally: &mut Tal
 enum Refused {
     #[error("{0}")]
     Line(String),
-    #[error(transparent)]
+    #[error("{}", crate::hint::Hinted(.0))]
     Store(Error),
 }
 

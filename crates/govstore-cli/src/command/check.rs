@@ -42,7 +42,7 @@ pub fn run(_args: &Args, session: &mut Session) -> Outcome {
         session.out.document(&Report { success, error: error.clone(), checks: &checks })?;
     } else {
         let widest = checks.iter().map(|check| check.name.len()).max().unwrap_or_default();
-        for Check { name, status, detail } in &checks {
+        for Check { name, status, detail, .. } in &checks {
             let gap = " ".repeat("warning".len() - status.as_str().len());
             let (status, detail) = (paint::check(*status), visible(detail));
             session.out.say(format!("{status}{gap}  {name:widest$}  {detail}"))?;

@@ -13,6 +13,7 @@ mod history;
 mod import;
 mod lifecycle;
 mod locks;
+mod man;
 mod note;
 mod prune;
 mod ps;
@@ -64,6 +65,7 @@ pub enum Command {
     Import(import::Args),
     Selftest(selftest::Args),
     Completions(completions::Args),
+    Man(man::Args),
 }
 
 impl Command {
@@ -98,6 +100,7 @@ impl Command {
             Self::Import(args) => import::run(&args, session),
             Self::Selftest(args) => selftest::run(&args, session),
             Self::Completions(args) => completions::run(&args, session),
+            Self::Man(args) => man::run(&args, session),
         }
     }
 }

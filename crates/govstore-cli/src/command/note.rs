@@ -1,6 +1,6 @@
 //! `note`: free text about an agent.
 
-use govstore::Error;
+use govstore::AgentPatch;
 use serde::Serialize;
 
 use super::visible::{visible, visible_lines};
@@ -39,16 +39,12 @@ pub fn run(args: Args, session: &mut Session) -> Outcome {
     let store = session.open()?;
     let notes = match text {
         None => store.agent(&args.agent)?.notes,
-        Some(text) => store.update_agent(&args.agent, |agent| {
+        Some(text) => {
             let text = text.trim_end();
-            if args.append && !agent.notes.is_empty() && !text.is_empty() {
-                agent.notes.push('\n');
-                agent.notes.push_str(text);
-            } else if !args.append || agent.notes.is_empty() {
-                text.clone_into(&mut agent.notes);
-            }
-            Ok::<_, Error>(agent.notes.clone())
-        })?,
+            let patch = AgentPatch::new();
+            let patch = if args.append { patch.append_note(text) } else { patch.notes(text) };
+            store.patch_agent(&args.agent, &patch)?.notes
+        }
     };
     if session.out.json() {
         session.out.success(&Notes { agent_id: &args.agent, notes: &notes })?;

@@ -1,6 +1,6 @@
 //! `tag`: an agent's labels.
 
-use govstore::Error;
+use govstore::AgentPatch;
 use serde::Serialize;
 
 use super::visible::visible;
@@ -58,11 +58,13 @@ pub fn run(args: &Args, session: &mut Session) -> Outcome {
         store.agent(&args.agent)?.tags
     } else {
         let set = args.set.as_deref().map(listed).transpose()?;
-        store.update_agent(&args.agent, |agent| {
-            agent.tags =
-                changed(std::mem::take(&mut agent.tags), set.clone(), &args.remove, args.add.clone());
-            Ok::<_, Error>(agent.tags.clone())
-        })?
+        let mut patch = AgentPatch::new();
+        if let Some(set) = set {
+            patch = patch.tags(set);
+        }
+        patch = args.remove.iter().fold(patch, AgentPatch::remove_tag);
+        patch = args.add.iter().fold(patch, AgentPatch::add_tag);
+        store.patch_agent(&args.agent, &patch)?.tags
     };
     if session.out.json() {
         session.out.success(&Tags { agent_id: &args.agent, tags: &tags })?;
@@ -82,19 +84,4 @@ fn listed(text: &str) -> Result<Vec<String>, super::Failure> {
         .filter(|part| !part.trim().is_empty())
         .map(|part| tag(part).map_err(super::Failure::Usage))
         .collect()
-}
-
-fn changed(
-    present: Vec<String>,
-    set: Option<Vec<String>>,
-    remove: &[String],
-    add: Vec<String>,
-) -> Vec<String> {
-    let mut tags = Vec::new();
-    for tag in set.unwrap_or(present).into_iter().filter(|tag| !remove.contains(tag)).chain(add) {
-        if !tags.contains(&tag) {
-            tags.push(tag);
-        }
-    }
-    tags
 }

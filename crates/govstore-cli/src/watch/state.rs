@@ -8,6 +8,7 @@ use super::query::Query;
 use super::reader::{Answer, Request};
 use super::snapshot::{Snapshot, Table};
 use super::visible::visible;
+use crate::hint::Hinted;
 
 /// Rows that a page key moves by.
 const PAGE: usize = 10;
@@ -81,7 +82,7 @@ impl State {
             Answer::Acted(Ok(agent)) => self.notice = Some(done(&agent)),
             Answer::Acted(Err(refusal)) => self.notice = Some(refused(&refusal)),
             Answer::NotRead(Failure::Store(error)) if error.is_busy() => {
-                self.stuck = Some(visible(&error.to_string()).into_owned());
+                self.stuck = Some(visible(&Hinted(&error).to_string()).into_owned());
             }
             Answer::NotRead(failure) => return Err(failure),
         }
@@ -246,7 +247,7 @@ fn done(agent: &Agent) -> Notice {
 }
 
 fn refused(refusal: &Error) -> Notice {
-    Notice { text: visible(&refusal.to_string()).into_owned(), bad: true }
+    Notice { text: visible(&Hinted(refusal).to_string()).into_owned(), bad: true }
 }
 
 #[cfg(test)]

@@ -4,6 +4,8 @@ use std::fs;
 
 use serde_json::Value;
 
+use govstore_testkit::TestResult;
+
 use super::support::{Folder, Ran, govstore};
 
 #[test]
@@ -272,6 +274,19 @@ fn config_shows_and_changes_settings() {
     folder.run(&["config", "set", "limit_policy", "maybe"]).refused(1, &["limit_policy", "maybe", "evict"]);
     let unchanged = folder.run(&["--json", "config", "get"]).done().json();
     assert_eq!(unchanged, settings);
+}
+
+#[test]
+fn every_command_has_a_manual_page() -> TestResult {
+    let folder = tempfile::tempdir()?;
+    let ran = Ran::of(govstore().arg("man").arg(folder.path())).done();
+    let pages = fs::read_dir(folder.path())?.count();
+    assert_eq!(ran.stdout, format!("wrote {pages} pages to {}\n", folder.path().display()));
+    assert!(pages > 20, "{pages} pages");
+    let page = fs::read_to_string(folder.path().join("govstore-backup.1"))?;
+    assert!(page.contains("SYNOPSIS") && page.contains("keep"), "{page}");
+    Ran::of(govstore().args(["man", "/no/such/folder"])).refused(1, &["cannot write /no/such/folder"]);
+    Ok(())
 }
 
 #[test]
