@@ -1,9 +1,9 @@
 //! The command line: commands over the library's public interface.
 //!
-//! [`parse`] reads the arguments, [`run`] resolves them into a [`Session`] (which database, which kind of
-//! output) and hands it to one command. Each command is a file in [`command`] with its `Args` and a `run`;
-//! a new one is such a file and a line in [`Command`]. Everything for stdout goes through
-//! [`output::Output`], everything for stderr through [`output::complain`]: they keep what the database holds
+//! `parse` reads the arguments, `run` resolves them into a `Session` (which database, which kind of
+//! output) and hands it to one command. Each command is a file in `command` with its `Args` and a `run`;
+//! a new one is such a file and a line in `Command`. Everything for stdout goes through
+//! `output::Output`, everything for stderr through `output::complain`: they keep what the database holds
 //! from acting on a terminal.
 
 mod command;

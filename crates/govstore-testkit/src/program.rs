@@ -11,13 +11,13 @@ pub fn govstore() -> &'static Path {
     PROGRAM.get_or_init(|| program("govstore"))
 }
 
-/// The program of [`crate::test_server`].
+/// The program of [`mod@crate::test_server`].
 pub fn test_server() -> &'static Path {
     static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
     PROGRAM.get_or_init(|| program("test-server"))
 }
 
-/// The program of [`crate::test_worker`].
+/// The program of [`mod@crate::test_worker`].
 pub fn test_worker() -> &'static Path {
     static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
     PROGRAM.get_or_init(|| program("test-worker"))

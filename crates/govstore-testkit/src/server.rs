@@ -1,4 +1,4 @@
-//! Real servers for the tests: the program of [`crate::test_server`], started, watched and ended.
+//! Real servers for the tests: the program of [`mod@crate::test_server`], started, watched and ended.
 
 use std::fs;
 use std::io::{self, BufRead, BufReader, Write};
