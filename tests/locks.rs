@@ -157,9 +157,10 @@ fn a_lock_held_elsewhere_ends_the_wait_on_time_and_names_agent_and_holder() -> T
         assert_eq!((named.name.as_str(), named.state), ("the editor", HolderState::Running));
         assert!(named.registered_at.is_some());
         let message = error.to_string();
-        for saying in ["\"writer\"", &format!("PID {} (the editor, registered", holder.pid()), "--force"] {
+        for saying in ["\"writer\"", &format!("PID {} (the editor, registered", holder.pid()), "try again"] {
             assert!(message.contains(saying), "{message}");
         }
+        assert_eq!(error.code(), "agent_locked");
     }
     assert_eq!(store.agent("writer")?.total_updates, 1);
     // An operator can always take an agent out of service, and reading needs no lock.

@@ -24,11 +24,16 @@ pub fn run(args: &Args, session: &mut Session) -> Outcome {
         reason: reason.to_string(),
     };
     clap_mangen::generate_to(Arguments::command(), &args.folder).map_err(refused)?;
-    let pages = Arguments::command().get_subcommands().count() + 1;
+    let pages = pages(&Arguments::command());
     if session.out.json() {
         session.out.success(&serde_json::json!({ "folder": args.folder, "pages": pages }))?;
     } else {
         session.out.say(format!("wrote {pages} pages to {}", args.folder.display()))?;
     }
     Ok(Exit::DONE)
+}
+
+/// A page for the command, and those of its subcommands.
+fn pages(command: &clap::Command) -> usize {
+    1 + command.get_subcommands().map(pages).sum::<usize>()
 }

@@ -319,8 +319,16 @@ async fn a_refused_update_says_what_to_do_and_stores_nothing() -> TestResult {
     let home = Home::new()?;
     let client = home.connect().await?;
     let steps = [
-        ("pause_agent", json!({ "agent_id": "a" }), "is paused: it cannot be updated; resume it first"),
-        ("archive_agent", json!({ "agent_id": "a" }), "is archived: it cannot be updated; resume it first"),
+        (
+            "pause_agent",
+            json!({ "agent_id": "a" }),
+            "is paused: it cannot be updated; resume_agent makes it active again",
+        ),
+        (
+            "archive_agent",
+            json!({ "agent_id": "a" }),
+            "is archived: it cannot be updated; resume_agent makes it active again",
+        ),
         ("delete_agent", json!({ "agent_id": "a", "confirm": true }), "is deleted: it cannot be updated"),
     ];
     client.ok("process_agent_update", json!({ "agent_id": "a" })).await?;
