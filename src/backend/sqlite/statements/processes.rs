@@ -11,15 +11,24 @@ use crate::model::{
 };
 use crate::os::{Here, Parent};
 
-/// A process with its heartbeat: what [`from_row`] reads, as one SELECT whatever its end is.
+/// A process with its heartbeat: what [`from_row`] reads, as one SELECT wherever its rows are found.
 macro_rules! select_processes {
     ($rest:literal) => {
-        concat!(
-            "SELECT p.*, h.monotonic_ms, h.beat_at, h.interval_ms, h.recovered_monotonic_ms,
-                    EXISTS (SELECT 1 FROM agent_locks AS l WHERE l.process_id = p.process_id) AS holds_locks
-             FROM processes AS p
+        select_processes!(
+            "",
+            "FROM processes AS p
              LEFT JOIN heartbeats AS h ON h.process_id = p.process_id
              ",
+            $rest
+        )
+    };
+    ($with:literal, $from:literal, $rest:literal) => {
+        concat!(
+            $with,
+            "SELECT p.*, h.monotonic_ms, h.beat_at, h.interval_ms, h.recovered_monotonic_ms,
+                    EXISTS (SELECT 1 FROM agent_locks AS l WHERE l.process_id = p.process_id) AS holds_locks
+             ",
+            $from,
             $rest
         )
     };
@@ -44,19 +53,23 @@ impl<C: OnConnection> ProcessReads for C {
     }
 
     fn stale_processes(&self, stale_after_ms: i64, now: &Now<'_>) -> TxResult<Vec<ProcessRecord>> {
-        // The heartbeats come first, by their index: however many are fresh, they are not looked at. The plus sign
-        // keeps SQLite from going through all running processes instead.
+        // The heartbeats come first, by their index: however many are fresh, they are not looked at.
         let mut statement = self.conn().prepare_cached(select_processes!(
-            "WHERE +p.state = 'running'
+            "WITH old (process_id) AS (
+               SELECT process_id FROM heartbeats
+               WHERE boot_id = :boot_id AND monotonic_ms < :now_ms - :stale_after_ms
+               UNION ALL
+               SELECT process_id FROM heartbeats WHERE boot_id < :boot_id
+               UNION ALL
+               SELECT process_id FROM heartbeats WHERE boot_id > :boot_id
+             )
+             ",
+            "FROM old
+             CROSS JOIN heartbeats AS h ON h.process_id = old.process_id
+             CROSS JOIN processes AS p ON p.process_id = old.process_id
+             ",
+            "WHERE p.state = 'running'
                AND (h.boot_id <> :boot_id OR h.monotonic_ms < :now_ms - 2 * h.interval_ms)
-               AND p.process_id IN (
-                 SELECT process_id FROM heartbeats
-                 WHERE boot_id = :boot_id AND monotonic_ms < :now_ms - :stale_after_ms
-                 UNION ALL
-                 SELECT process_id FROM heartbeats WHERE boot_id < :boot_id
-                 UNION ALL
-                 SELECT process_id FROM heartbeats WHERE boot_id > :boot_id
-               )
              ORDER BY p.process_id"
         ))?;
         let parameters = named_params! {
