@@ -474,10 +474,6 @@ impl Error {
         Self::AgentNotFound { agent_id: id.as_str().to_owned() }
     }
 
-    pub(crate) const fn cannot_identify(source: std::io::Error) -> Self {
-        Self::CannotIdentify { source }
-    }
-
     /// A name for the variant that stays the same from version to version, in snake case: for logs, and for programs in
     /// other languages.
     ///

@@ -6,8 +6,9 @@
 //! the only evidence, and the reaper's `plan` believes them after a second look alone. Everything here but [`observe`],
 //! [`or_frozen`] and the reading of clocks is pure: rows and sightings in, words out.
 
+use crate::error::{Error, Result};
 use crate::model::{Heartbeat, HolderState, Now, Process, ProcessRecord, Settings, Timestamp, age_ms};
-use crate::os::{FileId, Here, Presence, Sighting, System, clock};
+use crate::os::{self, FileId, Here, Native, Presence, Sighting, System, clock};
 
 /// What was seen of one registered process.
 #[derive(Debug, Clone)]
@@ -195,6 +196,11 @@ pub(crate) fn observe(record: &ProcessRecord, system: &dyn System, database: &[F
         parent: process.parent_pid.map(|pid| system.look_at(pid)),
         claimant: claimant.map(|claimant| (claimant.pid, system.look_at(claimant.pid))),
     }
+}
+
+/// The system that this process judges others by.
+pub(crate) fn system() -> Result<Native> {
+    os::native().map_err(|source| Error::CannotIdentify { source })
 }
 
 impl<'a> Now<'a> {

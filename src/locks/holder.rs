@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use crate::backend::statements::{Reader, TxResult};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::liveness::{self, or_frozen};
 use crate::model::{HolderState, LockHolder, Now, OutOfReach, Process, ProcessRecord, Settings};
-use crate::os::{self, Native, System};
+use crate::os::{Native, System};
 
 /// What a look at the holder of a lock showed.
 pub(crate) enum Holder {
@@ -42,7 +42,7 @@ pub(crate) struct HolderJudge {
 
 impl HolderJudge {
     pub fn new() -> Result<Self> {
-        Ok(Self { native: os::native().map_err(Error::cannot_identify)? })
+        Ok(Self { native: liveness::system()? })
     }
 
     /// Judges the process with this number in the registry. Never by how long it has held anything. Outside of any

@@ -79,8 +79,8 @@ pub(crate) fn beat(
 ) -> TxResult<BeatOutcome> {
     let Registered { process_id, identity } = registered;
     let interval = Duration::from_millis(interval_ms(settings).unsigned_abs());
-    let mut outcome =
-        BeatOutcome { beat: Beat::Alive, process_id: *process_id, interval, recorded_use_ms: None };
+    let recorded_use_ms = if let Use::At(used_ms) = used { Some(used_ms) } else { None };
+    let mut outcome = BeatOutcome { beat: Beat::Alive, process_id: *process_id, interval, recorded_use_ms };
     match row {
         Some(OwnRow { state: ProcessState::Running, parent_gone: noted }) => {
             let parent_gone = identity.is_parent_gone();
@@ -90,21 +90,17 @@ pub(crate) fn beat(
                 Use::At(used_ms) => {
                     let at = tx.at().earlier_by_ms(now_ms.saturating_sub(used_ms));
                     tx.note_activity(*process_id, at, used_ms, parent_gone)?;
-                    outcome.recorded_use_ms = Some(used_ms);
                 }
                 Use::None if noted != parent_gone => tx.note_parent_gone(*process_id, parent_gone)?,
                 Use::None => {}
             }
         }
         Some(OwnRow { state: ProcessState::Terminating, .. }) => {
-            return Ok(BeatOutcome { beat: Beat::Terminating, ..outcome });
+            return Ok(BeatOutcome { beat: Beat::Terminating, recorded_use_ms: None, ..outcome });
         }
         _ => {
             outcome.process_id = register::insert_again(tx, identity)?;
             outcome.beat = Beat::Superseded;
-            if let Use::At(used_ms) = used {
-                outcome.recorded_use_ms = Some(used_ms);
-            }
         }
     }
     tx.set_process_id(outcome.process_id);

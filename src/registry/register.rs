@@ -12,9 +12,7 @@ const ENDED_KEPT: i64 = 1_000;
 
 /// Inserts the row of a process with its first heartbeat, and returns its number.
 pub(crate) fn insert(tx: &dyn Transaction, identity: &Identity, settings: &Settings) -> TxResult<i64> {
-    let now_ms = clock::monotonic_ms();
-    let Identity { info, here, parent } = identity;
-    let process_id = tx.insert_process(info, here, parent.as_ref(), now_ms)?;
+    let process_id = insert_row(tx, identity)?;
     crash_point::reach("during the registration");
     interval::save(tx, process_id, identity, settings)?;
     tx.forget_ended(process_id - ENDED_KEPT)?; // so that the file doesn't grow for ever
@@ -33,11 +31,16 @@ pub(crate) fn replace_predecessor(tx: &dyn Transaction, here: &Here) -> TxResult
 /// Registers a process whose row has vanished, whatever the limit: it lives. Another thread of it may have
 /// done so just before.
 pub(crate) fn insert_again(tx: &dyn Transaction, identity: &Identity) -> TxResult<i64> {
-    let Identity { info, here, parent } = identity;
+    let here = &identity.here;
     match tx.process_by_identity(here.pid, here.start_ticks, here, true)? {
         Some(known) if known.state == ProcessState::Running => Ok(known.process_id),
-        _ => tx.insert_process(info, here, parent.as_ref(), clock::monotonic_ms()),
+        _ => insert_row(tx, identity),
     }
+}
+
+fn insert_row(tx: &dyn Transaction, identity: &Identity) -> TxResult<i64> {
+    let Identity { info, here, parent } = identity;
+    tx.insert_process(info, here, parent.as_ref(), clock::monotonic_ms())
 }
 
 /// Ends this process's registration. A row that a reaper has claimed stays the reaper's to end.

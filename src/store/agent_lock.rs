@@ -26,6 +26,7 @@ use crate::backend::deadline::Deadline;
 use crate::error::{Error, Result};
 use crate::locks::{self, Held, HolderJudge};
 use crate::model::{AgentId, AgentLockInfo};
+use crate::registry::Use;
 
 /// How long the drop of a lock waits for the write lock. If it gets none, the lock is released with the next
 /// heartbeat or update of this process.
@@ -102,12 +103,7 @@ impl Store {
         let mut noted = None;
         let written = self.write_by(wait, |tx| {
             let settings = tx.settings()?;
-            let registered = self.own().registered();
-            let row = match &registered {
-                Some(registered) => tx.own_row(registered.process_id)?,
-                None => None,
-            };
-            let beat = self.beat_if_registered(tx, &settings, registered.as_ref(), row)?;
+            let beat = self.beat_in(tx, &settings, Use::Now)?;
             let is_held = self.held_locks().of(id).is_some();
             let held = locks::acquire(tx, id, is_held, reason)?;
             if let Some(held) = &held {

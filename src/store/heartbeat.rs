@@ -38,13 +38,8 @@ impl Store {
         let patience = self.lock_timeout().min(self.heartbeat_interval().max(SHORTEST_PATIENCE));
         let written = self.write_within(patience, |tx| {
             let settings = tx.settings()?;
-            // Whether it is registered counts inside the transaction, so that a registration that just ended is not
-            // taken up again.
-            let Some(registered) = self.own().registered() else { return Ok((None, settings)) };
-            let row = tx.own_row(registered.process_id)?;
-            let used = self.own().latest_use(is_used);
-            let beat = self.beat_with_locks(tx, &settings, &registered, row, used)?;
-            Ok((Some(beat), settings))
+            let beat = self.beat_in(tx, &settings, self.own().latest_use(is_used))?;
+            Ok((beat, settings))
         });
         let (beat, settings) = self.exit_if_displaced(written)?;
         self.note_committed(beat.as_ref(), &settings);
@@ -54,20 +49,21 @@ impl Store {
         Ok(beat)
     }
 
-    /// Part of what a client asks for: beats if this process is registered, and says that it is used.
-    pub(super) fn beat_if_registered(
+    /// Beats inside a transaction, if this process is registered. Whether it is counts inside the transaction, so that
+    /// a registration that just ended is not taken up again.
+    pub(super) fn beat_in(
         &self,
         tx: &dyn Transaction,
         settings: &Settings,
-        registered: Option<&Registered>,
-        row: Option<OwnRow>,
+        used: Use,
     ) -> TxResult<Option<BeatOutcome>> {
-        let Some(registered) = registered else { return Ok(None) };
-        self.beat_with_locks(tx, settings, registered, row, Use::Now).map(Some)
+        let Some(registered) = self.own().registered() else { return Ok(None) };
+        let row = tx.own_row(registered.process_id)?;
+        self.beat_by_row(tx, settings, &registered, row, used).map(Some)
     }
 
-    /// Beats for a registered process, and for its locks.
-    fn beat_with_locks(
+    /// The same for a process whose row was read, and for its locks.
+    pub(super) fn beat_by_row(
         &self,
         tx: &dyn Transaction,
         settings: &Settings,

@@ -1,16 +1,16 @@
 //! What the registry and the reaper's ledger say of processes.
 
 use super::handle::Store;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::model::{ClaimOnMe, EndedProcess, Now, Process, ReapEvent};
-use crate::{os, registry};
+use crate::{liveness, registry};
 
 impl Store {
     /// The registered processes, those that a reaper is ending included, oldest first.
     ///
     /// This is what the registry says; [`Store::reap_plan`] also looks at the processes themselves.
     pub fn processes(&self) -> Result<Vec<Process>> {
-        let system = os::native().map_err(Error::cannot_identify)?;
+        let system = liveness::system()?;
         let records = self.read(|reader| reader.registered_processes(&Now::read(&system)))?;
         Ok(records.into_iter().map(|record| record.process).collect())
     }
@@ -18,7 +18,7 @@ impl Store {
     /// The registered processes whose heartbeat is stale, oldest first. However many have a fresh one, they are
     /// not looked at.
     pub fn stale_processes(&self) -> Result<Vec<Process>> {
-        let system = os::native().map_err(Error::cannot_identify)?;
+        let system = liveness::system()?;
         let records = self.read(|reader| {
             let stale_after_ms = reader.settings()?.stale_after_ms();
             reader.stale_processes(stale_after_ms, &Now::read(&system))
@@ -39,7 +39,7 @@ impl Store {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn ended_processes(&self, last: u32) -> Result<Vec<EndedProcess>> {
-        let system = os::native().map_err(Error::cannot_identify)?;
+        let system = liveness::system()?;
         self.read(|reader| registry::ended(reader, last, &Now::read(&system)))
     }
 

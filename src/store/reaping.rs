@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use super::handle::Store;
 use crate::crash_point;
-use crate::error::{Error, Result};
+use crate::error::Result;
+use crate::liveness;
 use crate::model::{Now, ReapEvent, ReapPlan, ReapReport, SecondLook};
-use crate::os::{self, System, clock};
+use crate::os::{System, clock};
 use crate::reaper::{self, Claimed, Ending, RECORD_PATIENCE, Scene, Victim};
 use crate::registry;
 
@@ -17,7 +18,7 @@ const SECOND_LOOK_SLACK: Duration = Duration::from_millis(5);
 impl Store {
     /// Judges every registered process and says what a reaper would do. Changes nothing.
     pub fn reap_plan(&self) -> Result<ReapPlan> {
-        let system = os::native().map_err(Error::cannot_identify)?;
+        let system = liveness::system()?;
         let settings = self.settings()?;
         let scene = self.look(&system)?;
         Ok(scene.plan_now(&settings, &self.memory()))
@@ -52,7 +53,7 @@ impl Store {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn reap(&self) -> Result<ReapReport> {
-        let system = os::native().map_err(Error::cannot_identify)?;
+        let system = liveness::system()?;
         let helped = self.help_if_due(&system)?;
         let mut report = self.reap_with(&system)?;
         report.events.splice(..0, helped);
@@ -123,7 +124,7 @@ impl Store {
     }
 
     fn scan(&self) -> Result<()> {
-        let system = os::native().map_err(Error::cannot_identify)?;
+        let system = liveness::system()?;
         let is_due =
             self.read(|reader| registry::is_reaping_due(reader, &reader.settings()?, &Now::read(&system)))?;
         if is_due {
@@ -188,7 +189,7 @@ impl Store {
     /// For a process that waits for the lock of an agent: releases the locks of those that can't be expected to come
     /// back. Says when to look again, if that is to be decided by a second look.
     pub(super) fn release_lapsed_locks(&self) -> Result<Option<Duration>> {
-        let system = os::native().map_err(Error::cannot_identify)?;
+        let system = liveness::system()?;
         let scene = self.look(&system)?;
         match self.release_lapsed(&system, &scene)? {
             // The note that was just committed may have been the second one.

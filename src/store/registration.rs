@@ -8,8 +8,9 @@ use super::handle::Store;
 use super::heartbeat::HeartbeatThread;
 use crate::backend::statements::{Transaction, TxResult};
 use crate::error::{Error, Result};
+use crate::liveness;
 use crate::model::{LimitPolicy, Now, ProcessInfo, Settings};
-use crate::os::{self, System, lock};
+use crate::os::{System, lock};
 use crate::reaper::{Memory, Scene};
 use crate::registry::{self, Beat, Identity, Registered};
 
@@ -59,7 +60,7 @@ impl Store {
         if let Some(process_id) = self.own().process_id() {
             return Err(Error::AlreadyRegistered { process_id });
         }
-        let system = os::native().map_err(Error::cannot_identify)?;
+        let system = liveness::system()?;
         let identity = Identity { info, here: system.here().clone(), parent: system.parent() };
 
         // Whether the others live is looked up before the transaction, and counts inside it.

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use super::handle::Store;
 use crate::error::{Error, Result};
+use crate::liveness;
 use crate::model::{HolderState, Now, Outcome, ReapEvent, Verdict};
 use crate::os::{self, System};
 use crate::reaper::{self, Due, Look, RECORD_PATIENCE};
@@ -40,7 +41,7 @@ impl Store {
             let store = self.clone();
             // Without a thread to be had, the next look helps.
             let _ = thread::Builder::new().name("govstore-reaper".to_owned()).spawn(move || {
-                let system = os::native().map_err(Error::cannot_identify);
+                let system = liveness::system();
                 let helped = system.and_then(|system| store.help_if_due(&system));
                 if helped.is_err() {
                     store.own().note_background(&helped);

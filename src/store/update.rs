@@ -9,6 +9,7 @@ use crate::error::Result;
 use crate::governance::Update;
 use crate::locks;
 use crate::model::{AgentId, UpdateReport};
+use crate::registry::Use;
 
 impl Store {
     /// Applies one update to an agent, creating the agent if it is new. When this returns `Ok`, the update
@@ -33,7 +34,12 @@ impl Store {
             let registered = self.own().registered();
             let process_id = registered.as_ref().map(|registered| registered.process_id);
             let loaded = tx.load_for_update(id.as_str(), process_id)?;
-            let beat = self.beat_if_registered(tx, &loaded.settings, registered.as_ref(), loaded.process)?;
+            let beat = match &registered {
+                Some(registered) => {
+                    Some(self.beat_by_row(tx, &loaded.settings, registered, loaded.process, Use::Now)?)
+                }
+                None => None,
+            };
             agents::update::admit(id, loaded.agent.as_ref())?;
             let is_open = loaded.agent.is_none()
                 || locks::admits(self.held_locks().of(id), loaded.lock.as_ref(), tx.process_id())?;

@@ -1,29 +1,36 @@
 //! An MCP client that writes lines and reads lines, right or wrong, as no library would.
 
-use std::io::{BufRead, BufReader, Read, Write};
-use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
-use std::time::Duration;
+use std::io::{BufRead, BufReader, Write};
+use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
+use std::sync::mpsc;
+use std::thread;
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde_json::{Value, json};
 
 use crate::TestResult;
 use crate::wait::{PATIENCE, wait_for};
 
-/// A server and the other ends of its pipes. Dropping it kills the server.
+/// A server to which lines are written, and whose lines are read by a thread.
 pub struct McpClient {
     pub child: Child,
     stdin: Option<ChildStdin>,
-    stdout: BufReader<ChildStdout>,
+    lines: mpsc::Receiver<String>,
 }
 
 impl McpClient {
-    /// Starts a server.
     pub fn spawn(mut command: Command) -> TestResult<Self> {
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
         let stdin = child.stdin.take();
         let stdout = BufReader::new(child.stdout.take().ok_or("no stdout")?);
-        Ok(Self { child, stdin, stdout })
+        let (found, lines) = mpsc::channel();
+        thread::spawn(move || {
+            for line in stdout.lines() {
+                if line.map(|line| found.send(line)).is_err() {
+                    return;
+                }
+            }
+        });
+        Ok(Self { child, stdin, lines })
     }
 
     /// Begins as clients do.
@@ -55,48 +62,21 @@ impl McpClient {
         Ok(stdin.flush()?)
     }
 
-    /// The next line that the server writes, as it is.
-    pub fn next_line(&mut self) -> TestResult<String> {
-        if self.stdout.buffer().is_empty() {
-            self.wait_for_output(PATIENCE)?;
-        }
-        let mut line = String::new();
-        if self.stdout.read_line(&mut line)? == 0 {
-            return Err("the server ended".into());
-        }
-        Ok(line)
-    }
-
-    fn wait_for_output(&self, patience: Duration) -> TestResult {
-        let timeout = Timespec::try_from(patience)?;
-        let mut stdout = [PollFd::new(self.stdout.get_ref(), PollFlags::IN)];
-        if poll(&mut stdout, Some(&timeout))? == 0 {
-            return Err("the server has said nothing for too long".into());
-        }
-        Ok(())
-    }
-
     /// The next line that the server writes, which must be a message.
-    pub fn answer(&mut self) -> TestResult<Value> {
-        let line = self.next_line()?;
+    pub fn answer(&self) -> TestResult<Value> {
+        let line = self.lines.recv_timeout(PATIENCE)?;
         let message: Value = serde_json::from_str(&line).map_err(|e| format!("{line:?}: {e}"))?;
         assert_eq!(message["jsonrpc"], "2.0", "{line}");
         Ok(message)
     }
 
     /// Everything that the server writes from now on until it ends.
-    pub fn remaining(&mut self) -> TestResult<Vec<Value>> {
-        let mut text = String::new();
-        self.stdout.read_to_string(&mut text)?;
-        text.lines().map(|line| Ok(serde_json::from_str(line)?)).collect()
+    pub fn remaining(&self) -> TestResult<Vec<Value>> {
+        self.lines.iter().map(|line| Ok(serde_json::from_str(&line)?)).collect()
     }
 
     pub fn close_stdin(&mut self) {
         self.stdin = None;
-    }
-
-    pub fn pid(&self) -> u32 {
-        self.child.id()
     }
 
     /// Waits for the server to end.

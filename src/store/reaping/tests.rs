@@ -307,7 +307,7 @@ fn init_this_process_and_process_groups_cannot_be_held() -> TestResult {
                 Sighting::Present(seen) => seen.start_ticks,
                 _ => 0,
             };
-            let refused = system.hold(pid, start_ticks).map(|hold| hold.send(os::Signal::Cont));
+            let refused = system.hold(pid, start_ticks).map(|hold| hold.send(crate::os::Signal::Cont));
             assert!(!matches!(refused, Ok(Ok(()))), "PID {pid}");
         }
         Ok(())

@@ -1,4 +1,6 @@
 //! An MCP server of ours at the other end of two pipes, as a client has it.
+//!
+//! Not the client of govstore-testkit: that one reads on a thread, which would be measured with every round trip.
 #![allow(dead_code, reason = "each bench uses some of it")]
 
 use std::error::Error;

@@ -5,7 +5,7 @@ use govstore::{Action, Agent, AgentEvent, EventKind, HistoryRow, Settings, Times
 use maud::{Markup, html};
 
 use super::figures::{count, percent, time};
-use super::page::{badge, facts};
+use super::parts::{badge, facts};
 use super::plots::plots;
 use super::snapshot::Past;
 use super::table::{Called, table};

@@ -9,6 +9,7 @@
 mod agent;
 mod line;
 mod page;
+mod parts;
 mod plot;
 mod plots;
 mod processes;

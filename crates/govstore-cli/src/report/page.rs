@@ -4,6 +4,7 @@ use govstore::{Agent, FleetHealth, HealthThresholds, Lifecycle, Store};
 use maud::{Markup, PreEscaped, html};
 
 use super::figures::{NONE, age, count, percent, time};
+use super::parts::{badge, facts};
 use super::snapshot::Snapshot;
 use super::table::{Called, table};
 use super::text::Name;
@@ -58,16 +59,6 @@ pub fn page(store: &Store, snapshot: &Snapshot) -> govstore::Result<String> {
         }
     };
     Ok(format!("{DOCTYPE}{}\n", page.into_string()))
-}
-
-/// Labels and what they label.
-pub fn facts(facts: &[(&str, Markup)]) -> Markup {
-    html! { dl { @for (label, fact) in facts { div { dt { (label) } dd { (fact) } } } } }
-}
-
-/// A word for a health, in its colour.
-pub fn badge(health: &'static str) -> Markup {
-    html! { span.badge.(health) { (health) } }
 }
 
 fn provenance(snapshot: &Snapshot) -> Markup {

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::thread;
 
+use govstore_testkit::can;
 use rusqlite::Connection;
 use serde_json::Value;
 use tempfile::TempDir;
@@ -176,13 +177,5 @@ impl Ran {
 
 /// Whether a program is there and works when called so; says that a test is skipped where not.
 pub fn available(program: &str, arguments: &[&str]) -> bool {
-    let works = Command::new(program)
-        .args(arguments)
-        .stdin(Stdio::null())
-        .output()
-        .is_ok_and(|output| output.status.success());
-    if !works {
-        eprintln!("skipped: `{program} {}` does not work here", arguments.join(" "));
-    }
-    works
+    can(&format!("`{program} {}`", arguments.join(" ")), &[&[program], arguments].concat())
 }

@@ -1,14 +1,13 @@
 //! Two clients of the real binary: rmcp's own, and one that writes lines.
 
 use std::error::Error;
-use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
-use std::sync::mpsc;
+use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use govstore::Store;
+use govstore_testkit::McpClient;
 use rmcp::model::{CallToolRequestParams, CallToolResult};
 use rmcp::service::RunningService;
 use rmcp::transport::TokioChildProcess;
@@ -58,22 +57,22 @@ impl Home {
     }
 
     /// Starts a server and talks to it in lines.
-    pub fn wire(&self) -> Result<Wire, Box<dyn Error>> {
-        Wire::spawn(self.serve())
+    pub fn wire(&self) -> Result<McpClient, Box<dyn Error>> {
+        McpClient::spawn(self.serve())
     }
 
     /// A server that has answered `initialize` and made one update.
-    pub fn serving(&self) -> Result<Wire, Box<dyn Error>> {
+    pub fn serving(&self) -> Result<McpClient, Box<dyn Error>> {
         self.serving_with(&[])
     }
 
     /// The same, with more arguments for `serve`, and with a log.
-    pub fn serving_with(&self, arguments: &[&str]) -> Result<Wire, Box<dyn Error>> {
+    pub fn serving_with(&self, arguments: &[&str]) -> Result<McpClient, Box<dyn Error>> {
         let mut command = self.serve();
         if !arguments.is_empty() {
             command.args(arguments).env_remove("RUST_LOG");
         }
-        let mut wire = Wire::spawn(command)?;
+        let mut wire = McpClient::spawn(command)?;
         wire.initialize()?;
         wire.call(1, "process_agent_update", &json!({ "agent_id": "a" }))?;
         assert_eq!(wire.answer()?["id"], 1);
@@ -125,89 +124,6 @@ fn content(result: &CallToolResult, is_error: bool) -> Result<Value, Box<dyn Err
     let text = result.content.first().and_then(|block| block.as_text()).ok_or("no text")?;
     assert_eq!(serde_json::from_str::<Value>(&text.text)?, structured);
     Ok(structured)
-}
-
-/// A server to which lines are written, and whose lines are read by a thread.
-pub struct Wire {
-    pub child: Child,
-    stdin: Option<ChildStdin>,
-    lines: mpsc::Receiver<String>,
-}
-
-impl Wire {
-    pub fn spawn(mut command: Command) -> Result<Self, Box<dyn Error>> {
-        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
-        let stdin = child.stdin.take();
-        let stdout = BufReader::new(child.stdout.take().ok_or("no stdout")?);
-        let (found, lines) = mpsc::channel();
-        thread::spawn(move || {
-            for line in stdout.lines() {
-                if line.map(|line| found.send(line)).is_err() {
-                    return;
-                }
-            }
-        });
-        Ok(Self { child, stdin, lines })
-    }
-
-    /// Begins as clients do.
-    pub fn initialize(&mut self) -> Result<Value, Box<dyn Error>> {
-        let client = json!({ "name": "wire", "version": "1" });
-        let params = json!({ "protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": client });
-        self.request(0, "initialize", &params)?;
-        let answer = self.answer()?;
-        assert_eq!(answer["id"], 0);
-        self.line(r#"{"jsonrpc": "2.0", "method": "notifications/initialized"}"#)?;
-        Ok(answer["result"].clone())
-    }
-
-    pub fn request(&mut self, id: u64, method: &str, params: &Value) -> Result<(), Box<dyn Error>> {
-        self.line(&json!({ "jsonrpc": "2.0", "id": id, "method": method, "params": params }).to_string())
-    }
-
-    pub fn call(&mut self, id: u64, tool: &str, arguments: &Value) -> Result<(), Box<dyn Error>> {
-        self.request(id, "tools/call", &json!({ "name": tool, "arguments": arguments }))
-    }
-
-    pub fn line(&mut self, line: &str) -> Result<(), Box<dyn Error>> {
-        self.bytes(format!("{line}\n").as_bytes())
-    }
-
-    pub fn bytes(&mut self, bytes: &[u8]) -> Result<(), Box<dyn Error>> {
-        let stdin = self.stdin.as_mut().ok_or("stdin is closed")?;
-        stdin.write_all(bytes)?;
-        Ok(stdin.flush()?)
-    }
-
-    /// The next line that the server writes, which must be a message.
-    pub fn answer(&self) -> Result<Value, Box<dyn Error>> {
-        let line = self.lines.recv_timeout(PATIENCE)?;
-        let message: Value = serde_json::from_str(&line).map_err(|e| format!("{line:?}: {e}"))?;
-        assert_eq!(message["jsonrpc"], "2.0", "{line}");
-        Ok(message)
-    }
-
-    /// Everything that the server writes from now on until it ends.
-    pub fn remaining(&self) -> Result<Vec<Value>, Box<dyn Error>> {
-        self.lines.iter().map(|line| Ok(serde_json::from_str(&line)?)).collect()
-    }
-
-    pub fn close_stdin(&mut self) {
-        self.stdin = None;
-    }
-
-    /// Waits for the server to end.
-    pub fn ended(&mut self) -> Result<ExitStatus, Box<dyn Error>> {
-        wait_until("the server to end", || Ok(self.child.try_wait()?))
-    }
-}
-
-impl Drop for Wire {
-    /// A test that failed leaves no server behind.
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
 }
 
 /// Who is registered.

@@ -9,7 +9,8 @@ use rusqlite::Connection;
 use serde_json::json;
 
 use crate::TestResult;
-use crate::client::{Home, Wire, registered, wait_until};
+use crate::client::{Home, registered, wait_until};
+use govstore_testkit::McpClient;
 
 /// A second is what the server has. The rest is for a busy machine; a call that blocks takes a minute.
 const ENDS_WITHIN: Duration = Duration::from_secs(10);
@@ -23,7 +24,7 @@ fn patient_home() -> Result<Home, Box<dyn Error>> {
 }
 
 /// Ends a server by `how`, with calls under way that wait for a lock, and checks how it ends.
-fn ends_with_calls_in_flight(how: impl FnOnce(&mut Wire) -> TestResult) -> TestResult {
+fn ends_with_calls_in_flight(how: impl FnOnce(&mut McpClient) -> TestResult) -> TestResult {
     let home = patient_home()?;
     let mut wire = home.serving()?;
     let blocker = Connection::open(home.database())?;
@@ -43,7 +44,7 @@ fn ends_with_calls_in_flight(how: impl FnOnce(&mut Wire) -> TestResult) -> TestR
 }
 
 /// Ends a server by `how` and checks that it deregisters.
-fn ends_and_deregisters(how: impl FnOnce(&mut Wire) -> TestResult) -> TestResult {
+fn ends_and_deregisters(how: impl FnOnce(&mut McpClient) -> TestResult) -> TestResult {
     let home = Home::new()?;
     let mut wire = home.serving()?;
     let store = home.store()?;
@@ -153,7 +154,7 @@ mod unix {
 
     use super::*;
 
-    fn signal(wire: &Wire, signal: Signal) -> TestResult {
+    fn signal(wire: &McpClient, signal: Signal) -> TestResult {
         let pid = Pid::from_raw(i32::try_from(wire.child.id())?).ok_or("no PID")?;
         Ok(kill_process(pid, signal)?)
     }

@@ -10,11 +10,12 @@ use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit};
 use serde_json::{Value, json};
 
 use crate::TestResult;
-use crate::client::{Home, Wire};
+use crate::client::Home;
+use govstore_testkit::McpClient;
 
 /// Makes a call, which is answered, and gives the reason if it was refused.
 fn call(
-    wire: &mut Wire,
+    wire: &mut McpClient,
     id: u64,
     tool: &str,
     arguments: &Value,
@@ -82,7 +83,7 @@ fn a_huge_argument_does_not_cost_a_server_its_memory() -> TestResult {
     let mut command = Command::new("sh");
     let script = "ulimit -v 280000; exec \"$0\" --db \"$1\" serve";
     command.args(["-c", script, env!("CARGO_BIN_EXE_govstore")]).arg(home.database()).env("RUST_LOG", "off");
-    let mut wire = Wire::spawn(command)?;
+    let mut wire = McpClient::spawn(command)?;
     wire.initialize()?;
     wire.bytes(br#"{"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": "process_agent_update", "arguments": {"agent_id": "a", "response_text": ""#)?;
     let megabyte = vec![b'x'; 1 << 20];

@@ -10,7 +10,8 @@ use rusqlite::Connection;
 use serde_json::json;
 
 use crate::TestResult;
-use crate::client::{Home, Wire, registered, wait_until};
+use crate::client::{Home, registered, wait_until};
+use govstore_testkit::McpClient;
 
 #[test]
 fn an_idle_server_beats_and_is_used_only_when_its_client_calls() -> TestResult {
@@ -195,7 +196,7 @@ fn a_client_that_closed_stderr_does_not_break_the_server() -> TestResult {
     let home = Home::new()?;
     let mut command = home.serve();
     command.env("RUST_LOG", "trace").stderr(Stdio::piped());
-    let mut wire = Wire::spawn(command)?;
+    let mut wire = McpClient::spawn(command)?;
     drop(wire.child.stderr.take());
     wire.initialize()?;
     wire.call(1, "process_agent_update", &json!({ "agent_id": "a" }))?;

@@ -7,7 +7,8 @@ use rustix::process::{Pid, Signal, kill_process_group};
 use serde_json::json;
 
 use crate::TestResult;
-use crate::client::{Home, Wire, wait_until};
+use crate::client::{Home, wait_until};
+use govstore_testkit::McpClient;
 
 #[test]
 fn a_server_that_was_suspended_together_with_its_client_answers() -> TestResult {
@@ -22,7 +23,7 @@ fn a_server_that_was_suspended_together_with_its_client_answers() -> TestResult 
     client.args(["-c", "exec 3<&0; \"$@\" <&3 & exec 3<&-; wait", "client"]);
     let serve = home.serve();
     client.arg(serve.get_program()).args(serve.get_args()).env("RUST_LOG", "off").process_group(0);
-    let mut wire = Wire::spawn(client)?;
+    let mut wire = McpClient::spawn(client)?;
     wire.initialize()?;
     wire.call(1, "process_agent_update", &json!({ "agent_id": "writer" }))?;
     assert_eq!(wire.answer()?["result"]["structuredContent"]["success"], true);

@@ -8,11 +8,12 @@ use rusqlite::Connection;
 use serde_json::{Value, json};
 
 use crate::TestResult;
-use crate::client::{Home, Wire};
+use crate::client::Home;
 use crate::listing::NAMES;
+use govstore_testkit::McpClient;
 
 /// The message that answers `id`, after whatever comes before it.
-fn answer_to(wire: &Wire, id: u64) -> Result<Value, Box<dyn std::error::Error>> {
+fn answer_to(wire: &McpClient, id: u64) -> Result<Value, Box<dyn std::error::Error>> {
     loop {
         let answer = wire.answer()?;
         if answer["id"] == id {
@@ -384,7 +385,7 @@ fn stdout_has_messages_alone_whatever_is_asked() -> TestResult {
     let home = Home::new()?;
     let mut command = home.serve();
     command.env("RUST_LOG", "trace").stderr(std::process::Stdio::null());
-    let mut wire = Wire::spawn(command)?;
+    let mut wire = McpClient::spawn(command)?;
     wire.initialize()?;
     wire.line("{")?;
     wire.call(1, "nonsense", &json!({}))?;
