@@ -54,7 +54,7 @@ fn main() -> BenchResult {
 /// A database of at least this size: one agent's history, as updates write it.
 fn populate(path: &Path, bytes: u64) -> BenchResult {
     let store = Store::open(path)?;
-    store.process_update("writer", &Update { complexity: 0.1, ..Update::default() })?;
+    store.process_update("writer", &Update::new().complexity(0.1))?;
     let conn = Connection::open(path)?;
     conn.pragma_update(None, "synchronous", "OFF")?;
     let mut newest: i64 = 1;

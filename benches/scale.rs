@@ -43,7 +43,7 @@ fn measured(folder: &Path, agents: u32) -> BenchResult<Vec<(&'static str, f64)>>
     let mut agent = move || format!("agent-{}", rng.u32(..agents));
     let mut figures = vec![("open", each(20, || Store::open(&path).map(drop))?)];
     let store = Store::open(&path)?;
-    let update = Update { response_text: "All tests pass.".into(), complexity: 0.3, ..Update::default() };
+    let update = Update::new().response_text("All tests pass.").complexity(0.3);
     let mut time = |what, times, work: &mut dyn FnMut(&str) -> govstore::Result<()>| -> BenchResult {
         figures.push((what, each(times, || work(&agent()))?));
         Ok(())
@@ -54,7 +54,7 @@ fn measured(folder: &Path, agents: u32) -> BenchResult<Vec<(&'static str, f64)>>
         store.history(agent, Some(10)).map(drop)
     })?;
     time("a page of 50 agents", 200, &mut |agent| {
-        let page = AgentFilter { after: Some(agent.to_owned()), limit: Some(PAGE), ..AgentFilter::default() };
+        let page = AgentFilter::new().after(agent.to_owned()).limit(PAGE);
         store.agents(&page).map(drop)
     })?;
     time("fleet health", 5, &mut |_| store.health().map(drop))?;

@@ -112,12 +112,10 @@ fn fleet_health(large: &Path) -> BenchResult {
 }
 
 fn update() -> Update {
-    Update {
-        parameters: vec![0.5, 0.4, 0.7, 0.9, 0.1, 0.1],
-        response_text: "All tests pass; the change is ready for review.".into(),
-        complexity: 0.3,
-        ..Update::default()
-    }
+    Update::new()
+        .parameters(vec![0.5, 0.4, 0.7, 0.9, 0.1, 0.1])
+        .response_text("All tests pass; the change is ready for review.")
+        .complexity(0.3)
 }
 
 /// The medians of two things, in microseconds, measured in turns so that both meet the same noise.

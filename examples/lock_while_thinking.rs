@@ -23,7 +23,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let lock = store.lock_agent(agent, Some("asking the model"))?;
     println!("{agent} is locked, fencing token {}", lock.token());
     sleep(Duration::from_millis(200)); // the model thinks; no transaction is open
-    let update = Update { response_text: "an answer".into(), ..Update::default() };
+    let update = Update::new().response_text("an answer");
     // If the lock was lost meanwhile this fails with Error::Fenced, and nothing is written.
     let report = store.process_update(agent, &update)?;
     lock.release()?;

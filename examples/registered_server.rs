@@ -18,7 +18,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         eprintln!("PID {}: {} because {}", event.pid, event.outcome, event.evidence);
     }
     for line in io::stdin().lines() {
-        let update = Update { response_text: line?, ..Update::default() };
+        let update = Update::new().response_text(line?);
         let report = store.process_update("example", &update)?; // a heartbeat and a use as well
         println!("{}: {}", report.decision.action, report.decision.reason);
         if registration.must_exit() {

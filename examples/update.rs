@@ -14,7 +14,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         return Err("usage: update DATABASE AGENT TEXT".into());
     };
     let store = Store::open(database)?;
-    let update = Update { response_text: text.clone(), complexity: 0.3, ..Update::default() };
+    let update = Update::new().response_text(text).complexity(0.3);
     let report = store.process_update(agent, &update)?;
     // Committed: a power cut or a `kill -9` from here on loses nothing.
     match report.decision.action {

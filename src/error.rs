@@ -198,7 +198,7 @@ pub enum Error {
         /// SQLite's reason.
         source: DatabaseError,
     },
-    /// Somebody else held the write lock for too long.
+    /// Another process held the write lock for too long.
     #[error("the database stayed locked for {:.1} s: {}", waited.as_secs_f64(), write_lock(holder.as_ref()))]
     LockTimeout {
         /// How long this call waited.
@@ -206,7 +206,7 @@ pub enum Error {
         /// Who held the lock at the end; `None` where that can't be known.
         holder: Option<LockHolder>,
     },
-    /// Somebody else held the lock of the agent for too long.
+    /// Another process held the lock of the agent for too long.
     #[error("agent {agent_id:?} stayed locked for {:.1} s: {}", waited.as_secs_f64(), agent_lock(holder.as_ref()))]
     AgentLocked {
         /// The agent.
@@ -433,7 +433,7 @@ pub enum Error {
         /// Why the backup could not be put in place.
         source: std::io::Error,
     },
-    /// The backup is in place, but the database that it replaced is still taken for the real one by whoever opened
+    /// The backup is in place, but the database that it replaced is still taken for the real one by processes that opened
     /// it during the swap.
     #[error("{} is restored, but {} could not be marked as replaced: {source}. End whoever has it open: what they write is lost", path.display(), replaced.display())]
     RestoreUnfinished {
@@ -544,7 +544,7 @@ impl Error {
         }
     }
 
-    /// Whether somebody was in the way for too long: the same call may succeed later.
+    /// Whether a lock was held for too long: the same call may succeed later.
     #[must_use]
     pub const fn is_busy(&self) -> bool {
         matches!(self, Self::LockTimeout { .. } | Self::AgentLocked { .. })

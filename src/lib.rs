@@ -12,7 +12,7 @@
 //! let store = Store::open(&path)?;
 //! let report = store.process_update(
 //!     "writer",
-//!     &Update { response_text: "All tests pass.".into(), complexity: 0.2, ..Update::default() },
+//!     &Update::new().response_text("All tests pass.").complexity(0.2),
 //! )?;
 //! assert_eq!(report.decision.action, Action::Approve);
 //! assert_eq!(report.metrics.health_status, HealthStatus::Healthy);

@@ -19,7 +19,7 @@ fn open() -> Result<(TempDir, Store), Box<dyn Error>> {
 fn an_agent_recovers_from_a_coherence_collapse_once_its_input_is_steady() -> TestResult {
     let (_folder, store) = open()?;
     let send = |parameters: Vec<f64>| {
-        store.process_update("a", &Update { parameters, complexity: 0.2, ..Update::default() })
+        store.process_update("a", &Update::new().parameters(parameters).complexity(0.2))
     };
 
     for _ in 0..10 {
@@ -72,22 +72,17 @@ fn numbers_that_are_no_numbers_never_reach_the_database() -> TestResult {
         for position in 0..129 {
             let mut parameters = vec![0.5; position + 1];
             parameters[position] = value;
-            send(&Update { parameters, ..Update::default() })?;
+            send(&Update::new().parameters(parameters))?;
         }
-        send(&Update { parameters: vec![value; 200], ..Update::default() })?;
-        send(&Update { parameters: vec![-value; 128], ..Update::default() })?;
-        send(&Update { complexity: value, ..Update::default() })?;
+        send(&Update::new().parameters(vec![value; 200]))?;
+        send(&Update::new().parameters(vec![-value; 128]))?;
+        send(&Update::new().complexity(value))?;
         for position in 0..3 {
             let mut ethical_drift = vec![0.0; 3];
             ethical_drift[position] = value;
-            send(&Update { ethical_drift, ..Update::default() })?;
+            send(&Update::new().ethical_drift(ethical_drift))?;
         }
-        send(&Update {
-            parameters: vec![value],
-            ethical_drift: vec![value],
-            complexity: value,
-            ..Update::default()
-        })?;
+        send(&Update::new().parameters(vec![value]).ethical_drift(vec![value]).complexity(value))?;
         send(&Update::default())?;
     }
 
@@ -127,7 +122,7 @@ fn stored_floats(conn: &Connection, sql: &str) -> Result<usize, Box<dyn Error>> 
 #[test]
 fn a_reset_goes_back_to_the_start_and_keeps_the_lifetime_total() -> TestResult {
     let (_folder, store) = open()?;
-    let update = Update { parameters: vec![0.5; 6], ..Update::default() };
+    let update = Update::new().parameters(vec![0.5; 6]);
     let first = store.process_update("a", &update)?;
     for _ in 0..14 {
         store.process_update("a", &update)?;

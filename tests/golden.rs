@@ -129,12 +129,11 @@ fn response_text(input: &Value) -> String {
 }
 
 fn update(input: &Value) -> Update {
-    Update {
-        parameters: parameters(input),
-        response_text: response_text(input),
-        complexity: number(&input["complexity"]),
-        ethical_drift: vec![0.0; 3],
-    }
+    Update::new()
+        .parameters(parameters(input))
+        .response_text(response_text(input))
+        .complexity(number(&input["complexity"]))
+        .ethical_drift(vec![0.0; 3])
 }
 
 /// The same input as an `apply` line. JSON has no infinities, so a number that means the same stands in:

@@ -128,7 +128,7 @@ fn an_empty_fleet_has_no_health() -> TestResult {
     let store = Store::open(folder.path().join("governance.db"))?;
     let fleet = store.health()?;
     assert_eq!((fleet.fleet_status, fleet.total_agents, fleet.critical), (None, 0, 0));
-    store.process_update("a", &Update { complexity: 1.0, ..Update::default() })?;
+    store.process_update("a", &Update::new().complexity(1.0))?;
     store.archive("a", None)?;
     assert_eq!(store.health()?.fleet_status, None, "an archived agent is out of service");
     Ok(())
@@ -138,7 +138,7 @@ fn an_empty_fleet_has_no_health() -> TestResult {
 fn a_change_of_health_is_an_event_and_no_change_is_none() -> TestResult {
     let folder = tempfile::tempdir()?;
     let store = Store::open(folder.path().join("governance.db"))?;
-    let send = |complexity| store.process_update("a", &Update { complexity, ..Update::default() });
+    let send = |complexity| store.process_update("a", &Update::new().complexity(complexity));
     for complexity in [0.1, 0.1, 0.9, 0.9, 1.0, 0.1] {
         send(complexity)?;
     }

@@ -21,9 +21,9 @@ fn sqlite3(db: &Path, sql: &str) -> Option<Output> {
 
 fn database(folder: &Path) -> Result<Store, govstore::Error> {
     let store = Store::open(folder.join("governance.db"))?;
-    store.process_update("writer", &Update { complexity: 0.1, ..Update::default() })?;
-    store.process_update("tester", &Update { complexity: 0.5, ..Update::default() })?;
-    store.process_update("tester", &Update { complexity: 1.0, ..Update::default() })?;
+    store.process_update("writer", &Update::new().complexity(0.1))?;
+    store.process_update("tester", &Update::new().complexity(0.5))?;
+    store.process_update("tester", &Update::new().complexity(1.0))?;
     Ok(store)
 }
 

@@ -20,7 +20,7 @@ fn the_log_stays_small_and_shrinks_again_after_a_long_read() -> TestResult {
     let size = || fs::metadata(&wal).map(|metadata| metadata.len());
     let update = |count| -> govstore::Result<()> {
         for _ in 0..count {
-            store.process_update("a", &Update { parameters: vec![0.5; 128], ..Update::default() })?;
+            store.process_update("a", &Update::new().parameters(vec![0.5; 128]))?;
         }
         Ok(())
     };

@@ -144,7 +144,7 @@ fn use_all(store: &Store) {
         let _ = store.history(id, Some(100));
         let _ = store.events(id);
         let _ = store.window_statistics(id);
-        let _ = store.process_update(id, &Update { parameters: vec![0.5; 8], ..Update::default() });
+        let _ = store.process_update(id, &Update::new().parameters(vec![0.5; 8]));
     }
     let _ = store.process_update("newcomer", &Update::default());
     let _ = store.pause("newcomer", None);

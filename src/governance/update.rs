@@ -10,13 +10,14 @@ use serde::{Deserialize, Deserializer};
 /// ```
 /// use govstore::Update;
 ///
-/// let update = Update { response_text: "done".into(), complexity: 0.3, ..Update::default() };
+/// let update = Update::new().response_text("done").complexity(0.3);
 /// let same: Update = serde_json::from_str(r#"{"response_text": "done", "complexity": 0.3}"#)?;
 /// assert_eq!(update, same);
 /// # Ok::<(), serde_json::Error>(())
 /// ```
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
+#[non_exhaustive]
 pub struct Update {
     /// The agent's parameter vector: cut or padded with zeros to [`PARAMETER_COUNT`], non-finite numbers
     /// become 0.
@@ -43,6 +44,43 @@ impl Default for Update {
             response_text: String::new(),
             complexity: 0.5,
         }
+    }
+}
+
+/// What is not given is as [`Update::new`] has it.
+impl Update {
+    /// An update without parameters or text, of complexity 0.5.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The agent's parameter vector.
+    #[must_use]
+    pub fn parameters(mut self, parameters: impl Into<Vec<f64>>) -> Self {
+        self.parameters = parameters.into();
+        self
+    }
+
+    /// What clients of v1.0.3 send along; it has no effect.
+    #[must_use]
+    pub fn ethical_drift(mut self, ethical_drift: impl Into<Vec<f64>>) -> Self {
+        self.ethical_drift = ethical_drift.into();
+        self
+    }
+
+    /// What the agent said.
+    #[must_use]
+    pub fn response_text(mut self, response_text: impl Into<String>) -> Self {
+        self.response_text = response_text.into();
+        self
+    }
+
+    /// How complex the task was, 0 to 1.
+    #[must_use]
+    pub fn complexity(mut self, complexity: f64) -> Self {
+        self.complexity = complexity;
+        self
     }
 }
 

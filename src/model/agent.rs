@@ -60,6 +60,14 @@ text_enum! {
     }
 }
 
+impl Lifecycle {
+    /// Whether the health of such an agent counts for the fleet: it is active or paused.
+    #[must_use]
+    pub const fn in_service(self) -> bool {
+        matches!(self, Self::Active | Self::Paused)
+    }
+}
+
 /// One agent: its current state and what people say about it.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[non_exhaustive]
@@ -128,7 +136,15 @@ pub(crate) struct AgentState {
 }
 
 /// Which agents to list.
+///
+/// ```
+/// use govstore::{AgentFilter, Lifecycle};
+///
+/// let first_paused = AgentFilter::new().lifecycle_status(Lifecycle::Paused).limit(50);
+/// # assert_eq!(first_paused.limit, Some(50));
+/// ```
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct AgentFilter {
     /// Only those with this lifecycle status.
     pub lifecycle_status: Option<Lifecycle>,
@@ -142,8 +158,53 @@ pub struct AgentFilter {
     pub limit: Option<u32>,
 }
 
+/// Each takes a value, or an `Option` of one: `None` admits all.
+impl AgentFilter {
+    /// A filter that admits every agent.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Admits only those with this lifecycle status.
+    #[must_use]
+    pub fn lifecycle_status(mut self, status: impl Into<Option<Lifecycle>>) -> Self {
+        self.lifecycle_status = status.into();
+        self
+    }
+
+    /// Admits only those with this health.
+    #[must_use]
+    pub fn health_status(mut self, status: impl Into<Option<HealthStatus>>) -> Self {
+        self.health_status = status.into();
+        self
+    }
+
+    /// Admits only those whose id has this text in it.
+    #[must_use]
+    pub fn id_contains(mut self, text: impl Into<Option<String>>) -> Self {
+        self.id_contains = text.into();
+        self
+    }
+
+    /// Admits only those after this id.
+    #[must_use]
+    pub fn after(mut self, agent_id: impl Into<Option<String>>) -> Self {
+        self.after = agent_id.into();
+        self
+    }
+
+    /// Admits at most this many.
+    #[must_use]
+    pub fn limit(mut self, limit: impl Into<Option<u32>>) -> Self {
+        self.limit = limit.into();
+        self
+    }
+}
+
 text_enum! {
     /// Which agents come first. Those for whom the measure isn't known come last; ties are in the order of ids.
+    #[non_exhaustive]
     pub enum AgentOrder {
         /// Those in service before those that are archived or deleted, worse health first, then higher risk.
         Worst => "worst",
@@ -172,6 +233,7 @@ pub struct AgentRanking {
 
 /// How many agents there are, and how those in service are doing. One row of the view `fleet_health`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
 pub struct FleetHealth {
     /// The worst health of an active or paused agent; `None` where there is none.
     pub fleet_status: Option<HealthStatus>,
@@ -191,6 +253,28 @@ pub struct FleetHealth {
     pub degraded: u64,
     /// Active and paused agents that are critical.
     pub critical: u64,
+}
+
+impl FleetHealth {
+    /// Counts these agents, as [`Store::health`](crate::Store::health) counts those of a database.
+    #[must_use]
+    pub fn of(agents: &[Agent]) -> Self {
+        let with_status =
+            |status| agents.iter().filter(|agent| agent.lifecycle_status == status).count() as u64;
+        let in_service = || agents.iter().filter(|agent| agent.lifecycle_status.in_service());
+        let with_health = |health| in_service().filter(|agent| agent.health_status == health).count() as u64;
+        Self {
+            fleet_status: in_service().map(|agent| agent.health_status).max(),
+            total_agents: agents.len() as u64,
+            active: with_status(Lifecycle::Active),
+            paused: with_status(Lifecycle::Paused),
+            archived: with_status(Lifecycle::Archived),
+            deleted: with_status(Lifecycle::Deleted),
+            healthy: with_health(HealthStatus::Healthy),
+            degraded: with_health(HealthStatus::Degraded),
+            critical: with_health(HealthStatus::Critical),
+        }
+    }
 }
 
 #[cfg(test)]

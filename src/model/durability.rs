@@ -2,6 +2,7 @@
 
 /// What a commit survives. A killed process loses nothing under either.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub enum Durability {
     /// Every commit survives a power cut (`synchronous=FULL`).
     #[default]

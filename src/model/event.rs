@@ -8,6 +8,7 @@ use crate::text_enum::text_enum;
 
 text_enum! {
     /// What happened to an agent.
+    #[non_exhaustive]
     pub enum EventKind {
         /// It was seen for the first time.
         Created => "created",

@@ -10,6 +10,7 @@ use crate::text_enum::text_enum;
 
 text_enum! {
     /// What a process that is waited for was doing when it was last looked at.
+    #[non_exhaustive]
     pub enum HolderState {
         /// It runs.
         Running => "running",
@@ -26,6 +27,7 @@ text_enum! {
 
 text_enum! {
     /// Why a process is not for this one to wake or to end.
+    #[non_exhaustive]
     pub enum OutOfReach {
         /// It belongs to another user.
         AnotherUser => "another_user",
@@ -48,7 +50,7 @@ pub struct LockHolder {
     /// When it registered.
     pub registered_at: Option<Timestamp>,
     /// For how long it has held the lock; in JSON `held_for_s`, in seconds. Of an agent's lock that is exact. Of
-    /// SQLite's write lock nothing knows it: it is how long ago the one who waited first saw this process
+    /// SQLite's write lock nothing knows it: it is how long ago the waiter first saw this process
     /// hold it, having found it again at every look since, so at least that long unless it was let go in
     /// between.
     #[serde(rename = "held_for_s", serialize_with = "seconds")]

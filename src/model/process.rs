@@ -10,6 +10,7 @@ use crate::text_enum::text_enum;
 
 text_enum! {
     /// Where a registered process is in its life.
+    #[non_exhaustive]
     pub enum ProcessState {
         /// It is registered.
         Running => "running",

@@ -13,6 +13,7 @@ use crate::text_enum::text_enum;
 
 text_enum! {
     /// What the reaper does about a judgement.
+    #[non_exhaustive]
     pub enum Action {
         /// Nothing.
         Leave => "leave",
@@ -94,6 +95,7 @@ impl ReapPlan {
 
 text_enum! {
     /// What became of a judgement.
+    #[non_exhaustive]
     pub enum Outcome {
         /// The process obeyed SIGTERM.
         Terminated => "terminated",

@@ -12,6 +12,7 @@ pub(crate) const LOCK_TIMEOUT: Duration = Duration::from_secs(5);
 
 text_enum! {
     /// What happens when more than `max_processes` are registered.
+    #[non_exhaustive]
     pub enum LimitPolicy {
         /// Newcomers are let in, and nobody whose client lives is ended.
         Spare => "spare",
@@ -29,6 +30,7 @@ text_enum! {
 /// [`Store::set_setting`](crate::Store::set_setting) or with `UPDATE settings` in the `sqlite3` shell.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[non_exhaustive]
 pub struct Settings {
     /// Risk below this is healthy.
     pub risk_healthy_max: f64,

@@ -4,6 +4,7 @@ use crate::text_enum::text_enum;
 
 text_enum! {
     /// What a registered process was judged to be.
+    #[non_exhaustive]
     pub enum Verdict {
         /// It lives, or nothing speaks against it.
         Alive => "alive",

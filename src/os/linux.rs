@@ -188,7 +188,7 @@ impl System for Linux {
             Sighting::Hidden(reason) => return Err(NoHold::Denied(io::Error::other(reason))),
             _ => {}
         }
-        // Whoever may signal may nearly always read this link too; where not, the row has said it.
+        // Who may signal a process may nearly always read this link too; otherwise the row has said it.
         if let Ok(namespace) = fs::metadata(format!("/proc/{pid}/ns/pid"))
             && Some(namespace.ino()) != self.here.pid_namespace
         {
@@ -298,7 +298,7 @@ fn pid_elsewhere(status: &[u8]) -> Option<u32> {
 
 /// The owner of the lock in one line of `/proc/locks`, and the device that it is on, if the lock is of this kind, on
 /// one of these bytes of a file with that inode. See `proc_locks(5)`:
-/// `1: POSIX  ADVISORY  WRITE 4711 08:01:131072 120 120`. A line with `->` is of one who waits.
+/// `1: POSIX  ADVISORY  WRITE 4711 08:01:131072 120 120`. A line with `->` is a waiter.
 fn locked_by<'l>(
     line: &'l str,
     inode: u64,

@@ -54,7 +54,7 @@ pub(crate) struct Presence {
 }
 
 impl Sighting {
-    /// Whether whoever started at `start_ticks` is certainly gone.
+    /// Whether the process that started at `start_ticks` is certainly gone.
     pub fn rules_out(&self, start_ticks: u64) -> bool {
         match self {
             Self::Gone => true,

@@ -46,7 +46,7 @@ impl Happened {
     }
 }
 
-/// This process as one who claims.
+/// This process as a claimant.
 pub(super) fn claimant(system: &dyn System) -> Claimant {
     let here = system.here();
     Claimant { pid: here.pid, pid_namespace: here.pid_namespace, start_ticks: here.start_ticks }

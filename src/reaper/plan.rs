@@ -26,7 +26,7 @@ const BREAKER_MIN_SUSPECTS: usize = 3;
 /// What was seen, by `process_id`. Not by PID: a PID may come round to a process that registers just then.
 pub(super) type Seen = HashMap<i64, Observation>;
 
-/// Who judges, by which clock and settings, and what he remembers.
+/// The process that judges: its clock, its settings, and what it remembers.
 pub(super) struct Judge<'a> {
     pub here: &'a Here,
     pub now_ms: i64,
@@ -182,7 +182,7 @@ impl Judge<'_> {
         if record.is_silent(self.here, self.now_ms, self.settings) {
             let limit_s = seconds(beat.limit_ms(self.settings));
             let evidence = format!("its heartbeat is {beat_age_s:.1} s old, over {limit_s} s");
-            // As by Ctrl-Z in a terminal, or `docker pause`: whoever stopped it will have it go on.
+            // As by Ctrl-Z in a terminal, or `docker pause`: it will go on as it was stopped.
             let spared = |why| (Finding::SilentAndSpared(Verdict::Alive), format!("{evidence}, and {why}"));
             return if identified.frozen {
                 spared("its cgroup is frozen")

@@ -1,7 +1,7 @@
 //! When the victim holds the write lock itself: stopped inside its transaction, it keeps everybody from writing, and
 //! the reaper from claiming it.
 //!
-//! - Whoever has waited for the write lock in vain looks at the process that holds it, and [`StoppedHolder`] remembers
+//! - A process that has waited for the write lock in vain looks at the process that holds it, and [`StoppedHolder`] remembers
 //!   what was seen.
 //! - [`decide`] is a pure function: that process is helped once it was seen so for a heartbeat interval, and only if it
 //!   is registered and ours to judge.

@@ -77,7 +77,7 @@ impl Store {
     ///
     /// let lock = store.lock_agent("writer", Some("asking the model"))?;
     /// let answer = "…"; // takes its time; no transaction is open
-    /// store.process_update("writer", &Update { response_text: answer.into(), ..Update::default() })?;
+    /// store.process_update("writer", &Update::new().response_text(answer))?;
     /// drop(lock);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```

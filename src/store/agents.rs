@@ -31,9 +31,9 @@ impl Store {
     /// use govstore::{AgentFilter, Lifecycle};
     ///
     /// store.process_update("writer", &govstore::Update::default())?;
-    /// let page = AgentFilter { limit: Some(50), ..AgentFilter::default() };
+    /// let page = AgentFilter::new().limit(50);
     /// assert_eq!(store.agents(&page)?[0].agent_id, "writer");
-    /// let paused = AgentFilter { lifecycle_status: Some(Lifecycle::Paused), ..AgentFilter::default() };
+    /// let paused = AgentFilter::new().lifecycle_status(Lifecycle::Paused);
     /// assert!(store.agents(&paused)?.is_empty());
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
@@ -49,9 +49,9 @@ impl Store {
     /// # let store = govstore::Store::open(dir.path().join("governance.db"))?;
     /// use govstore::{AgentFilter, AgentOrder, Update};
     ///
-    /// store.process_update("careful", &Update { complexity: 0.1, ..Update::default() })?;
-    /// store.process_update("daring", &Update { complexity: 0.9, ..Update::default() })?;
-    /// let one = AgentFilter { limit: Some(1), ..AgentFilter::default() };
+    /// store.process_update("careful", &Update::new().complexity(0.1))?;
+    /// store.process_update("daring", &Update::new().complexity(0.9))?;
+    /// let one = AgentFilter::new().limit(1);
     /// let riskiest = store.first_agents(AgentOrder::Risk, &one)?;
     /// assert_eq!((riskiest.agents[0].agent_id.as_str(), riskiest.matching), ("daring", 2));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -68,7 +68,7 @@ impl Store {
     /// use govstore::{HealthStatus, Update};
     ///
     /// assert_eq!(store.health()?.fleet_status, None);
-    /// store.process_update("writer", &Update { complexity: 0.1, ..Update::default() })?;
+    /// store.process_update("writer", &Update::new().complexity(0.1))?;
     /// assert_eq!(store.health()?.fleet_status, Some(HealthStatus::Healthy));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
@@ -298,7 +298,7 @@ mod tests {
             for parameter in 0..number {
                 // Each step of parameters costs coherence.
                 let parameters = vec![f64::from(parameter) / 2.0];
-                store.process_update(agent, &Update { parameters, complexity, ..Update::default() })?;
+                store.process_update(agent, &Update::new().parameters(parameters).complexity(complexity))?;
             }
         }
         store.archive("away", None)?;
@@ -344,23 +344,23 @@ mod tests {
     fn the_limit_cuts_the_list_and_not_the_count() -> TestResult {
         let folder = tempfile::tempdir()?;
         let store = fleet(&folder)?;
-        let filter = AgentFilter { limit: Some(2), ..AgentFilter::default() };
+        let filter = AgentFilter::new().limit(2);
         let ranking = store.first_agents(AgentOrder::Id, &filter)?;
         assert_eq!((ids(&ranking).as_slice(), ranking.matching), (["a-calm", "away"].as_slice(), 5));
 
-        let filter = AgentFilter { id_contains: Some("-RI".to_owned()), ..filter };
+        let filter = filter.id_contains("-RI".to_owned());
         let ranking = store.first_agents(AgentOrder::Id, &filter)?;
         assert_eq!((ids(&ranking).as_slice(), ranking.matching), (["b-risky"].as_slice(), 1));
         assert_eq!(store.agents(&filter)?, ranking.agents);
         // What means something to LIKE or GLOB is text here.
         for text in ["%", "_", "*", "'"] {
-            let filter = AgentFilter { id_contains: Some(text.to_owned()), ..AgentFilter::default() };
+            let filter = AgentFilter::new().id_contains(text.to_owned());
             assert_eq!(store.first_agents(AgentOrder::Worst, &filter)?.matching, 0, "{text}");
         }
 
-        let filter = AgentFilter { lifecycle_status: Some(Lifecycle::Archived), ..AgentFilter::default() };
+        let filter = AgentFilter::new().lifecycle_status(Lifecycle::Archived);
         assert_eq!(ids(&store.first_agents(AgentOrder::Risk, &filter)?), ["away"]);
-        let filter = AgentFilter { health_status: Some(HealthStatus::Healthy), ..AgentFilter::default() };
+        let filter = AgentFilter::new().health_status(HealthStatus::Healthy);
         let healthy = store.first_agents(AgentOrder::Worst, &filter)?;
         assert_eq!(healthy.agents.len() as u64, healthy.matching);
         assert!(healthy.agents.iter().all(|agent| agent.health_status == HealthStatus::Healthy));

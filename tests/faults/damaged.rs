@@ -128,8 +128,7 @@ fn a_damaged_database_is_answered_or_refused_and_never_begun_anew() -> TestResul
         let store = Store::open(&path)?;
         for (agent_id, updates) in AGENTS {
             for _ in 0..updates {
-                store
-                    .process_update(agent_id, &Update { parameters: vec![0.5; 128], ..Update::default() })?;
+                store.process_update(agent_id, &Update::new().parameters(vec![0.5; 128]))?;
             }
         }
     }

@@ -292,7 +292,7 @@ fn an_imported_agent_goes_on_where_it_stopped() -> TestResult {
     store.import_v1(&reference)?;
     for before in store.agents(&AgentFilter::default())? {
         let id = before.agent_id.as_str();
-        let updated = store.process_update(id, &Update { parameters: vec![0.5; 128], ..Update::default() });
+        let updated = store.process_update(id, &Update::new().parameters(vec![0.5; 128]));
         if before.lifecycle_status != Lifecycle::Active {
             assert!(updated.is_err(), "{id}");
             assert_eq!(store.agent(id)?, before);

@@ -123,11 +123,12 @@ fn act() -> impl Strategy<Value = Act> {
 fn update() -> impl Strategy<Value = Update> {
     let parameters = prop_oneof![8 => vec(number(), 0..6), 1 => vec(number(), 120..140)];
     (parameters, vec(number(), 0..4), response_text(), number()).prop_map(
-        |(parameters, ethical_drift, response_text, complexity)| Update {
-            parameters,
-            ethical_drift,
-            response_text,
-            complexity,
+        |(parameters, ethical_drift, response_text, complexity)| {
+            Update::new()
+                .parameters(parameters)
+                .ethical_drift(ethical_drift)
+                .response_text(response_text)
+                .complexity(complexity)
         },
     )
 }
@@ -172,10 +173,8 @@ fn setting() -> impl Strategy<Value = (&'static str, &'static str)> {
 /// The same update without what JSON has no word for.
 fn in_json(update: Update) -> Update {
     let finite = |number: f64| if number.is_infinite() { f64::MAX.copysign(number) } else { number };
-    Update {
-        parameters: update.parameters.into_iter().map(finite).collect(),
-        ethical_drift: update.ethical_drift.into_iter().map(finite).collect(),
-        complexity: finite(update.complexity),
-        ..update
-    }
+    let finite_all = |numbers: &[f64]| numbers.iter().copied().map(finite).collect::<Vec<_>>();
+    let (parameters, ethical_drift) = (finite_all(&update.parameters), finite_all(&update.ethical_drift));
+    let complexity = finite(update.complexity);
+    update.parameters(parameters).ethical_drift(ethical_drift).complexity(complexity)
 }

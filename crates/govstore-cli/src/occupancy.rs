@@ -29,6 +29,7 @@ impl Occupancy {
                 "those that nobody has used for stale_after_s are ended, longest unused first"
             }
             LimitPolicy::Refuse => "newcomers are refused, and none is ended for it",
+            _ => "`govstore config get` says what follows",
         };
         self.over_limit.then(|| {
             format!(

@@ -39,8 +39,8 @@ impl Painted for Verdict {
         match self {
             Self::Alive => GOOD,
             Self::Exited | Self::Surplus => PALE,
-            Self::Suspect | Self::Remote | Self::Unverifiable => DOUBTFUL,
             Self::Stale | Self::Orphaned => BAD,
+            _ => DOUBTFUL,
         }
     }
 }
@@ -50,8 +50,8 @@ impl Painted for HolderState {
         match self {
             Self::Running => Style::new(),
             Self::Gone => PALE,
-            Self::Unknown => DOUBTFUL,
             Self::Stopped | Self::Frozen => BAD,
+            _ => DOUBTFUL,
         }
     }
 }

@@ -6,8 +6,6 @@
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::process;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use chrono::{DateTime, Utc};
 
@@ -101,31 +99,16 @@ fn reserve(folder: &Path, agent_id: &str, at: DateTime<Utc>, format: Format) -> 
     Err(io::ErrorKind::AlreadyExists.into())
 }
 
-/// Writes under a temporary name and renames, so that a reader sees the whole file or the one before.
+/// Writes under a temporary name, for its owner alone, and renames, so that a reader sees the whole file or the one
+/// before.
 fn save(folder: &Path, filename: String, text: &str) -> io::Result<Exported> {
-    static SAVES: AtomicU64 = AtomicU64::new(0);
     create_folder(folder)?;
-    let save = SAVES.fetch_add(1, Ordering::Relaxed);
-    let temporary = folder.join(format!(".{}-{save}.tmp", process::id()));
     let path = folder.join(&filename);
-    let written = write_whole(&temporary, text).and_then(|()| fs::rename(&temporary, &path));
-    if let Err(error) = written {
-        // Best effort: the error that matters is the one at hand.
-        let _ = fs::remove_file(&temporary);
-        return Err(error);
-    }
-    Ok(Exported { path, filename, bytes: text.len() as u64 })
-}
-
-fn write_whole(path: &Path, text: &str) -> io::Result<()> {
-    // Left behind by a process that had the same id and was killed in the middle.
-    match fs::remove_file(path) {
-        Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
-        _ => {}
-    }
-    let mut file = create_new(path)?;
+    let mut file = tempfile::Builder::new().prefix(".").suffix(".tmp").tempfile_in(folder)?;
     file.write_all(text.as_bytes())?;
-    file.sync_all()
+    file.as_file().sync_all()?;
+    file.persist(&path).map_err(|error| error.error)?;
+    Ok(Exported { path, filename, bytes: text.len() as u64 })
 }
 
 /// Makes the folder, or finds it. One that somebody has put a link in the place of would lead elsewhere.

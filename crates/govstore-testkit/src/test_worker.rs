@@ -88,7 +88,7 @@ impl Worker {
                 format!("updated {}", report.metrics.total_updates)
             }
             ["update", agent, "complexity", complexity] => {
-                let update = Update { complexity: complexity.parse()?, ..Update::default() };
+                let update = Update::new().complexity(complexity.parse()?);
                 let metrics = self.store.process_update(agent, &update)?.metrics;
                 format!("updated {} {}", metrics.total_updates, metrics.risk_score)
             }

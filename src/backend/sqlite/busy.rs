@@ -1,15 +1,15 @@
 //! Waiting for SQLite's locks: short jittered polls against one deadline, with an eye on who is in the way.
 //!
-//! SQLite's own `busy_timeout` backs off to steps of 100 ms and starves whoever has waited longest. Here the
-//! longer somebody has waited the oftener he asks, so that turns come nearly in the order in which they were asked
-//! for. Whoever comes anew asks a few times almost at once, since most transactions are over by then. But whoever
-//! has written many times in a row, and finds that another has the lock now, lets that one write for a while: two
-//! that take the lock from each other write by write would both find their caches stale each time. The `fairness` of those who
-//! hold the lock again and again do the rest. benches/contention.rs has the figures that the constants were chosen
+//! SQLite's own `busy_timeout` backs off to steps of 100 ms and starves the waiter that has waited longest. Here a
+//! waiter polls more often the longer it has waited, so that turns come nearly in the order of arrival. A new waiter
+//! first polls a few times almost at once, since most transactions are over by then. But a process that has written
+//! many times in a row, and finds the lock held, backs off for a while: two processes that take the lock from each
+//! other write by write would both find their caches stale each time. `fairness` does the rest, on the side of the
+//! process that holds the lock again and again. benches/contention.rs has the figures that the constants were chosen
 //! by. (`SQLITE_ENABLE_SETLK_TIMEOUT` would block in the kernel, but the public unix VFS ignores it.)
 //!
-//! Whoever waits longer than a moment looks from time to time at who holds the write lock, so that the error
-//! at the end of a wait can name the holder, and say since when it was seen.
+//! A wait that lasts looks from time to time at which process holds the write lock, so that the error at its end can
+//! name the holder, and say since when it was seen.
 
 use std::cell::RefCell;
 use std::ops::Range;
@@ -24,17 +24,17 @@ use super::lock_owner;
 use crate::backend::deadline::{Deadline, random_between};
 use crate::backend::pause;
 
-/// The first polls of one who comes anew.
+/// The first polls of a new waiter.
 const QUICK_POLLS: i32 = 4;
 /// As short as a sleep can be: the kernel adds some 50 µs of its own.
 const QUICK_NAP: Duration = Duration::from_micros(20);
-/// The first nap of one who has written many times in a row.
+/// The first nap of a waiter that has written many times in a row.
 const PATIENT_NAP_US: Range<u64> = 20_000..25_000;
 /// What naps and waits so far multiply to: after 25 ms one of 1 ms is due.
 const NAP_TIMES_WAITED_US2: u64 = 25_000_000;
 const SHORTEST_NAP_US: u64 = 250;
 const LONGEST_NAP_US: u64 = 1_500;
-/// Whoever has waited this long waits for one holder, and not for a turn: there is no hurry any more.
+/// A wait this long is for one holder, and not for a turn: there is no hurry any more.
 const LONG_WAIT: Duration = Duration::from_secs(1);
 /// Polls allowed to code that set no deadline: some five seconds of the longest naps.
 const POLLS_WITHOUT_DEADLINE: i32 = 3_300;

@@ -99,7 +99,7 @@ fn place(database: &Database) -> Finding {
         0 => ok("every process has this very file open"),
         others => warning(format!(
             "the file has {others} more name{} (hard links): whoever opens it by another name keeps another \
-             log, and the two damage it; copy it with `govstore backup` instead",
+             log, and the two damage it; copy it by a backup instead",
             if others == 1 { "" } else { "s" }
         )),
     }

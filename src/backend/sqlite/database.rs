@@ -156,7 +156,7 @@ impl Database {
         self.shm.parent().unwrap_or_else(|| Path::new("."))
     }
 
-    /// The files that whoever has the database open has open.
+    /// The files that a process has open that has the database open.
     pub fn open_files(&self) -> Vec<FileId> {
         let database = self.path.canonicalize().unwrap_or_else(|_| self.path.clone());
         file_ids(&[wal_index(&database), database])

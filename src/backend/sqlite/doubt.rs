@@ -19,7 +19,7 @@
 //! and then pads nothing. That the index has no room it says by `SQLITE_IOERR_SHMSIZE`. On a file system that copies
 //! on write, what a short write left may by chance be the very bytes of an older log; that is not looked into.)
 //!
-//! To read the transaction back would settle nothing. Whoever has the database open goes by the index, in which it is
+//! To read the transaction back would settle nothing. A process that has the database open goes by the index, in which it is
 //! not, whatever a recovery would find. What settles it is another commit over the same place of the log, synced. Both
 //! begin where the index says that the log ends:
 //!

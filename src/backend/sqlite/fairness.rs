@@ -1,9 +1,9 @@
-//! Fairness of a process that writes again and again: it lets others have their turn.
+//! Fairness: a process that writes again and again yields to others after a burst.
 //!
-//! Those who wait for SQLite's write lock sleep between their polls, and one who writes without a pause takes the
-//! lock again within microseconds of letting it go; nearly always they would find it held. So a process that has
-//! lately had to wait itself, and has held the lock on and off for a while since, stays away from it for about as
-//! long as a poll takes to come. Alone with the database, a process never does. With nine processes and 5 ms a
+//! Waiters for SQLite's write lock sleep between their polls, and a process that writes without a pause takes the lock
+//! again within microseconds of its release, so that waiters nearly always find it held. Therefore a process that
+//! lately had to wait itself, and has held the lock on and off for a burst since, stays away from it for about as
+//! long as a waiter sleeps. A process that is alone with the database never yields. With nine processes and 5 ms a
 //! transaction this brings the worst wait from 2 s down to 0.3 s (benches/contention.rs).
 
 use std::sync::{Mutex, MutexGuard};
@@ -14,16 +14,16 @@ use super::busy;
 use crate::backend::deadline::Deadline;
 use crate::os::lock;
 
-/// How long a process may write on and off, whoever waits. With 25 ms two processes get up to a sixth more done
+/// How long a burst may last while others wait. With 25 ms two processes get up to a sixth more done
 /// between them, and with nine and 5 ms a transaction the worst wait is 0.8 s and not 0.3 s.
 const BURST: Duration = Duration::from_millis(10);
-/// How long it then stays away: naps of those who have waited for a while are over.
+/// How long a process yields after a burst: longer than a waiter sleeps between two polls.
 const PAUSE: Duration = Duration::from_millis(3);
 /// A write that begins so soon after another follows it without a pause.
 const NO_PAUSE: Duration = Duration::from_millis(1);
 /// After so many writes in a row there may be many more. Two at once are nothing special in a server.
 const MANY_IN_A_ROW: u32 = 3;
-/// For how long one who had to wait takes it that others wait too.
+/// A process that had to wait assumes for so long that others wait too.
 const CONTENDED_FOR: Duration = Duration::from_secs(1);
 
 /// What a process remembers of its latest writes.
@@ -44,8 +44,8 @@ struct Burst {
 }
 
 impl Fairness {
-    /// Before a write begins: stays away for a moment if that is due, never beyond the deadline; and if it follows
-    /// many others, and meets somebody, lets that one go first.
+    /// Yields before a write if that is due, never beyond the deadline. A write that follows many others also backs off
+    /// where it finds the lock held.
     pub fn let_others_in(&self, wait: &Deadline) {
         let mut latest = self.burst();
         let Some(burst) = latest.as_mut() else { return };

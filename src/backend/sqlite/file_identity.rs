@@ -1,6 +1,6 @@
 //! The identity of a database's files: whether its names still mean the files that this process has open.
 //!
-//! A file that is moved, deleted or replaced goes on living for whoever has it open. What such a process writes
+//! A file that is moved, deleted or replaced goes on living for the processes that have it open. What such a process writes
 //! nobody else will ever see, and neither SQLite nor the system says a word. So before a commit the names are looked
 //! at, and a read looks too: its answer would be of another time. It is `stat` that looks, about a microsecond. To
 //! open the file would cost this process its locks.
@@ -107,7 +107,7 @@ impl FileIdentity {
     pub fn may_fold_in_log(&self) -> bool {
         match self.wal.meaning() {
             Meaning::Nothing => true,
-            Meaning::Another(log) => log.len() == 0, // by one who looked and could not read
+            Meaning::Another(log) => log.len() == 0, // made by a reader that could not read
             Meaning::ThatFile => matches!(self.shm.meaning(), Meaning::ThatFile),
         }
     }

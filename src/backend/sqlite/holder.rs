@@ -1,4 +1,4 @@
-//! Who holds the write lock, for the error of one who waited for it in vain.
+//! Who holds the write lock, for the error of a wait that was in vain.
 
 use rusqlite::Connection;
 

@@ -148,7 +148,7 @@ pub(super) fn other_names(_path: &Path) -> u64 {
 /// the two names mean different files at the third. If it didn't, the name is left over; and a restore that begins
 /// after the second look gives the old database another name, which isn't on the list.
 ///
-/// Where a restore is under way the names are let be. Whoever opens the database then waits for that restore's lock on
+/// Where a restore is under way the names are let be. A process that opens the database then waits for that restore's lock on
 /// it, and finds out what has become of the file.
 ///
 /// A name that has a log of its own is let be as well, and the database is refused for it: a restore moves the log of a

@@ -77,7 +77,7 @@ fn locate(path: &Path, options: &OpenOptions) -> Result<PathBuf> {
     // Absolute, since SQLite takes ":memory:" and "" for something else.
     let absolute = std::path::absolute(path)
         .map_err(|source| Error::CannotOpen { path: path.to_owned(), source: Box::new(source) })?;
-    // Before the database is looked at: whoever makes one gives it a header first, and then a log.
+    // Before the database is looked at: its maker gives it a header first, and then a log.
     let has_log = with_suffix(&absolute, "-wal").metadata().is_ok_and(|log| log.is_file() && log.len() > 0);
     let bytes = size(&absolute)?;
     if bytes.is_none() && !options.create {

@@ -3,9 +3,9 @@
 //! The backup is only read: a copy of it is made beside the database, checked and brought up to date. Then the
 //! two change places, while this process has the old database to itself:
 //!
-//! - Whoever has it open holds a lock on it, registered or not, so the swap waits for the last one to leave, and
+//! - A process that has it open holds a lock on it, registered or not, so the swap waits for the last one to leave, and
 //!   gives up when they don't.
-//! - Whoever opens it during the swap waits for our lock, with the old file in hand. Before that lock is given
+//! - A process that opens it during the swap waits for our lock, with the old file in hand. Before that lock is given
 //!   up, the old file is marked as replaced: they find the mark, and open the name again.
 //!
 //! So no process goes on with the old file, nor mixes its log with the new one.
@@ -157,7 +157,7 @@ fn swap_within(new: StagingFile, database: &Path, limit: Duration) -> Result<Opt
             }
         })?;
     }
-    // Not before: whoever waits for the old database must find the mark, whatever becomes of a power cut.
+    // Not before: a process that waits for the old database must find the mark, whatever becomes of a power cut.
     staging_file::sync_folder(staging_file::folder_of(database))
         .map_err(|source| Error::NotOnDisk { path: database.to_owned(), source })?;
     Ok(exists.then_some(kept))
@@ -364,7 +364,7 @@ mod tests {
         Ok(())
     }
 
-    /// Whoever opened the old file just before the swap, and gets its lock just after.
+    /// A process that opened the old file just before the swap, and gets its lock just after.
     #[test]
     fn who_waited_for_the_old_file_opens_the_new_one() -> TestResult {
         let folder = tempfile::tempdir()?;

@@ -108,7 +108,7 @@ pub(super) fn folder_of(path: &Path) -> &Path {
 
 /// Moves a file to a name that nobody has, or fails with `AlreadyExists`.
 ///
-/// A hard link never replaces anything. FAT has none: there, look first, and accept that somebody may be faster.
+/// A hard link never replaces anything. FAT has none: there, look first, and accept that another process may be faster.
 pub(super) fn rename_to_free_name(from: &Path, to: &Path) -> io::Result<()> {
     match fs::hard_link(from, to) {
         Ok(()) => fs::remove_file(from),
@@ -152,7 +152,7 @@ pub(super) fn is_any_under_way(_target: &Path) -> io::Result<bool> {
 
 /// The file that is replaced, or made, when something is put under this name: the name itself, or what a symbolic
 /// link there points to, so that the link stays. Anything but a regular file is refused: a rename would put a file
-/// in the place of a device or a pipe, which whoever uses it would never see.
+/// in the place of a device or a pipe, which its reader would never see.
 pub(super) fn replaceable(path: &Path) -> io::Result<PathBuf> {
     let real = match fs::symlink_metadata(path) {
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(path.to_owned()),

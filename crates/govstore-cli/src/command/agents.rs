@@ -46,13 +46,13 @@ struct Page<'a> {
 pub fn run(args: Args, session: &mut Session) -> Outcome {
     let store = session.open()?;
     let filtered = args.status.is_some() || args.health.is_some() || args.after.is_some();
-    let mut agents = store.agents(&AgentFilter {
-        lifecycle_status: args.status,
-        health_status: args.health,
-        after: args.after,
-        limit: args.limit.map(|limit| limit.saturating_add(1)), // one more tells whether there are more
-        ..AgentFilter::default()
-    })?;
+    let mut agents = store.agents(
+        &AgentFilter::new()
+            .lifecycle_status(args.status)
+            .health_status(args.health)
+            .after(args.after)
+            .limit(args.limit.map(|limit| limit.saturating_add(1))),
+    )?; // one more tells whether there are more
     let fleet = store.health()?;
     let wanted = args.limit.map_or(agents.len(), |limit| limit as usize);
     let more = agents.len() > wanted;

@@ -78,12 +78,14 @@ fn limit(store: &Store) -> Result<Option<Occupancy>, Failure> {
 fn critical_agents(store: &Store) -> Result<Vec<Agent>, Failure> {
     let mut critical = Vec::new();
     for status in [Lifecycle::Active, Lifecycle::Paused] {
-        critical.extend(store.agents(&AgentFilter {
-            lifecycle_status: Some(status),
-            health_status: Some(HealthStatus::Critical),
-            limit: Some(CRITICAL_SHOWN),
-            ..AgentFilter::default()
-        })?);
+        critical.extend(
+            store.agents(
+                &AgentFilter::new()
+                    .lifecycle_status(status)
+                    .health_status(HealthStatus::Critical)
+                    .limit(CRITICAL_SHOWN),
+            )?,
+        );
     }
     critical.truncate(CRITICAL_SHOWN as usize);
     Ok(critical)

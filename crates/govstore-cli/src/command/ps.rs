@@ -179,7 +179,7 @@ fn why_ended(ended: &EndedProcess) -> String {
         ProcessState::Exited => "it was found to be gone",
         ProcessState::Terminated | ProcessState::Killed => "a reaper ended it; its ledger no longer says why",
         ProcessState::Forgotten => "nobody could tell what became of it",
-        ProcessState::Running | ProcessState::Terminating => NONE, // these have not ended
+        _ => NONE, // the others have not ended
     }
     .to_owned()
 }

@@ -135,6 +135,7 @@ fn say_plan(judgements: &[Judgement], session: &mut Session) -> std::io::Result<
             ReapAction::Postpone => "would be judged again later",
             ReapAction::Release => "would lose its locks on agents",
             ReapAction::End => "would be ended",
+            other => other.as_str(),
         };
         idle = false;
         session.out.say(format!("{}; it {would}", explained(judgement)))?;
@@ -166,6 +167,7 @@ pub fn did(event: &ReapEvent) -> String {
         What::Released => "left alone, its locks on agents released",
         What::Survived => "still there after SIGKILL",
         What::Denied => "not signalled",
+        other => other.as_str(),
     };
     let took = event.took_ms.map(|ms| format!(" within {ms} ms")).unwrap_or_default();
     format!("{did}{took}")

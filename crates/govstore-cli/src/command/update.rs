@@ -60,12 +60,11 @@ fn number(text: &str) -> Result<f64, String> {
 }
 
 pub fn run(args: Args, session: &mut Session) -> Outcome {
-    let update = Update {
-        parameters: args.parameters,
-        ethical_drift: args.drift,
-        response_text: text_argument::resolve(args.text)?,
-        complexity: args.complexity,
-    };
+    let update = Update::new()
+        .parameters(args.parameters)
+        .ethical_drift(args.drift)
+        .response_text(text_argument::resolve(args.text)?)
+        .complexity(args.complexity);
     let report: UpdateReport = session.open_or_create()?.process_update(&args.agent, &update)?.into();
     print(&report, session)?;
     Ok(Exit::DONE)

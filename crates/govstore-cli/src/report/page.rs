@@ -81,6 +81,7 @@ fn fleet(snapshot: &Snapshot) -> Markup {
         healthy,
         degraded,
         critical,
+        ..
     } = &snapshot.fleet;
     let health = [("critical", critical), ("degraded", degraded), ("healthy", healthy)];
     let lifecycle = [("active", active), ("paused", paused), ("archived", archived), ("deleted", deleted)];

@@ -117,7 +117,7 @@ fn tone(verdict: Verdict) -> &'static str {
     match verdict {
         Verdict::Alive => "good",
         Verdict::Exited | Verdict::Surplus => "pale",
-        Verdict::Suspect | Verdict::Remote | Verdict::Unverifiable => "doubtful",
         Verdict::Stale | Verdict::Orphaned => "bad",
+        _ => "doubtful",
     }
 }

@@ -8,8 +8,8 @@ use std::cmp::Reverse;
 use std::path::{Path, PathBuf};
 
 use govstore::{
-    Agent, AgentEvent, AgentFilter, AgentLockInfo, FleetHealth, HealthStatus, HistoryRow, Judgement,
-    Lifecycle, ReapEvent, Settings, Store, Timestamp,
+    Agent, AgentEvent, AgentFilter, AgentLockInfo, FleetHealth, HistoryRow, Judgement, ReapEvent, Settings,
+    Store, Timestamp,
 };
 
 /// How many entries of the reaper's ledger are shown.
@@ -53,9 +53,9 @@ impl Snapshot {
         let settings = store.settings()?;
         let read_at = Timestamp::now();
         let mut agents = store.agents(&AgentFilter::default())?;
-        let fleet = counted(&agents);
+        let fleet = FleetHealth::of(&agents);
         agents.sort_by(|a, b| {
-            let rank = |agent: &Agent| (in_service(agent), agent.health_status);
+            let rank = |agent: &Agent| (agent.lifecycle_status.in_service(), agent.health_status);
             let risk = |agent: &Agent| agent.risk_score.unwrap_or_default();
             Reverse(rank(a))
                 .cmp(&Reverse(rank(b)))
@@ -93,29 +93,6 @@ impl Snapshot {
     }
 }
 
-/// Health counts agents that are active or paused.
-pub fn in_service(agent: &Agent) -> bool {
-    matches!(agent.lifecycle_status, Lifecycle::Active | Lifecycle::Paused)
-}
-
-/// The same as [`Store::health`], of exactly these agents.
-fn counted(agents: &[Agent]) -> FleetHealth {
-    let with_status = |status| agents.iter().filter(|agent| agent.lifecycle_status == status).count() as u64;
-    let serving = || agents.iter().filter(|agent| in_service(agent));
-    let with_health = |health| serving().filter(|agent| agent.health_status == health).count() as u64;
-    FleetHealth {
-        fleet_status: serving().map(|agent| agent.health_status).max(),
-        total_agents: agents.len() as u64,
-        active: with_status(Lifecycle::Active),
-        paused: with_status(Lifecycle::Paused),
-        archived: with_status(Lifecycle::Archived),
-        deleted: with_status(Lifecycle::Deleted),
-        healthy: with_health(HealthStatus::Healthy),
-        degraded: with_health(HealthStatus::Degraded),
-        critical: with_health(HealthStatus::Critical),
-    }
-}
-
 /// The path as somebody elsewhere would look for it.
 fn absolute(path: &Path) -> PathBuf {
     std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
@@ -130,7 +107,7 @@ mod tests {
     const LIMITS: Limits = Limits { agents: 10, updates: 100 };
 
     fn update(complexity: f64) -> Update {
-        Update { complexity, ..Update::default() }
+        Update::new().complexity(complexity)
     }
 
     #[test]

@@ -35,13 +35,11 @@ impl Query {
     }
 
     pub fn filter(&self) -> AgentFilter {
-        AgentFilter {
-            lifecycle_status: self.lifecycle,
-            health_status: self.health,
-            id_contains: Some(self.text.clone()),
-            limit: Some(self.limit),
-            ..AgentFilter::default()
-        }
+        AgentFilter::new()
+            .lifecycle_status(self.lifecycle)
+            .health_status(self.health)
+            .id_contains(self.text.clone())
+            .limit(self.limit)
     }
 
     /// The next order, or with `back` the one before; the last is followed by the first.
@@ -70,6 +68,7 @@ impl Query {
             AgentOrder::Updates => "most updates first",
             AgentOrder::Latest => "latest update first",
             AgentOrder::Id => "by id",
+            other => other.as_str(),
         };
         let filters = [self.health.map(HealthStatus::as_str), self.lifecycle.map(Lifecycle::as_str)];
         let filters = filters.into_iter().flatten().map(|filter| format!(", only {filter}"));

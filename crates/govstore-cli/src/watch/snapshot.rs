@@ -110,8 +110,8 @@ pub fn urgency(judgement: &Judgement) -> u8 {
     match judgement.verdict {
         _ if judgement.stopped => 0,
         Verdict::Suspect | Verdict::Stale | Verdict::Orphaned | Verdict::Surplus => 0,
-        Verdict::Exited | Verdict::Remote | Verdict::Unverifiable => 1,
         Verdict::Alive => 2,
+        _ => 1,
     }
 }
 

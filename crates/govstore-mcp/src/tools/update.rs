@@ -51,12 +51,11 @@ impl Tool for ProcessAgentUpdate {
     type Outcome = wire::UpdateReport;
 
     fn call(session: &Session, arguments: Arguments) -> Result<wire::UpdateReport, Refusal> {
-        let update = Update {
-            parameters: arguments.parameters.0,
-            ethical_drift: arguments.ethical_drift.0,
-            response_text: arguments.response_text.0,
-            complexity: arguments.complexity.unwrap_or(f64::NAN), // which counts as 0.5
-        };
+        let update = Update::new()
+            .parameters(arguments.parameters.0)
+            .ethical_drift(arguments.ethical_drift.0)
+            .response_text(arguments.response_text.0)
+            .complexity(arguments.complexity.unwrap_or(f64::NAN));
         Ok(session.store.process_update(&arguments.agent_id, &update)?.into())
     }
 }

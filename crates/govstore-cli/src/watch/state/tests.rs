@@ -25,7 +25,7 @@ impl Watched {
 
     fn update(&mut self, agents: &[(&str, f64)]) -> TestResult {
         for (agent, complexity) in agents {
-            self.store.process_update(agent, &Update { complexity: *complexity, ..Update::default() })?;
+            self.store.process_update(agent, &Update::new().complexity(*complexity))?;
         }
         self.read()
     }

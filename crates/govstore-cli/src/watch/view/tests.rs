@@ -45,7 +45,7 @@ impl Fleet {
         for (step, agent) in (1_u32..).zip(agents) {
             let complexity = f64::from(step) / f64::from(number);
             for _ in 0..3 {
-                fleet.store.process_update(agent, &Update { complexity, ..Update::default() })?;
+                fleet.store.process_update(agent, &Update::new().complexity(complexity))?;
             }
         }
         Ok(fleet)
