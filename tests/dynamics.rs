@@ -90,7 +90,7 @@ fn numbers_that_are_no_numbers_never_reach_the_database() -> TestResult {
     let rows: i64 = conn.query_row("SELECT count(*) FROM agent_updates", [], |row| row.get(0))?;
     assert_eq!(rows, updates);
     assert_eq!(stored_floats(&conn, "SELECT * FROM agents")?, 6 * 9);
-    assert_eq!(stored_floats(&conn, "SELECT * FROM agent_updates")?, usize::try_from(updates)? * 8);
+    assert_eq!(stored_floats(&conn, "SELECT * FROM agent_updates")?, usize::try_from(updates)? * 9);
     Ok(())
 }
 

@@ -2,14 +2,19 @@
 
 use std::borrow::Cow;
 use std::cell::Cell;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::path::Path;
+use std::time::Duration;
 
 use rusqlite::Connection;
 
+use super::connection::explain_fault;
 use super::doubt;
 use super::immediate::{CommitFault, Immediate};
 use crate::backend::pause::Section;
-use crate::backend::statements::{Reader, Transaction, TxResult};
+use crate::backend::statements::{Fault, Reader, Transaction, TxResult};
 use crate::crash_point;
+use crate::error::Error;
 use crate::model::Timestamp;
 
 /// What has a connection that can be looked at.
@@ -43,6 +48,12 @@ impl WriteTransaction<'_> {
         self.sql.commit()
     }
 
+    /// What a fault in a part of the transaction means to its caller. The lock was not waited for any more.
+    fn explain(&self, fault: Fault) -> Error {
+        let path = self.conn().path().map(Path::new).unwrap_or_else(|| Path::new(""));
+        explain_fault(fault, path, Duration::ZERO)
+    }
+
     /// When the transaction got the lock, as columns hold it.
     pub fn at_text(&self) -> &str {
         &self.at_text
@@ -73,6 +84,28 @@ impl Transaction for WriteTransaction<'_> {
 
     fn set_process_id(&self, process_id: i64) {
         self.process_id.set(Some(process_id));
+    }
+
+    fn nested(&self, body: &mut dyn FnMut() -> TxResult<()>) -> TxResult<Result<(), Error>> {
+        let run = |sql: &str| self.conn().prepare_cached(sql)?.execute([]);
+        run("SAVEPOINT nested")?;
+        // A panic of one body must not undo what the others did; it goes on once that is safe.
+        let ended = catch_unwind(AssertUnwindSafe(&mut *body));
+        if matches!(ended, Ok(Ok(()))) {
+            run("RELEASE nested")?;
+            return Ok(Ok(()));
+        }
+        let lost = self.conn().is_autocommit(); // SQLite has rolled back all of it
+        if !lost {
+            run("ROLLBACK TO nested")?;
+            run("RELEASE nested")?;
+        }
+        match ended {
+            Ok(Err(fault)) if lost => Err(fault),
+            Ok(Err(fault)) => Ok(Err(self.explain(fault))),
+            Ok(Ok(())) => Ok(Ok(())),
+            Err(panic) => resume_unwind(panic),
+        }
     }
 }
 
