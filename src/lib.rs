@@ -53,7 +53,7 @@ pub use governance::{
     Action, Decision, LegacyStatus, Patterns, RiskBasis, RiskParts, SamplingParams, Update,
 };
 pub use health::{Health, HealthStatus, HealthThresholds};
-pub use import::{ImportRemark, ImportReport, ImportedAgent};
+pub use import::{ImportOptions, ImportRemark, ImportReport, ImportedAgent, V1Folder};
 pub use model::{
     Action as ReapAction, Actor, ActorKind, Agent, AgentEvent, AgentFilter, AgentLockInfo, AgentOrder,
     AgentPatch, AgentRanking, BackupProgress, BackupReport, ClaimOnMe, DatabaseUser, Durability,

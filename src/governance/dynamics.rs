@@ -17,7 +17,8 @@ const BETA_E: f64 = 0.1; // S wears E down
 const BETA_I: f64 = 0.05; // coherence feeds I
 const LAMBDA2: f64 = 0.05; // coherence calms S
 const C_MAX: f64 = 1.0;
-const DT: f64 = 0.1;
+/// How much time an update counts as.
+pub(crate) const DT: f64 = 0.1;
 
 const INITIAL_E: f64 = 0.5;
 const INITIAL_I: f64 = 0.9;

@@ -14,7 +14,7 @@ pub use dynamics::{LAMBDA1_RANGE, PARAMETER_COUNT, VOID_THRESHOLD_RANGE, VOID_WI
 pub use risk::{Patterns, RiskBasis, RiskParts};
 pub use update::Update;
 
-pub(crate) use dynamics::{State, void_active};
+pub(crate) use dynamics::{DT, State, void_active};
 
 /// What one step of the governance cycle says about an agent, beside its new [`State`].
 #[derive(Debug, Clone, PartialEq)]

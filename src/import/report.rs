@@ -28,7 +28,7 @@ pub struct ImportedAgent {
     pub total_updates: i64,
     /// Lifecycle events brought in.
     pub events: usize,
-    /// Updates whose figures were brought in: those of its longest export.
+    /// Updates whose figures were brought in: those of the export that has most of them.
     pub history_rows: usize,
     /// The export they came from.
     pub history_file: Option<String>,
@@ -38,7 +38,7 @@ pub struct ImportedAgent {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct ImportRemark {
-    /// The file, or the agent in `agent_metadata.json`.
+    /// The file, the folder, or the agent in `agent_metadata.json`.
     pub subject: String,
     /// Why, and what was done instead.
     pub reason: String,

@@ -1,6 +1,6 @@
 //! The rows of imported agents. Everything was checked before the transaction; here they are only written.
 
-use super::export::{Export, ExportedUpdate};
+use super::export::ExportedUpdate;
 use super::folder::{History, V1Agent, V1Folder};
 use super::report::{ImportReport, ImportedAgent};
 use crate::backend::statements::{NewAgentRow, Transaction, TxResult};
@@ -76,10 +76,9 @@ fn insert_agent(tx: &dyn Transaction, agent: &V1Agent) -> TxResult<()> {
 
 /// The history, so that the last update has the number `total_updates`.
 fn rows(history: &History, total_updates: i64, thresholds: &HealthThresholds) -> Vec<HistoryRow> {
-    let Export { updates, state, .. } = &history.export;
+    let updates = &history.export.updates;
     let count = i64::try_from(updates.len()).unwrap_or(total_updates);
     let row = |(update_no, update): (i64, &ExportedUpdate)| {
-        let is_last = update_no == total_updates;
         let health =
             health::classify(Some(update.risk_score), Some(update.coherence), update.void_active, thresholds);
         HistoryRow {
@@ -90,10 +89,10 @@ fn rows(history: &History, total_updates: i64, thresholds: &HealthThresholds) ->
             entropy: update.entropy,
             void_integral: update.void_integral,
             coherence: update.coherence,
-            lambda1: is_last.then_some(state.lambda1),
+            lambda1: update.lambda1,
             risk_score: update.risk_score,
             void_active: update.void_active,
-            elapsed: is_last.then_some(state.elapsed),
+            elapsed: update.elapsed,
             decision: update.decision,
             decision_reason: None,
             health_status: health.status,

@@ -38,8 +38,17 @@ impl Timestamp {
 
     /// Parses a time that names no zone, and takes it as UTC. The v1.0.3 files have such times.
     pub fn parse_without_zone(text: &str) -> Result<Self, ParseTimestampError> {
-        let naive = NaiveDateTime::parse_from_str(text, "%Y-%m-%dT%H:%M:%S%.f").ok();
-        Self::of_fixed_width(text, naive.map(|naive| naive.and_utc()))
+        Self::parse_local(text, |local| Some(local.and_utc()))
+    }
+
+    /// Parses a time that names no zone. `to_utc` says what it means, if anything; the year has four digits.
+    pub(crate) fn parse_local(
+        text: &str,
+        to_utc: impl FnOnce(NaiveDateTime) -> Option<DateTime<Utc>>,
+    ) -> Result<Self, ParseTimestampError> {
+        let local = NaiveDateTime::parse_from_str(text, "%Y-%m-%dT%H:%M:%S%.f").ok();
+        let local = local.filter(|local| (0..=9999).contains(&local.year()));
+        Self::of_fixed_width(text, local.and_then(to_utc))
     }
 
     /// What was parsed from `text`, unless its year has more or less than four digits: the text would not sort.

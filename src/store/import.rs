@@ -4,14 +4,17 @@ use std::path::Path;
 
 use super::handle::Store;
 use crate::error::Result;
-use crate::import::{self, ImportReport};
+use crate::import::{self, ImportOptions, ImportReport, V1Folder};
 
 impl Store {
     /// Imports the data folder of a v1.0.3 server: the agents in its `agent_metadata.json`, and for each the
-    /// longest of the history exports (`*.json`) beside it. Other files are not looked at.
+    /// history export beside it (`*.json`, `*.csv`) that has most of its history: most updates; of equals the one
+    /// that counts more of them, then the one with more values of E, I, S and λ₁, then JSON before CSV, then the
+    /// first by name. Other files are not looked at, nor are folders.
     ///
     /// All agents come in one transaction. An agent that the database has already is left as it is, so a
-    /// second import changes nothing. Times without a zone are taken as UTC.
+    /// second import changes nothing. Times without a zone are taken as UTC, unless [`ImportOptions`] say another
+    /// zone.
     ///
     /// An imported agent goes on from the state that its export ends with; without an export, from the
     /// initial state. Its next update is number `total_updates + 1`, and the last row of its history has the
@@ -49,11 +52,15 @@ impl Store {
         folder: impl AsRef<Path>,
         progress: impl FnMut(usize, usize),
     ) -> Result<ImportReport> {
-        let found = import::read(folder.as_ref(), progress)?;
+        self.import_v1_folder(&ImportOptions::new().read_with(folder, progress)?)
+    }
+
+    /// Imports a folder that was read by [`ImportOptions::read`], as [`Self::import_v1`] does.
+    pub fn import_v1_folder(&self, folder: &V1Folder) -> Result<ImportReport> {
         self.write(|tx| {
             let settings = tx.settings()?;
             self.follow(&settings);
-            import::insert(tx, &found, &settings.health_thresholds())
+            import::insert(tx, folder, &settings.health_thresholds())
         })
     }
 }

@@ -125,4 +125,38 @@ impl StoreOptions {
         let (database, settings) = sqlite::open(path.as_ref(), &self.options)?;
         Ok(Store::new(Backend::Sqlite(database), &settings, lock_timeout))
     }
+
+    /// Makes the database at `path` with what `fill` writes into it: others see all of that or, if `fill` fails, no
+    /// new file. It gets its name when `fill` has returned; until then it lies beside under another. `None`, and
+    /// `fill` was not called, if there is a file already.
+    ///
+    /// `fill` must not keep a clone of the store.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let path = dir.path().join("governance.db");
+    /// use govstore::{Error, Store, Update};
+    ///
+    /// let refused = Store::options().create_with(&path, |store| store.agent("writer"));
+    /// assert!(matches!(refused, Err(Error::AgentNotFound { .. })));
+    /// assert!(!path.exists());
+    ///
+    /// let made = Store::options().create_with(&path, |store| store.process_update("writer", &Update::new()))?;
+    /// assert!(made.is_some());
+    /// assert_eq!(Store::open(&path)?.agent("writer")?.total_updates, 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Those of `fill` and of [`Self::open`].
+    pub fn create_with<T>(
+        self,
+        path: impl AsRef<Path>,
+        fill: impl FnOnce(&Store) -> Result<T>,
+    ) -> Result<Option<T>> {
+        sqlite::create_with(path.as_ref(), self.options.force_file_system, |staging| {
+            fill(&self.open(staging)?)
+        })
+    }
 }

@@ -17,7 +17,6 @@ fn an_entry_that_cannot_be_used_does_not_spoil_the_others() -> TestResult {
         ("null", Value::Null, "not a JSON object"),
         ("another's", entry_with("agent_id", json!("good")), r#"about another agent, "good""#),
         ("no status", json!({ "created_at": "2025-11-19T20:41:09" }), "status is missing"),
-        ("bad status", entry_with("status", json!("zombie")), "status: unknown variant `zombie`"),
         ("number as status", entry_with("status", json!(1)), "status: "),
         ("no date", json!({ "status": "active" }), "created_at is missing"),
         ("bad date", entry_with("created_at", json!("yesterday")), "created_at: \"yesterday\" is not a time"),
@@ -48,6 +47,30 @@ fn an_entry_that_cannot_be_used_does_not_spoil_the_others() -> TestResult {
         assert!(reasons[0].starts_with("it was not imported: "), "{id:?}: {}", reasons[0]);
         assert!(reasons[0].contains(expected), "{id:?}: {}", reasons[0]);
     }
+    Ok(())
+}
+
+#[test]
+fn a_status_of_a_later_version_becomes_active_and_is_named() -> TestResult {
+    let mut waiting = entry_with("status", json!("waiting_input"));
+    waiting["paused_at"] = json!("2025-11-19T21:00:00");
+    let setup = Setup::with_agents(&json!({
+        "waiting": waiting,
+        "odd": entry_with("status", json!("Paused")),
+        "known": entry_with("status", json!("archived")),
+    }))?;
+    let report = setup.import()?;
+    let status = |id: &str| setup.store.agent(id).map(|agent| agent.lifecycle_status);
+    assert_eq!(status("waiting")?, Lifecycle::Active);
+    assert_eq!(status("odd")?, Lifecycle::Active);
+    assert_eq!(status("known")?, Lifecycle::Archived);
+    assert_eq!(
+        reasons(&report, "waiting"),
+        ["its status \"waiting_input\" is none of v1.0.3; it was taken as active"]
+    );
+    assert_eq!(reasons(&report, "odd"), ["its status \"Paused\" is none of v1.0.3; it was taken as active"]);
+    assert_eq!(report.remarks.len(), 2);
+    setup.store.process_update("waiting", &Update::default())?;
     Ok(())
 }
 

@@ -90,7 +90,6 @@ fn of_several_exports_the_longest_is_taken_and_of_equals_the_first_by_name() -> 
     setup.put("3.json", &export("a", &[0.03; 5]))?;
     setup.put("4.json", &export("a", &[0.04; 4]))?;
     setup.put("5.json", &export("b", &[0.05; 9]))?;
-    setup.put("6.csv", &json!("update,E,I,S,V"))?;
     let report = setup.import()?;
 
     let files: Vec<_> = report.imported.iter().map(|a| (a.history_file.as_deref(), a.history_rows)).collect();
@@ -106,7 +105,6 @@ fn of_several_exports_the_longest_is_taken_and_of_equals_the_first_by_name() -> 
             ("1.json", "it has 3 updates; the history of \"a\" is taken from 2.json, which has 5"),
             ("3.json", "it has 5 updates; the history of \"a\" is taken from 2.json, which has 5 too"),
             ("4.json", "it has 4 updates; the history of \"a\" is taken from 2.json, which has 5"),
-            ("6.csv", "CSV exports are not read; history is taken from JSON exports"),
             ("a", "total_updates is now 5: agent_metadata.json says 0, but 2.json shows 5 updates"),
             ("b", "total_updates is now 9: agent_metadata.json says 0, but 5.json shows 9 updates"),
         ]

@@ -1,8 +1,10 @@
 //! Importing v1.0.3 folders: made-up ones, and in [`reference`] one that real servers left.
 
 mod agents;
+mod csv;
 mod history;
 mod reference;
+mod times;
 mod whole;
 
 use std::error::Error;
@@ -43,6 +45,10 @@ impl Setup {
 
     fn put(&self, name: &str, contents: &Value) -> io::Result<()> {
         fs::write(self.data().join(name), contents.to_string())
+    }
+
+    fn put_text(&self, name: &str, contents: impl AsRef<[u8]>) -> io::Result<()> {
+        fs::write(self.data().join(name), contents)
     }
 
     fn import(&self) -> govstore::Result<ImportReport> {

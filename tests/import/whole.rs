@@ -8,7 +8,7 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use govstore::{Error, Store, Update};
+use govstore::{Error, ImportOptions, Store, Update};
 use rusqlite::Connection;
 use serde_json::json;
 
@@ -123,7 +123,7 @@ fn only_regular_files_of_a_sane_size_are_read() -> TestResult {
         remarks,
         [
             ("dangling.json", "it is not a regular file"),
-            ("folder.json", "it is not a regular file"),
+            ("folder.json", "it is a folder, and was passed over with what is in it"),
             ("large.json", "it is larger than 64 MiB"),
             ("link.json", "it is not a regular file"),
             ("pipe.json", "it is not a regular file"),
@@ -133,17 +133,86 @@ fn only_regular_files_of_a_sane_size_are_read() -> TestResult {
 }
 
 #[test]
-fn progress_counts_every_json_file_while_no_transaction_is_open() -> TestResult {
+fn progress_counts_every_file_that_is_read_while_no_transaction_is_open() -> TestResult {
     let setup = Setup::with_agents(&json!({ "a": entry(), "b": entry() }))?;
     setup.put("a.json", &export("a", &[0.0]))?;
     setup.put("b.json", &json!("broken"))?;
-    setup.put("b.csv", &json!("not read"))?;
+    setup.put("b.csv", &json!("broken"))?;
+    setup.put("b.txt", &json!("not read"))?;
+    fs::create_dir(setup.data().join("c.csv"))?;
     let mut steps = Vec::new();
     setup.store.import_v1_with(setup.data(), |done, total| {
         steps.push((done, total));
         setup.store.process_update("other", &Update::default()).expect("no write is going on");
     })?;
-    assert_eq!(steps, [(1, 3), (2, 3), (3, 3)]);
+    assert_eq!(steps, [(1, 4), (2, 4), (3, 4), (4, 4)]);
+    Ok(())
+}
+
+#[test]
+fn every_folder_that_is_passed_over_is_named() -> TestResult {
+    let setup = Setup::with_agents(&json!({ "a": entry() }))?;
+    for folder in ["archive", "locks.json"] {
+        fs::create_dir(setup.data().join(folder))?;
+    }
+    fs::create_dir(setup.data().join("archive/old"))?;
+    setup.put("archive/a.json", &export("a", &[0.0; 5]))?;
+    #[cfg(unix)]
+    std::os::unix::fs::symlink(setup.data().join("archive"), setup.data().join("link"))?;
+    let report = setup.import()?;
+    assert_eq!(report.imported[0].history_file, None);
+    let named: Vec<_> = report.remarks.iter().map(|remark| remark.subject.as_str()).collect();
+    assert_eq!(
+        named,
+        if cfg!(unix) { &["archive", "link", "locks.json"][..] } else { &["archive", "locks.json"] }
+    );
+    let reason = "it is a folder, and was passed over with what is in it";
+    assert!(report.remarks.iter().all(|remark| remark.reason == reason), "{:?}", report.remarks);
+    Ok(())
+}
+
+#[test]
+fn a_database_that_cannot_be_filled_is_not_made() -> TestResult {
+    let setup = Setup::with_agents(&json!({ "a": entry() }))?;
+    let found = ImportOptions::new().read(setup.data())?;
+    let target = setup.dir.path().join("new.db");
+    let refused = Store::options().create_with(&target, |store| {
+        assert!(!target.exists(), "nobody sees it before it is whole");
+        store.import_v1_folder(&found)?;
+        store.agent("nobody")
+    });
+    assert!(matches!(refused, Err(Error::AgentNotFound { .. })), "{refused:?}");
+    let left = |setup: &Setup| -> io::Result<Vec<_>> {
+        let names = fs::read_dir(setup.dir.path())?.map(|entry| Ok(entry?.file_name()));
+        let names: io::Result<Vec<_>> = names.collect();
+        Ok(names?.into_iter().filter(|name| !name.to_string_lossy().starts_with("governance")).collect())
+    };
+    assert_eq!(left(&setup)?, ["data"]);
+
+    // A store that somebody keeps would go on writing into a file that has another name by then.
+    let mut kept = None;
+    let refused = Store::options().create_with(&target, |store| {
+        kept = Some(store.clone());
+        store.import_v1_folder(&found)
+    });
+    assert!(matches!(refused, Err(Error::CannotCreate { .. })), "{refused:?}");
+    drop(kept);
+    assert_eq!(left(&setup)?, ["data"]);
+
+    let made = Store::options().create_with(&target, |store| store.import_v1_folder(&found))?;
+    assert_eq!(made.map(|report| report.imported.len()), Some(1));
+    let mut names = left(&setup)?;
+    names.sort();
+    assert_eq!(names, ["data", "new.db"]);
+    assert_eq!(Store::options().create(false).open(&target)?.agent("a")?.agent_id, "a");
+
+    // What is there already is left to others, and so is a name beside which there is a log.
+    assert!(Store::options().create_with(&target, |_| Ok(()))?.is_none());
+    fs::write(setup.dir.path().join("other.db-wal"), "a log")?;
+    assert!(Store::options().create_with(setup.dir.path().join("other.db"), |_| Ok(()))?.is_none());
+    let nowhere = setup.dir.path().join("nowhere/new.db");
+    let refused = Store::options().create_with(&nowhere, |_| Ok(()));
+    assert!(matches!(&refused, Err(Error::CannotCreate { path, .. }) if *path == nowhere), "{refused:?}");
     Ok(())
 }
 

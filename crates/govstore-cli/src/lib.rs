@@ -28,6 +28,7 @@ mod text_argument;
 mod timeline;
 mod visible;
 mod watch;
+mod zone;
 
 use std::ffi::OsStr;
 use std::io;

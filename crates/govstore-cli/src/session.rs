@@ -1,6 +1,6 @@
 //! What a command works with: the database that the arguments and the environment name, and the output.
 
-use std::fs::{DirBuilder, File};
+use std::fs::{self, DirBuilder, File};
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -33,6 +33,27 @@ impl Session {
         Ok(self.options().open(self.database_to_create()?)?.acting_as(Actor::operator()))
     }
 
+    /// Runs `fill` on the database. Where there is none, it is made with what `fill` writes; if that fails, neither the
+    /// file nor a folder that was made for it is left.
+    pub fn fill_or_create<T>(&self, fill: impl Fn(&Store) -> govstore::Result<T>) -> Result<T, Failure> {
+        let (path, made) = self.located()?;
+        let filled = self.fill(&path, fill);
+        if filled.is_err() {
+            for folder in made.iter().rev() {
+                let _ = fs::remove_dir(folder); // one that somebody uses meanwhile isn't empty, and stays
+            }
+        }
+        filled
+    }
+
+    fn fill<T>(&self, path: &Path, fill: impl Fn(&Store) -> govstore::Result<T>) -> Result<T, Failure> {
+        let as_operator = |store: &Store| fill(&store.acting_as(Actor::operator()));
+        if let Some(filled) = self.options().create_with(path, as_operator)? {
+            return Ok(filled);
+        }
+        Ok(as_operator(&self.options().open(path)?)?)
+    }
+
     /// How a database is opened, as the arguments say.
     pub fn options(&self) -> StoreOptions {
         self.options.clone()
@@ -46,15 +67,21 @@ impl Session {
     /// The same, for a command that makes it where it is not there. Only the folder that nobody named is made: one
     /// that somebody mistyped must not be.
     pub fn database_to_create(&self) -> Result<PathBuf, Failure> {
+        Ok(self.located()?.0)
+    }
+
+    /// Where the database is or is to be, and the folders that were made for it, the outermost first.
+    fn located(&self) -> Result<(PathBuf, Vec<PathBuf>), Failure> {
+        let mut made = Vec::new();
         if let Some(named) = self.named() {
-            return Ok(named);
+            return Ok((named, made));
         }
         let path = default_database()?;
         if let Some(folder) = path.parent() {
-            create_private(folder)
+            create_private(folder, &mut made)
                 .map_err(|source| Failure::Store(Error::CannotCreate { path: folder.to_owned(), source }))?;
         }
-        Ok(path)
+        Ok((path, made))
     }
 
     fn named(&self) -> Option<PathBuf> {
@@ -69,19 +96,20 @@ fn default_database() -> Result<PathBuf, Failure> {
 }
 
 /// Makes a folder for its owner alone, and those around it that are missing: a new account has no data folder. What was
-/// made is brought to the disk.
-fn create_private(folder: &Path) -> io::Result<()> {
+/// made is brought to the disk, and added to `made`.
+fn create_private(folder: &Path, made: &mut Vec<PathBuf>) -> io::Result<()> {
     if folder.is_dir() {
         return Ok(());
     }
     let Some(parent) = folder.parent() else { return Err(io::ErrorKind::NotFound.into()) };
-    create_private(parent)?;
+    create_private(parent, made)?;
     let mut builder = DirBuilder::new();
     #[cfg(unix)]
     std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
     match builder.create(folder) {
-        Err(e) if e.kind() != io::ErrorKind::AlreadyExists => return Err(e),
-        _ => {}
+        Ok(()) => made.push(folder.to_owned()),
+        Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {} // another process was faster
+        Err(e) => return Err(e),
     }
     if cfg!(unix) { File::open(parent)?.sync_all() } else { Ok(()) }
 }

@@ -47,7 +47,7 @@ pub(crate) use check::check;
 pub use check::{Check, CheckStatus};
 pub(crate) use database::{Database, Watch};
 pub(crate) use migrations::SUPPORTED;
-pub(crate) use open::{OpenOptions, open};
+pub(crate) use open::{OpenOptions, create_with, open};
 pub(crate) use restore::{failed as restore_failed, in_use, restore};
 pub(crate) use users::users;
 pub(crate) use vacuum::vacuum;

@@ -10,7 +10,7 @@ use super::database::Database;
 use super::file_identity::{FileIdentity, Name};
 use super::holder::name_holder;
 use super::lock_owner::wal_index;
-use super::staging_file::{folder_of, sync_folder};
+use super::staging_file::{SIDE_FILES, StagingFile, folder_of, sync_folder};
 use super::transaction::ReadConnection;
 use super::{busy, connection, location, migrate};
 use crate::backend::deadline::Deadline;
@@ -70,6 +70,44 @@ fn open_once(path: &Path, options: &OpenOptions) -> Result<(Database, Settings)>
     let settings = settings.map_err(|fault| database.explain(fault, &first, &wait))?;
     database.checkout(&wait)?; // before `first` closes: the last one to close tears the WAL down
     Ok((database, settings))
+}
+
+/// Makes the database at `path` out of what `fill` writes into a staging file, so that others see all of it or nothing.
+/// `None`, and nothing was done, if something has that name, or the name of a file that SQLite puts beside it.
+///
+/// `fill` opens the staging file by its path, and leaves it closed.
+pub(crate) fn create_with<T>(
+    path: &Path,
+    force_file_system: bool,
+    fill: impl FnOnce(&Path) -> Result<T>,
+) -> Result<Option<T>> {
+    let cannot_create = |source| Error::CannotCreate { path: path.to_owned(), source };
+    let path = std::path::absolute(path).map_err(cannot_create)?;
+    let is_there = |path: &Path| fs::symlink_metadata(path).is_ok();
+    // A log that lies there belongs to another database: SQLite would write it into this one.
+    if is_there(&path) || SIDE_FILES.iter().any(|suffix| is_there(&with_suffix(&path, suffix))) {
+        return Ok(None);
+    }
+    let folder = folder_of(&path);
+    if !force_file_system {
+        location::refuse_shared_file_system(folder, &path)?;
+    }
+    if !folder.is_dir() {
+        return Err(cannot_create(no_folder(folder)));
+    }
+    let staging = StagingFile::begin(&path).map_err(cannot_create)?;
+    let value = fill(staging.path())?;
+    if SIDE_FILES.iter().any(|suffix| is_there(&with_suffix(staging.path(), suffix))) {
+        return Err(cannot_create(io::Error::other(
+            "it is still open, or its log could not be written to it",
+        )));
+    }
+    match staging.publish(&path, false) {
+        Err(e) if e.kind() == io::ErrorKind::AlreadyExists => return Ok(None), // another process was faster
+        published => published.map_err(cannot_create)?,
+    }
+    sync_folder(folder).map_err(cannot_create)?;
+    Ok(Some(value))
 }
 
 /// The absolute path of a database that exists, after creating it if that was asked for.
@@ -134,12 +172,13 @@ fn create_private(path: &Path) -> Result<()> {
     match file.open(path) {
         Ok(_) => {}
         Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {} // another process was faster
-        Err(e) if e.kind() == io::ErrorKind::NotFound => {
-            let reason =
-                format!("there is no folder {}; make it first, or correct the path", folder.display());
-            return Err(cannot_create(io::Error::new(e.kind(), reason)));
-        }
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Err(cannot_create(no_folder(folder))),
         Err(source) => return Err(cannot_create(source)),
     }
     sync_folder(folder).map_err(cannot_create)
+}
+
+fn no_folder(folder: &Path) -> io::Error {
+    let reason = format!("there is no folder {}; make it first, or correct the path", folder.display());
+    io::Error::new(io::ErrorKind::NotFound, reason)
 }

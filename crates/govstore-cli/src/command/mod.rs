@@ -30,7 +30,7 @@ use clap::Subcommand;
 
 use super::{
     Arguments, Exit, Failure, Outcome, Session, csv, facts, figures, occupancy, output, paint, sparkline,
-    table, text_argument, timeline, visible,
+    table, text_argument, timeline, visible, zone,
 };
 
 /// What to do. The order is that of `--help`.
