@@ -347,8 +347,9 @@ fn the_dead_are_forgotten_without_a_signal_and_their_locks_are_free_at_once() ->
 fn a_server_that_updates_clears_away_the_dead_in_passing() -> TestResult {
     let database = Database::new(&[("heartbeat_interval_s", "0.1"), ("terminate_grace_ms", "200")])?;
     let mut server = Server::start(&database, &["--agent", "writer"]);
-    let mut victim = Server::start(&database, &["--no-heartbeat", "--deaf"]);
-    let mut crashed = Server::start(&database, &["--no-heartbeat"]);
+    // The others reap nobody, not even as they start: whatever is done, that one has done.
+    let mut victim = Server::start(&database, &["--no-heartbeat", "--no-reap", "--deaf"]);
+    let mut crashed = Server::start(&database, &["--no-heartbeat", "--no-reap"]);
     for process_id in [victim.process_id, crashed.process_id] {
         database.age_heartbeat(process_id, 400)?;
     }
