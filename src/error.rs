@@ -1,6 +1,8 @@
 //! The one error type of the crate.
 
+use std::io;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::model::{
@@ -331,6 +333,37 @@ pub enum Error {
         /// The agent.
         agent_id: String,
     },
+    /// An operator paused or archived the agent, and somebody else wants to undo it: see
+    /// [`Store::acting_as`](crate::Store::acting_as).
+    #[error("agent {agent_id:?} was {status} by an operator{}: it cannot be {action} by others; ask the operator", because(reason.as_deref()))]
+    SetByOperator {
+        /// The agent.
+        agent_id: String,
+        /// What the operator made it.
+        status: Lifecycle,
+        /// Why, in the operator's words.
+        reason: Option<String>,
+        /// What was asked of it.
+        action: &'static str,
+    },
+    /// No update can have this key.
+    #[error("this cannot be the key of an update: {reason}")]
+    InvalidKey {
+        /// What is wrong with it.
+        reason: &'static str,
+    },
+    /// Another update of the agent was made under this key, with other input.
+    #[error(
+        "key {key:?} was used for update {update_no} of agent {agent_id:?}, with other input; nothing was changed. Repeat that input to get its report again, or take another key for another update"
+    )]
+    KeyReused {
+        /// The agent.
+        agent_id: String,
+        /// The key.
+        key: String,
+        /// The update that was made under it.
+        update_no: i64,
+    },
     /// There is no such setting.
     #[error("there is no setting {key:?}; the settings are {}", crate::model::Settings::KEYS.join(", "))]
     UnknownSetting {
@@ -524,6 +557,9 @@ impl Error {
             Self::AgentNotFound { .. } => "agent_not_found",
             Self::WrongLifecycle { .. } => "wrong_lifecycle",
             Self::Protected { .. } => "protected",
+            Self::SetByOperator { .. } => "set_by_operator",
+            Self::InvalidKey { .. } => "invalid_key",
+            Self::KeyReused { .. } => "key_reused",
             Self::UnknownSetting { .. } => "unknown_setting",
             Self::InvalidSetting { .. } => "invalid_setting",
             Self::ImportFolder { .. } => "import_folder",
@@ -556,6 +592,27 @@ impl Error {
         matches!(self, Self::CommitInDoubt { .. })
     }
 
+    /// The same error once more, for another caller whose work was lost in the same commit.
+    pub(crate) fn for_another(&self) -> Self {
+        match self {
+            Self::DiskFull { path } => Self::DiskFull { path: path.clone() },
+            Self::FileSizeLimit { path, limit_bytes } => {
+                Self::FileSizeLimit { path: path.clone(), limit_bytes: *limit_bytes }
+            }
+            Self::Displaced { path } => Self::Displaced { path: path.clone() },
+            Self::DeviceFailed { path, code, source } => {
+                Self::DeviceFailed { path: path.clone(), code: *code, source: source.clone() }
+            }
+            Self::CommitInDoubt { path, code, source } => {
+                Self::CommitInDoubt { path: path.clone(), code: *code, source: source.clone() }
+            }
+            Self::ReadOnly { path, source } => Self::ReadOnly { path: path.clone(), source: source.clone() },
+            Self::Corrupt { path, source } => Self::Corrupt { path: path.clone(), source: source.clone() },
+            Self::Database(source) => Self::Database(source.clone()),
+            other => Self::Database(DatabaseError::new(io::Error::other(other.to_string()))),
+        }
+    }
+
     /// Whether it says that the database can't be written just now, by nobody or not by everybody.
     pub(crate) const fn is_disturbance(&self) -> bool {
         matches!(
@@ -584,14 +641,19 @@ impl Error {
 }
 
 /// What the database said. Opaque, so that this crate can change how it talks to it.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 #[error(transparent)]
-pub struct DatabaseError(Box<dyn std::error::Error + Send + Sync>);
+pub struct DatabaseError(Arc<dyn std::error::Error + Send + Sync>);
 
 impl DatabaseError {
     pub(crate) fn new(reason: impl std::error::Error + Send + Sync + 'static) -> Self {
-        Self(Box::new(reason))
+        Self(Arc::new(reason))
     }
+}
+
+/// A reason after a colon, if there is one.
+fn because(reason: Option<&str>) -> String {
+    reason.map(|reason| format!(" ({reason:?})")).unwrap_or_default()
 }
 
 /// Names processes for a person.

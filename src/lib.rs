@@ -49,15 +49,18 @@ pub use agents::AgentEdit;
 pub use backend::pause::{WritePause, pause_writes};
 pub use backend::sqlite::{Backup, Check, CheckStatus};
 pub use error::{DatabaseError, Error, Result};
-pub use governance::{Action, Decision, LegacyStatus, SamplingParams, Update};
+pub use governance::{
+    Action, Decision, LegacyStatus, Patterns, RiskBasis, RiskParts, SamplingParams, Update,
+};
 pub use health::{Health, HealthStatus, HealthThresholds};
 pub use import::{ImportRemark, ImportReport, ImportedAgent};
 pub use model::{
-    Action as ReapAction, Agent, AgentEvent, AgentFilter, AgentLockInfo, AgentOrder, AgentPatch,
-    AgentRanking, BackupProgress, BackupReport, ClaimOnMe, DatabaseUser, Durability, EndedProcess, EventKind,
-    FleetHealth, HistoryRow, HolderState, Judgement, Lifecycle, LimitPolicy, LockHolder, Metrics, OutOfReach,
-    Outcome, ParseTimestampError, Process, ProcessInfo, ProcessState, PruneReport, ReapEvent, ReapPlan,
-    ReapReport, RestoreReport, SecondLook, Settings, Timestamp, UpdateReport, Verdict, WindowStatistics,
+    Action as ReapAction, Actor, ActorKind, Agent, AgentEvent, AgentFilter, AgentLockInfo, AgentOrder,
+    AgentPatch, AgentRanking, BackupProgress, BackupReport, ClaimOnMe, DatabaseUser, Durability,
+    EndedProcess, EventKind, FleetHealth, HistoryRow, HolderState, Judgement, Lifecycle, LimitPolicy,
+    LockHolder, Metrics, OutOfReach, Outcome, ParseTimestampError, Process, ProcessInfo, ProcessState,
+    PruneReport, ReapEvent, ReapPlan, ReapReport, RestoreReport, SecondLook, Settings, Timestamp,
+    UpdateReport, Verdict, WindowStatistics,
 };
 pub use os::Usage;
 pub use registry::Beat;

@@ -79,7 +79,7 @@ fn numbers_that_are_no_numbers_never_reach_the_database() -> TestResult {
 
     assert_eq!(database.count("SELECT count(*) FROM agent_updates")?, updates);
     assert_eq!(stored_floats(&database, "SELECT * FROM agents")?, 6 * 9);
-    assert_eq!(stored_floats(&database, "SELECT * FROM agent_updates")?, usize::try_from(updates)? * 8);
+    assert_eq!(stored_floats(&database, "SELECT * FROM agent_updates")?, usize::try_from(updates)? * 9);
     Ok(())
 }
 

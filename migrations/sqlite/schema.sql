@@ -2,6 +2,8 @@ CREATE INDEX agent_events_by_agent ON agent_events (agent_id, event_id);
 
 CREATE INDEX agent_locks_by_holder ON agent_locks (process_id) WHERE process_id IS NOT NULL;
 
+CREATE UNIQUE INDEX agent_updates_by_key ON agent_updates (agent_id, key) WHERE key IS NOT NULL;
+
 CREATE INDEX heartbeats_by_age ON heartbeats (boot_id, monotonic_ms);
 
 CREATE INDEX processes_claimed ON processes (process_id) WHERE state = 'terminating';
@@ -24,7 +26,10 @@ CREATE TABLE agent_events (
     CONSTRAINT "health_from is healthy, degraded or critical" CHECK (health_from = 'healthy' OR health_from = 'degraded' OR health_from = 'critical'),
   health_to TEXT -- health_changed: the status after
     CONSTRAINT "health_to is healthy, degraded or critical" CHECK (health_to = 'healthy' OR health_to = 'degraded' OR health_to = 'critical'),
-  process_id INTEGER, -- registry id of the process that did it, if it was registered
+  process_id INTEGER, actor TEXT -- operator, client or library; NULL: nobody was named
+  CONSTRAINT "actor is operator, client or library" CHECK (actor = 'operator' OR actor = 'client' OR actor = 'library'), actor_name TEXT -- who that was, in its own words; NULL: not known
+  CONSTRAINT "actor_name has 1 to 200 characters and comes with actor"
+    CHECK (actor_name IS NULL OR length(actor_name) BETWEEN 1 AND 200 AND actor IS NOT NULL), -- registry id of the process that did it, if it was registered
   CONSTRAINT "health_to is set for health_changed alone" CHECK ((event = 'health_changed') = (health_to IS NOT NULL))
 ) STRICT;
 
@@ -71,7 +76,13 @@ CREATE TABLE agent_updates (
   decision_reason TEXT, -- why, in words; NULL if imported
   health_status TEXT NOT NULL -- as judged then, by the settings of then
     CONSTRAINT "health_status is healthy, degraded or critical" CHECK (health_status = 'healthy' OR health_status = 'degraded' OR health_status = 'critical'),
-  process_id INTEGER, -- registry id of the process that applied it, NULL if it was not registered; no reference: history outlives the registry
+  process_id INTEGER, complexity REAL -- as it counted: 0 to 1; NULL in rows of older versions and in imported ones
+  CONSTRAINT "complexity lies between 0 and 1" CHECK (complexity BETWEEN 0 AND 1), text_length INTEGER -- characters of the response, likewise
+  CONSTRAINT "text_length is not negative" CHECK (text_length >= 0), patterns INTEGER -- which patterns occurred, one bit each, likewise; risk_parts has them in words
+  CONSTRAINT "patterns lies between 0 and 1023" CHECK (patterns BETWEEN 0 AND 1023), key TEXT -- 1 to 200 characters; NULL: without
+  CONSTRAINT "key has 1 to 200 characters" CHECK (length(key) BETWEEN 1 AND 200 AND instr(key, char(0)) = 0), key_receipt BLOB -- what a retry is answered by: 16 bytes that stand for the input, then update_count after the update as a little-endian integer of 8 bytes; NULL without key
+  CONSTRAINT "key_receipt holds 24 bytes" CHECK (length(key_receipt) = 24)
+  CONSTRAINT "key_receipt comes with key" CHECK ((key IS NULL) = (key_receipt IS NULL)), -- registry id of the process that applied it, NULL if it was not registered; no reference: history outlives the registry
   PRIMARY KEY (agent_id, update_no)
 ) STRICT;
 
@@ -127,7 +138,9 @@ CREATE TABLE agents (
   parameters BLOB -- the newest parameter vector: little-endian f64, at most 128, trailing zeros left out; NULL before the first
     CONSTRAINT "parameters holds at most 128 numbers of 8 bytes" CHECK (length(parameters) <= 1024 AND length(parameters) % 8 = 0),
   recent_void BLOB NOT NULL DEFAULT x'' -- the last V values, oldest first: little-endian f64, at most 100
-    CONSTRAINT "recent_void holds at most 100 numbers of 8 bytes" CHECK (length(recent_void) <= 800 AND length(recent_void) % 8 = 0),
+    CONSTRAINT "recent_void holds at most 100 numbers of 8 bytes" CHECK (length(recent_void) <= 800 AND length(recent_void) % 8 = 0), lifecycle_actor TEXT -- who paused, archived, deleted or resumed it last; what an operator paused or archived, others can't undo; NULL: nobody was named
+  CONSTRAINT "lifecycle_actor is operator, client or library"
+    CHECK (lifecycle_actor = 'operator' OR lifecycle_actor = 'client' OR lifecycle_actor = 'library'),
   CONSTRAINT "0 <= update_count <= total_updates" CHECK (0 <= update_count AND update_count <= total_updates)
 ) STRICT;
 
@@ -250,7 +263,9 @@ CREATE TABLE settings (
   lock_timeout_ms INTEGER NOT NULL DEFAULT 5000 -- milliseconds to wait for the write lock or an agent's lock
     CONSTRAINT "lock_timeout_ms lies between 0 and 3600000" CHECK (lock_timeout_ms BETWEEN 0 AND 3600000),
   history_limit INTEGER -- updates to keep for each agent when pruning; NULL keeps all
-    CONSTRAINT "history_limit is NULL or at least 1" CHECK (history_limit >= 1),
+    CONSTRAINT "history_limit is NULL or at least 1" CHECK (history_limit >= 1), history_max_age_days REAL -- days after which pruning removes updates, events and what the reaper did; NULL keeps all
+  CONSTRAINT "history_max_age_days is NULL, or above 0 and at most 36500" CHECK (history_max_age_days > 0 AND history_max_age_days <= 36500), prune_automatically INTEGER NOT NULL DEFAULT 0 -- 1: servers prune when they start and once a day
+  CONSTRAINT "prune_automatically is 0 or 1" CHECK (prune_automatically IN (0, 1)),
   CONSTRAINT "0 <= risk_healthy_max <= risk_degraded_max <= 1"
     CHECK (0 <= risk_healthy_max AND risk_healthy_max <= risk_degraded_max AND risk_degraded_max <= 1),
   CONSTRAINT "0 <= coherence_degraded_min <= coherence_healthy_min <= 1"
@@ -384,6 +399,38 @@ FROM agent_updates
 WHERE applied_at IS NOT NULL
 ORDER BY rowid DESC
 LIMIT 100;
+
+CREATE VIEW risk_parts AS
+SELECT
+  agent_id,
+  update_no,
+  applied_at,
+  risk_score,
+  risk_score - complexity_part - coherence_part - pattern_part AS length_part,
+  complexity_part,
+  coherence_part,
+  pattern_part,
+  text_length,
+  complexity,
+  coherence,
+  patterns
+FROM (
+  SELECT
+    agent_id, update_no, applied_at, risk_score, text_length, complexity, coherence,
+    0.3 * complexity AS complexity_part,
+    0.3 * (1.0 - coherence) AS coherence_part,
+    0.2 * min(
+      ((patterns & 1) + (patterns >> 1 & 1) + (patterns >> 2 & 1) + (patterns >> 3 & 1) + (patterns >> 4 & 1)
+       + (patterns >> 5 & 1) + (patterns >> 6 & 1) + (patterns >> 7 & 1) + (patterns >> 8 & 1) + (patterns >> 9 & 1))
+      / 3.0, 1.0) AS pattern_part,
+    CASE WHEN patterns IS NOT NULL THEN substr(
+      iif(patterns & 1, ', ignore previous', '') || iif(patterns & 2, ', system prompt', '')
+      || iif(patterns & 4, ', jailbreak', '') || iif(patterns & 8, ', sudo', '') || iif(patterns & 16, ', rm -rf', '')
+      || iif(patterns & 32, ', drop table', '') || iif(patterns & 64, ', script>', '')
+      || iif(patterns & 128, ', violate', '') || iif(patterns & 256, ', bypass', '')
+      || iif(patterns & 512, ', override safety', ''), 3) END AS patterns
+  FROM agent_updates
+);
 
 CREATE VIEW stale_processes AS
 SELECT

@@ -2,7 +2,7 @@
 
 use crate::backend::statements::{Transaction, TxResult};
 use crate::health::{Health, HealthStatus};
-use crate::model::{AgentId, EventKind, NewEvent};
+use crate::model::{Actor, AgentId, EventKind, NewEvent};
 
 /// Records a lifecycle event at the time of the transaction.
 pub(crate) fn record(
@@ -10,12 +10,14 @@ pub(crate) fn record(
     id: AgentId<'_>,
     event: EventKind,
     reason: Option<&str>,
+    by: &Actor,
 ) -> TxResult<()> {
     tx.insert_event(&NewEvent {
         agent_id: id.as_str(),
         event,
         occurred_at: tx.at(),
         reason,
+        by: Some(by),
         health_from: None,
         health_to: None,
     })
@@ -27,12 +29,14 @@ pub(super) fn record_health(
     id: AgentId<'_>,
     from: Option<HealthStatus>,
     to: &Health,
+    by: &Actor,
 ) -> TxResult<()> {
     tx.insert_event(&NewEvent {
         agent_id: id.as_str(),
         event: EventKind::HealthChanged,
         occurred_at: tx.at(),
         reason: Some(&to.message),
+        by: Some(by),
         health_from: from,
         health_to: Some(to.status),
     })

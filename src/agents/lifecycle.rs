@@ -7,7 +7,7 @@ use super::row::find;
 use crate::backend::statements::{Transaction, TxResult};
 use crate::error::{Error, Result};
 use crate::governance::State;
-use crate::model::{Agent, AgentId, EventKind, Lifecycle};
+use crate::model::{Actor, ActorKind, Agent, AgentEvent, AgentId, EventKind, Lifecycle};
 
 /// An agent with this tag can't be deleted.
 pub(super) const PIONEER_TAG: &str = "pioneer";
@@ -18,29 +18,49 @@ pub(crate) fn change(
     id: AgentId<'_>,
     to: Lifecycle,
     reason: Option<&str>,
+    by: &Actor,
 ) -> TxResult<Agent> {
     use Lifecycle::{Active, Archived, Deleted, Paused};
 
     let agent = find(tx, id)?;
+    let takes_over = agent.lifecycle_status == to
+        && by.kind() == ActorKind::Operator
+        && agent.lifecycle_actor != Some(ActorKind::Operator);
     let (event, is_allowed) = match to {
         Active => (EventKind::Resumed, matches!(agent.lifecycle_status, Paused | Archived)),
-        Paused => (EventKind::Paused, agent.lifecycle_status == Active),
-        Archived => (EventKind::Archived, matches!(agent.lifecycle_status, Active | Paused)),
+        Paused => (EventKind::Paused, agent.lifecycle_status == Active || takes_over),
+        Archived => (EventKind::Archived, matches!(agent.lifecycle_status, Active | Paused) || takes_over),
         Deleted => (EventKind::Deleted, agent.check_deletable().map(|()| true)?),
     };
     if !is_allowed {
         return Err(refusal(&agent, event.as_str()).into());
     }
-    tx.set_lifecycle(id.as_str(), to)?;
-    event::record(tx, id, event, reason)?;
+    refuse_undoing(tx, &agent, event.as_str(), by)?;
+    tx.set_lifecycle(id.as_str(), to, by.kind())?;
+    event::record(tx, id, event, reason, by)?;
     find(tx, id)
 }
 
+/// Refuses all but operators to undo what an operator did: an agent that an operator paused or archived stays so. It
+/// guards against mistakes of models and of programs; who can write the file can do anything.
+fn refuse_undoing(tx: &dyn Transaction, agent: &Agent, action: &'static str, by: &Actor) -> TxResult<()> {
+    let is_set_aside = matches!(agent.lifecycle_status, Lifecycle::Paused | Lifecycle::Archived);
+    let is_by_operator = agent.lifecycle_actor == Some(ActorKind::Operator);
+    if !is_set_aside || !is_by_operator || by.kind() == ActorKind::Operator {
+        return Ok(());
+    }
+    let set_aside = |event: &AgentEvent| matches!(event.event, EventKind::Paused | EventKind::Archived);
+    let reason = tx.events(&agent.agent_id)?.into_iter().rev().find(set_aside).and_then(|event| event.reason);
+    let agent_id = agent.agent_id.clone();
+    Err(Error::SetByOperator { agent_id, status: agent.lifecycle_status, reason, action }.into())
+}
+
 /// Puts an agent's state back to that of a new one. Returns it as it now is.
-pub(crate) fn reset(tx: &dyn Transaction, id: AgentId<'_>) -> TxResult<Agent> {
-    editable(tx, id, "reset")?;
+pub(crate) fn reset(tx: &dyn Transaction, id: AgentId<'_>, by: &Actor) -> TxResult<Agent> {
+    let agent = editable(tx, id, "reset")?;
+    refuse_undoing(tx, &agent, "reset", by)?;
     tx.reset_state(id.as_str(), &State::default())?;
-    event::record(tx, id, EventKind::Reset, None)?;
+    event::record(tx, id, EventKind::Reset, None, by)?;
     find(tx, id)
 }
 

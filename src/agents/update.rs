@@ -1,21 +1,64 @@
 //! The main job: one governance update.
 //!
 //! Read, compute and write happen inside one write transaction, so of two updates of one agent the second
-//! always starts from what the first one left.
+//! always starts from what the first one left. An update with a key that is in the agent's history already is a retry:
+//! it is answered from its row, and writes nothing.
 
 use super::event;
 use super::lifecycle::{PIONEER_TAG, refuse_update};
-use crate::backend::statements::{Transaction, TxResult};
+use crate::backend::statements::{Reader, Receipt, Transaction, TxResult};
 use crate::crash_point;
-use crate::error::Error;
-use crate::governance::{self, Assessment, State, Update};
+use crate::error::{Error, Result};
+use crate::governance::{
+    self, Action, Assessment, Decision, LegacyStatus, RiskBasis, RiskParts, SamplingParams, State, Update,
+};
 use crate::health::{self, Finding, Health};
-use crate::model::{AgentId, AgentState, EventKind, Lifecycle, Metrics, Settings, Timestamp, UpdateReport};
+use crate::model::{
+    Actor, AgentId, AgentState, EventKind, HistoryRow, KeyedUpdate, Lifecycle, Metrics, Settings, Timestamp,
+    UpdateReport,
+};
+
+/// Longer keys are refused, here and by the schema.
+const KEY_MAX_CHARS: usize = 200;
 
 /// The agent of clients that name none. It gets the tag `pioneer`, so that it can't be deleted.
 const DEFAULT_AGENT: &str = "default_agent";
 const DEFAULT_AGENT_WARNING: &str =
     "default_agent is shared by every client that names no agent; give each agent an id of its own";
+
+/// Refuses a key that no update can have.
+pub(crate) fn check_key(update: &Update) -> Result<()> {
+    let Some(key) = &update.key else { return Ok(()) };
+    let reason = if key.is_empty() {
+        "it is empty; leave it out for an update without a key"
+    } else if key.chars().count() > KEY_MAX_CHARS {
+        "it is longer than 200 characters"
+    } else if key.contains('\0') {
+        "it has a NUL in it"
+    } else {
+        return Ok(());
+    };
+    Err(Error::InvalidKey { reason })
+}
+
+/// The report of the update that was made under this key, if there was one. Comes before all other rules: a retry is
+/// answered whatever has become of the agent since.
+pub(crate) fn repeated(
+    reader: &dyn Reader,
+    id: AgentId<'_>,
+    update: &Update,
+    settings: &Settings,
+) -> TxResult<Option<UpdateReport>> {
+    let Some(key) = &update.key else { return Ok(None) };
+    let Some(KeyedUpdate { row, digest, update_count }) = reader.update_by_key(id.as_str(), key)? else {
+        return Ok(None);
+    };
+    if digest != update.digest() {
+        let (agent_id, key) = (id.as_str().to_owned(), key.clone());
+        return Err(Error::KeyReused { agent_id, key, update_no: row.update_no }.into());
+    }
+    Ok(Some(repeated_report(id, &row, update_count, settings)?))
+}
 
 /// Refuses an agent that takes no updates.
 pub(crate) fn admit(id: AgentId<'_>, agent: Option<&AgentState>) -> TxResult<()> {
@@ -34,10 +77,11 @@ pub(crate) fn apply(
     update: &Update,
     agent: Option<AgentState>,
     settings: &Settings,
+    by: &Actor,
 ) -> TxResult<UpdateReport> {
     let AgentState { mut state, risk_score, void_active, total_updates, .. } = match agent {
         Some(agent) => agent,
-        None => create(tx, id)?,
+        None => create(tx, id, by)?,
     };
     crash_point::reach("after the read");
     let update_no = total_updates.checked_add(1).ok_or_else(|| Error::Constraint {
@@ -55,18 +99,19 @@ pub(crate) fn apply(
         &thresholds,
     );
     tx.save_state(id.as_str(), &state, &assessment, update_no)?;
-    tx.append_update(id.as_str(), &state, &assessment, &health, update_no)?;
+    let receipt = update.key.as_deref().map(|key| Receipt { key, digest: update.digest() });
+    tx.append_update(id.as_str(), &state, &assessment, &health, update_no, receipt.as_ref())?;
     if status_before != Some(health.status) {
-        event::record_health(tx, id, status_before, &health)?;
+        event::record_health(tx, id, status_before, &health, by)?;
     }
-    Ok(report(tx.at(), id, &state, assessment, health, update_no))
+    Ok(report(tx.at(), id, update, &state, assessment, health, update_no))
 }
 
 /// Makes a new agent, active and in its initial state.
-fn create(tx: &dyn Transaction, id: AgentId<'_>) -> TxResult<AgentState> {
+fn create(tx: &dyn Transaction, id: AgentId<'_>, by: &Actor) -> TxResult<AgentState> {
     let tags: &[&str] = if id.as_str() == DEFAULT_AGENT { &[PIONEER_TAG] } else { &[] };
     tx.insert_agent(id.as_str(), tags)?;
-    event::record(tx, id, EventKind::Created, None)?;
+    event::record(tx, id, EventKind::Created, None, by)?;
     Ok(AgentState {
         lifecycle_status: Lifecycle::Active,
         state: State::default(),
@@ -79,6 +124,7 @@ fn create(tx: &dyn Transaction, id: AgentId<'_>) -> TxResult<AgentState> {
 fn report(
     at: Timestamp,
     id: AgentId<'_>,
+    update: &Update,
     state: &State,
     assessment: Assessment,
     health: Health,
@@ -96,6 +142,8 @@ fn report(
             coherence: state.coherence(),
             lambda1: state.lambda1,
             risk_score: assessment.risk_score,
+            risk_parts: assessment.risk_parts,
+            risk_basis: assessment.risk_basis,
             void_active: assessment.void_active,
             time: state.elapsed,
             updates: state.update_count,
@@ -105,6 +153,65 @@ fn report(
         },
         sampling_params: assessment.sampling_params,
         timestamp: at,
-        warning: (id.as_str() == DEFAULT_AGENT).then_some(DEFAULT_AGENT_WARNING),
+        key: update.key.clone(),
+        repeated: false,
+        warning: warning(id),
     }
+}
+
+/// The report of an update, made again from its row. Health is judged by the settings of now.
+fn repeated_report(
+    id: AgentId<'_>,
+    row: &HistoryRow,
+    update_count: i64,
+    settings: &Settings,
+) -> Result<UpdateReport> {
+    let missing = |what: &str| Error::Unreadable {
+        what: format!("update {} of agent {:?}", row.update_no, id.as_str()),
+        reason: format!("it was made under a key, and has no {what}"),
+    };
+    let number = |number: Option<f64>, what| number.ok_or_else(|| missing(what));
+    let basis: RiskBasis = row.risk_basis.ok_or_else(|| missing("complexity"))?;
+    let lambda1 = number(row.lambda1, "lambda1")?;
+    let health = health::classify(
+        Some(row.risk_score),
+        Some(row.coherence),
+        row.void_active,
+        &settings.health_thresholds(),
+    );
+    Ok(UpdateReport {
+        agent_id: id.as_str().to_owned(),
+        status: LegacyStatus::of(row.risk_score, row.coherence, row.void_active),
+        metrics: Metrics {
+            energy: number(row.energy, "energy")?,
+            integrity: number(row.integrity, "integrity")?,
+            entropy: number(row.entropy, "entropy")?,
+            void_integral: row.void_integral,
+            coherence: row.coherence,
+            lambda1,
+            risk_score: row.risk_score,
+            risk_parts: RiskParts::of(&basis, row.coherence),
+            risk_basis: basis,
+            void_active: row.void_active,
+            time: number(row.elapsed, "elapsed")?,
+            updates: update_count,
+            total_updates: row.update_no,
+            health_status: health.status,
+            health_message: health.message,
+        },
+        sampling_params: SamplingParams::for_lambda1(lambda1),
+        timestamp: row.applied_at.ok_or_else(|| missing("applied_at"))?,
+        decision: Decision {
+            action: row.decision,
+            reason: row.decision_reason.clone().unwrap_or_default(),
+            require_human: row.decision == Action::Reject,
+        },
+        key: row.key.clone(),
+        repeated: true,
+        warning: warning(id),
+    })
+}
+
+fn warning(id: AgentId<'_>) -> Option<&'static str> {
+    (id.as_str() == DEFAULT_AGENT).then_some(DEFAULT_AGENT_WARNING)
 }

@@ -13,6 +13,8 @@ pub(crate) mod pause;
 pub(crate) mod sqlite;
 pub(crate) mod statements;
 
+pub(crate) use sqlite::Watch;
+
 use crate::error::Result;
 
 use deadline::Deadline;
@@ -44,6 +46,14 @@ impl Backend {
     ) -> Result<T> {
         match self {
             Self::Sqlite(database) => database.write(wait, writer, body),
+        }
+    }
+
+    /// Makes this thread wait by `wait` for a turn that another thread of this process gives, with an eye on who holds
+    /// the write lock.
+    pub fn watch(&self, wait: &Deadline) -> Watch<'_> {
+        match self {
+            Self::Sqlite(database) => database.watch(wait),
         }
     }
 

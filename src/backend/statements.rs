@@ -15,10 +15,10 @@ use crate::error::Error;
 use crate::governance::{Action, Assessment, State};
 use crate::health::Health;
 use crate::model::{
-    Agent, AgentEvent, AgentFilter, AgentLockInfo, AgentOrder, AgentRanking, AgentState, ClaimOnMe, Claimant,
-    EndedProcess, FleetHealth, HistoryRow, KnownProcess, Lifecycle, LockRow, NewEvent, Now, OwnRow, Process,
-    ProcessInfo, ProcessRecord, ProcessState, ReapEvent, Settings, SurplusHistory, Timestamp, Verdict,
-    WindowStatistics,
+    ActorKind, Agent, AgentEvent, AgentFilter, AgentLockInfo, AgentOrder, AgentRanking, AgentState,
+    ClaimOnMe, Claimant, EndedProcess, FleetHealth, HistoryRow, KeyedUpdate, KnownProcess, Lifecycle,
+    LockRow, NewEvent, Now, OwnRow, Process, ProcessInfo, ProcessRecord, ProcessState, ReapEvent, Settings,
+    SurplusHistory, Timestamp, Verdict, WindowStatistics,
 };
 use crate::os::{Here, Parent};
 
@@ -39,6 +39,15 @@ impl From<Error> for Fault {
     fn from(error: Error) -> Self {
         Self::Refused(error)
     }
+}
+
+/// How the parts of a transaction are kept apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Isolation {
+    /// Not at all: a part that fails before it has changed a row harms no other; after that it costs the transaction.
+    Bare,
+    /// Each in a savepoint.
+    Savepoints,
 }
 
 /// Everything that an update reads, by one statement.
@@ -98,9 +107,9 @@ pub(crate) trait AgentWrites {
         attributes: &Map<String, Value>,
     ) -> TxResult<()>;
 
-    /// Sets the lifecycle status and its date. Dates say since when, so those of a status that ended go; a deleted
+    /// Sets the lifecycle status, its date, and who did it. Dates say since when, so those of a status that ended go; a deleted
     /// agent keeps the date it was archived at.
-    fn set_lifecycle(&self, agent_id: &str, status: Lifecycle) -> TxResult<()>;
+    fn set_lifecycle(&self, agent_id: &str, status: Lifecycle, by: ActorKind) -> TxResult<()>;
 
     /// Puts the state back to this one, before any update.
     fn reset_state(&self, agent_id: &str, state: &State) -> TxResult<()>;
@@ -132,12 +141,23 @@ pub(crate) trait HistoryReads {
     /// An agent's newest `last` updates, oldest of them first; all with `None`.
     fn history(&self, agent_id: &str, last: Option<u32>) -> TxResult<Vec<HistoryRow>>;
 
+    /// The agent's update that was made under a key, if its row is still there.
+    fn update_by_key(&self, agent_id: &str, key: &str) -> TxResult<Option<KeyedUpdate>>;
+
     /// Figures over an agent's last `window` updates since its start or last reset. Updates with |V| over
     /// `void_limit` count as void.
     fn window_statistics(&self, agent_id: &str, window: i64, void_limit: f64) -> TxResult<WindowStatistics>;
 
     /// The agents with updates over a limit. The last `window` updates since the start or the last reset are none.
     fn surplus_history(&self, history_limit: u64, window: i64) -> TxResult<Vec<SurplusHistory>>;
+}
+
+/// What a retry of an update is answered by.
+pub(crate) struct Receipt<'a> {
+    /// The caller's name for the update.
+    pub key: &'a str,
+    /// What stands for its input.
+    pub digest: u128,
 }
 
 pub(crate) trait HistoryWrites {
@@ -148,6 +168,7 @@ pub(crate) trait HistoryWrites {
         assessment: &Assessment,
         health: &Health,
         update_no: i64,
+        receipt: Option<&Receipt<'_>>,
     ) -> TxResult<()>;
 
     /// Inserts updates that were made elsewhere.
@@ -350,4 +371,15 @@ pub(crate) trait Transaction:
 
     /// From here on the transaction belongs to another row of this process.
     fn set_process_id(&self, process_id: i64);
+
+    /// Runs `body`, of which nothing is kept if it fails, while the rest of the transaction goes on: the inner result.
+    /// The outer one fails where the rest can't go on: see [`Isolation`].
+    fn nested(
+        &self,
+        isolation: Isolation,
+        body: &mut dyn FnMut() -> TxResult<()>,
+    ) -> TxResult<Result<(), Error>>;
+
+    /// How many rows this transaction's connection has changed so far: it grows with each change.
+    fn changes(&self) -> u64;
 }

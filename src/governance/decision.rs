@@ -63,7 +63,7 @@ impl Decision {
 }
 
 impl LegacyStatus {
-    pub(super) fn of(risk: f64, coherence: f64, void_active: bool) -> Self {
+    pub(crate) fn of(risk: f64, coherence: f64, void_active: bool) -> Self {
         if void_active || coherence < COHERENCE_CRITICAL {
             Self::Critical
         } else if risk > REVISE_BELOW {

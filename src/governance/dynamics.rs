@@ -68,7 +68,7 @@ pub struct State {
     pub elapsed: f64,
     /// Updates since the start or the last reset.
     pub update_count: i64,
-    /// The newest parameter vector; `None` before the first update.
+    /// The newest parameter vector; `None` before the first one.
     pub parameters: Option<Vec<f64>>,
     /// The last [`VOID_WINDOW`] values of V, oldest first.
     pub recent_void: Vec<f64>,
@@ -101,14 +101,17 @@ impl State {
     }
 }
 
-/// Advances `state` by one time step and says whether the void state is active.
-pub(super) fn advance(state: &mut State, parameters: &[f64]) -> bool {
-    let parameters = safe_parameters(parameters);
-    let Drift { squared, coherence } = drift(state.parameters.as_deref(), &parameters);
+/// Advances `state` by one time step and says whether the void state is active. Parameters that are left out are those
+/// of before: nothing has moved.
+pub(super) fn advance(state: &mut State, parameters: Option<&[f64]>) -> bool {
+    let parameters = parameters.map(safe_parameters);
+    let Drift { squared, coherence } = drift(state.parameters.as_deref(), parameters.as_deref());
     euler_step(state, squared);
 
     state.measured_coherence = Some(coherence);
-    state.parameters = Some(parameters);
+    if parameters.is_some() {
+        state.parameters = parameters;
+    }
     state.update_count = state.update_count.saturating_add(1); // a row can hold any number
     state.elapsed += DT;
     if state.recent_void.len() == VOID_WINDOW {
@@ -142,8 +145,8 @@ struct Drift {
 }
 
 /// How far the parameters moved since the last update.
-fn drift(previous: Option<&[f64]>, parameters: &[f64]) -> Drift {
-    let Some(previous) = previous else {
+fn drift(previous: Option<&[f64]>, parameters: Option<&[f64]>) -> Drift {
+    let (Some(previous), Some(parameters)) = (previous, parameters) else {
         return Drift { squared: 0.0, coherence: INITIAL_COHERENCE };
     };
     let sum: f64 = parameters.iter().zip(previous).map(|(now, before)| (now - before).powi(2)).sum();

@@ -11,6 +11,7 @@ mod update;
 
 pub use decision::{Action, Decision, LegacyStatus, SamplingParams};
 pub use dynamics::{LAMBDA1_RANGE, PARAMETER_COUNT, VOID_THRESHOLD_RANGE, VOID_WINDOW};
+pub use risk::{Patterns, RiskBasis, RiskParts};
 pub use update::Update;
 
 pub(crate) use dynamics::{State, void_active};
@@ -19,6 +20,8 @@ pub(crate) use dynamics::{State, void_active};
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Assessment {
     pub risk_score: f64,
+    pub risk_parts: RiskParts,
+    pub risk_basis: RiskBasis,
     pub void_active: bool,
     pub decision: Decision,
     pub status: LegacyStatus,
@@ -27,11 +30,15 @@ pub(crate) struct Assessment {
 
 /// Advances `state` by one update and judges the response.
 pub(crate) fn step(state: &mut State, update: &Update) -> Assessment {
-    let void_active = dynamics::advance(state, &update.parameters);
+    let void_active = dynamics::advance(state, update.parameters.as_deref());
     let coherence = state.coherence();
-    let risk_score = risk::score(&update.response_text, update.complexity, coherence);
+    let risk_basis = RiskBasis::of(&update.response_text, update.complexity);
+    let risk_parts = RiskParts::of(&risk_basis, coherence);
+    let risk_score = risk_parts.score();
     Assessment {
         risk_score,
+        risk_parts,
+        risk_basis,
         void_active,
         decision: Decision::of(risk_score, coherence, void_active),
         status: LegacyStatus::of(risk_score, coherence, void_active),

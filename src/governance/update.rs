@@ -10,8 +10,8 @@ use serde::{Deserialize, Deserializer};
 /// ```
 /// use govstore::Update;
 ///
-/// let update = Update::new().response_text("done").complexity(0.3);
-/// let same: Update = serde_json::from_str(r#"{"response_text": "done", "complexity": 0.3}"#)?;
+/// let update = Update::new().response_text("done").complexity(0.3).key("turn-17");
+/// let same: Update = serde_json::from_str(r#"{"response_text": "done", "complexity": 0.3, "key": "turn-17"}"#)?;
 /// assert_eq!(update, same);
 /// # Ok::<(), serde_json::Error>(())
 /// ```
@@ -20,11 +20,11 @@ use serde::{Deserialize, Deserializer};
 #[non_exhaustive]
 pub struct Update {
     /// The agent's parameter vector: cut or padded with zeros to [`PARAMETER_COUNT`], non-finite numbers
-    /// become 0.
+    /// become 0. `None`: as before, so that nothing has moved; an empty vector is one of zeros.
     ///
     /// [`PARAMETER_COUNT`]: crate::governance::PARAMETER_COUNT
-    #[serde(deserialize_with = "numbers")]
-    pub parameters: Vec<f64>,
+    #[serde(deserialize_with = "parameters")]
+    pub parameters: Option<Vec<f64>>,
     /// Kept for clients of v1.0.3; has no effect.
     #[serde(deserialize_with = "numbers")]
     pub ethical_drift: Vec<f64>,
@@ -34,22 +34,26 @@ pub struct Update {
     /// How complex the task was, 0 to 1; NaN counts as 0.5, anything else is clamped.
     #[serde(deserialize_with = "number")]
     pub complexity: f64,
+    /// The caller's name for this update, 1 to 200 characters, so that a retry is not a second one: the same key and
+    /// the same input again for the same agent give the first report again.
+    pub key: Option<String>,
 }
 
 impl Default for Update {
     fn default() -> Self {
         Self {
-            parameters: Vec::new(),
+            parameters: None,
             ethical_drift: Vec::new(),
             response_text: String::new(),
             complexity: 0.5,
+            key: None,
         }
     }
 }
 
 /// What is not given is as [`Update::new`] has it.
 impl Update {
-    /// An update without parameters or text, of complexity 0.5.
+    /// An update with the parameters of before, without text, of complexity 0.5, without a key.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
@@ -58,7 +62,7 @@ impl Update {
     /// The agent's parameter vector.
     #[must_use]
     pub fn parameters(mut self, parameters: impl Into<Vec<f64>>) -> Self {
-        self.parameters = parameters.into();
+        self.parameters = Some(parameters.into());
         self
     }
 
@@ -82,15 +86,71 @@ impl Update {
         self.complexity = complexity;
         self
     }
+
+    /// The caller's name for this update, so that a retry is not a second one.
+    #[must_use]
+    pub fn key(mut self, key: impl Into<String>) -> Self {
+        self.key = Some(key.into());
+        self
+    }
+
+    /// A number that stands for the input, the key aside: the same for the same input, whoever computes it and when.
+    /// It tells a retry from another update under the same key by mistake, and resists no forger (FNV-1a, 128 bits).
+    pub(crate) fn digest(&self) -> u128 {
+        let mut digest = Fnv(0x6c62_272e_07bb_0142_62b8_2175_6295_c58d);
+        digest.number(self.complexity);
+        digest.text(&self.response_text);
+        digest.numbers(&self.ethical_drift);
+        if let Some(parameters) = &self.parameters {
+            digest.numbers(parameters);
+        }
+        digest.0
+    }
+}
+
+/// The NaN that stands for all: [`f64::NAN`] may be another one some day.
+const NAN_BITS: u64 = 0x7ff8_0000_0000_0000;
+
+/// FNV-1a: <http://www.isthe.com/chongo/tech/comp/fnv/>.
+struct Fnv(u128);
+
+impl Fnv {
+    fn bytes(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.0 = (self.0 ^ u128::from(*byte)).wrapping_mul(0x0000_0000_0100_0000_0000_0000_0000_013b);
+        }
+    }
+
+    /// All NaNs are one.
+    fn number(&mut self, number: f64) {
+        let bits = if number.is_nan() { NAN_BITS } else { number.to_bits() };
+        self.bytes(&bits.to_le_bytes());
+    }
+
+    fn numbers(&mut self, numbers: &[f64]) {
+        self.bytes(&(numbers.len() as u64).to_le_bytes());
+        for number in numbers {
+            self.number(*number);
+        }
+    }
+
+    fn text(&mut self, text: &str) {
+        self.bytes(&(text.len() as u64).to_le_bytes());
+        self.bytes(text.as_bytes());
+    }
 }
 
 fn number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
     Ok(Option::deserialize(deserializer)?.unwrap_or(f64::NAN))
 }
 
-fn numbers<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<f64>, D::Error> {
+fn parameters<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Vec<f64>>, D::Error> {
     let numbers: Option<Vec<Option<f64>>> = Option::deserialize(deserializer)?;
-    Ok(numbers.unwrap_or_default().into_iter().map(|n| n.unwrap_or(f64::NAN)).collect())
+    Ok(numbers.map(|numbers| numbers.into_iter().map(|n| n.unwrap_or(f64::NAN)).collect()))
+}
+
+fn numbers<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<f64>, D::Error> {
+    Ok(parameters(deserializer)?.unwrap_or_default())
 }
 
 fn text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
@@ -106,8 +166,7 @@ mod tests {
         let update: Update = serde_json::from_str(
             r#"{"parameters": [1, null], "ethical_drift": null, "response_text": null, "complexity": null}"#,
         )?;
-        assert_eq!(update.parameters.len(), 2);
-        assert!(update.parameters[1].is_nan());
+        assert!(update.parameters.is_some_and(|numbers| numbers.len() == 2 && numbers[1].is_nan()));
         assert!(update.complexity.is_nan());
         assert_eq!(update.response_text, "");
         Ok(())
@@ -117,5 +176,32 @@ mod tests {
     fn a_field_that_is_not_known_is_refused_by_name() {
         let refused = serde_json::from_str::<Update>(r#"{"complexty": 0.1}"#);
         assert!(refused.is_err_and(|e| e.to_string().contains("complexty")));
+    }
+
+    #[test]
+    fn parameters_that_are_null_are_left_out_and_an_empty_vector_is_not() -> Result<(), serde_json::Error> {
+        let given = |json| serde_json::from_str::<Update>(json).map(|update| update.parameters);
+        assert_eq!(given("{}")?, None);
+        assert_eq!(given(r#"{"parameters": null}"#)?, None);
+        assert_eq!(given(r#"{"parameters": []}"#)?, Some(Vec::new()));
+        Ok(())
+    }
+
+    /// It is in databases: it may never change.
+    #[test]
+    fn the_digest_of_an_input_is_what_it_was() {
+        let update = Update::new().response_text("done").complexity(0.3).parameters([0.5, f64::NAN]);
+        assert_eq!(Update::new().digest(), 208_391_560_267_063_890_971_809_130_766_169_252_344);
+        assert_eq!(update.digest(), 247_959_053_308_265_161_704_747_464_225_229_914_731);
+        let others = [
+            update.clone().response_text("done."),
+            update.clone().complexity(0.4),
+            update.clone().parameters([0.5]),
+            update.clone().ethical_drift([0.0]),
+            Update { parameters: None, ..update.clone() },
+            update.clone().parameters(Vec::new()),
+        ];
+        assert!(others.iter().all(|other| other.digest() != update.digest()));
+        assert_eq!(update.clone().key("k").digest(), update.digest());
     }
 }

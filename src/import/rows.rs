@@ -28,6 +28,7 @@ pub(crate) fn insert(
                 event: happened.kind,
                 occurred_at: happened.at,
                 reason: happened.reason.as_deref(),
+                by: None,
                 health_from: None,
                 health_to: None,
             })?;
@@ -96,6 +97,8 @@ fn rows(history: &History, total_updates: i64, thresholds: &HealthThresholds) ->
             decision: update.decision,
             decision_reason: None,
             health_status: health.status,
+            risk_basis: None,
+            key: None,
         }
     };
     (total_updates - count + 1..).zip(updates).map(row).collect()

@@ -5,7 +5,7 @@ use super::holder::Lapsed;
 use crate::agents::{self, event, lifecycle};
 use crate::backend::statements::{Transaction, TxResult};
 use crate::error::{Error, Result};
-use crate::model::{AgentId, AgentLockInfo, EventKind, LockRow};
+use crate::model::{Actor, AgentId, AgentLockInfo, EventKind, LockRow};
 
 /// Whether a process may write to an agent. `held` is the lock that it believes to have, `row` the lock as it is, and
 /// `writer` its number in the registry. `false`: another process has locked the agent. A process that has lost its lock
@@ -57,12 +57,13 @@ pub(crate) fn take_away(
     tx: &dyn Transaction,
     id: AgentId<'_>,
     reason: Option<&str>,
+    by: &Actor,
 ) -> TxResult<AgentLockInfo> {
     agents::find(tx, id)?;
     let not_locked = || Error::NotLocked { agent_id: id.as_str().to_owned() };
     let lock = tx.locks(Some(id.as_str()))?.pop().ok_or_else(not_locked)?;
     tx.release_lock(&lock.agent_id, lock.token, lock.process_id)?;
-    event::record(tx, id, EventKind::Unlocked, Some(&account(&lock, reason)))?;
+    event::record(tx, id, EventKind::Unlocked, Some(&account(&lock, reason)), by)?;
     Ok(lock)
 }
 

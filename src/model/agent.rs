@@ -3,6 +3,7 @@
 use serde::Serialize;
 use serde_json::{Map, Value};
 
+use super::actor::ActorKind;
 use super::timestamp::Timestamp;
 use crate::governance::{Action, State};
 use crate::health::HealthStatus;
@@ -88,6 +89,9 @@ pub struct Agent {
     pub archived_at: Option<Timestamp>,
     /// Since when it is deleted.
     pub deleted_at: Option<Timestamp>,
+    /// What kind of actor set its lifecycle status last; `None` where nobody was named. What an operator paused or
+    /// archived, others can't undo.
+    pub lifecycle_actor: Option<ActorKind>,
     /// Version label that v1.0.3 clients read.
     pub version: String,
     /// E, 0 to 1.

@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use super::actor::{Actor, ActorKind};
 use super::timestamp::Timestamp;
 use crate::health::HealthStatus;
 use crate::text_enum::text_enum;
@@ -43,6 +44,10 @@ pub struct AgentEvent {
     pub occurred_at: Timestamp,
     /// Why, in the words of the caller; for a change of health, the health message.
     pub reason: Option<String>,
+    /// What kind of actor did it; `None` where nobody was named, as in rows of older versions.
+    pub actor: Option<ActorKind>,
+    /// The actor's name: of a client its name and version.
+    pub actor_name: Option<String>,
     /// The health before; `None` at the first update, and for other events.
     pub health_from: Option<HealthStatus>,
     /// The health after; `None` for other events.
@@ -55,6 +60,7 @@ pub(crate) struct NewEvent<'a> {
     pub event: EventKind,
     pub occurred_at: Timestamp,
     pub reason: Option<&'a str>,
+    pub by: Option<&'a Actor>,
     pub health_from: Option<HealthStatus>,
     pub health_to: Option<HealthStatus>,
 }

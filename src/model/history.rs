@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::timestamp::Timestamp;
-use crate::governance::Action;
+use crate::governance::{Action, RiskBasis, RiskParts};
 use crate::health::HealthStatus;
 
 /// One update as it was committed. What v1.0.3 did not keep is `None` in imported rows.
@@ -38,6 +38,27 @@ pub struct HistoryRow {
     pub decision_reason: Option<String>,
     /// How the agent was doing, judged by the settings of then.
     pub health_status: HealthStatus,
+    /// What the risk was made of, beside the coherence; `None` for imported updates and those of older versions.
+    pub risk_basis: Option<RiskBasis>,
+    /// The caller's name for this update, if it gave one.
+    pub key: Option<String>,
+}
+
+impl HistoryRow {
+    /// The four parts that add up to the risk, if they are known.
+    #[must_use]
+    pub fn risk_parts(&self) -> Option<RiskParts> {
+        self.risk_basis.map(|basis| RiskParts::of(&basis, self.coherence))
+    }
+}
+
+/// An update that was made under a key, as a retry finds it.
+pub(crate) struct KeyedUpdate {
+    pub row: HistoryRow,
+    /// What stands for its input.
+    pub digest: u128,
+    /// The agent's updates since its start or last reset, after it.
+    pub update_count: i64,
 }
 
 /// Figures over an agent's last 1000 updates since its start or last reset.

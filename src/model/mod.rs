@@ -2,6 +2,7 @@
 //!
 //! | file | has |
 //! | --- | --- |
+//! | [`actor`] | for whom something is done to an agent |
 //! | [`agent`] | an agent, its id and lifecycle, filters and orders of lists, the fleet's health |
 //! | [`update`], [`history`] | what one update did, and the row that is kept of it |
 //! | [`patch`] | changes to tags, notes and attributes, as data |
@@ -12,6 +13,7 @@
 //! | [`backup`] | what making and restoring a backup reports |
 //! | [`settings`], [`durability`], [`timestamp`] | settings, what a commit survives, points in time |
 
+mod actor;
 mod agent;
 mod backup;
 mod durability;
@@ -26,14 +28,15 @@ mod timestamp;
 mod update;
 mod verdict;
 
+pub use actor::{Actor, ActorKind};
 pub use agent::{Agent, AgentFilter, AgentOrder, AgentRanking, FleetHealth, Lifecycle};
 pub(crate) use agent::{AgentId, AgentState, InvalidAgentId};
 pub use backup::{BackupProgress, BackupReport, RestoreReport};
 pub use durability::Durability;
 pub(crate) use event::NewEvent;
 pub use event::{AgentEvent, EventKind};
-pub(crate) use history::SurplusHistory;
 pub use history::{HistoryRow, PruneReport, WindowStatistics};
+pub(crate) use history::{KeyedUpdate, SurplusHistory};
 pub(crate) use lock::LockRow;
 pub use lock::{AgentLockInfo, HolderState, LockHolder, OutOfReach};
 pub use patch::AgentPatch;

@@ -57,11 +57,15 @@ pub struct Settings {
     pub lock_timeout_ms: u64,
     /// Updates to keep for each agent when pruning; `None` keeps all.
     pub history_limit: Option<u64>,
+    /// Days after which pruning removes updates, events and what the reaper did; `None` keeps all.
+    pub history_max_age_days: Option<f64>,
+    /// Whether servers prune by themselves, when they start and once a day.
+    pub prune_automatically: bool,
 }
 
 impl Settings {
     /// The names of all settings.
-    pub const KEYS: [&str; 12] = [
+    pub const KEYS: [&str; 14] = [
         "risk_healthy_max",
         "risk_degraded_max",
         "coherence_healthy_min",
@@ -74,6 +78,8 @@ impl Settings {
         "terminate_grace_ms",
         "lock_timeout_ms",
         "history_limit",
+        "history_max_age_days",
+        "prune_automatically",
     ];
 
     /// `heartbeat_interval_s` in milliseconds.

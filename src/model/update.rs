@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::timestamp::Timestamp;
-use crate::governance::{Decision, LegacyStatus, SamplingParams};
+use crate::governance::{Decision, LegacyStatus, RiskBasis, RiskParts, SamplingParams};
 use crate::health::HealthStatus;
 
 /// What one update did.
@@ -22,9 +22,20 @@ pub struct UpdateReport {
     pub sampling_params: SamplingParams,
     /// When the update was made.
     pub timestamp: Timestamp,
+    /// The key that it was made under, if it had one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
+    /// Whether this is the report of an earlier update with the same key: nothing was written now.
+    #[serde(skip_serializing_if = "is_false")]
+    pub repeated: bool,
     /// Set for the agent `default_agent`, which clients share by mistake.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub warning: Option<&'static str>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+const fn is_false(flag: &bool) -> bool {
+    !*flag
 }
 
 /// An agent's figures after an update.
@@ -45,6 +56,10 @@ pub struct Metrics {
     pub lambda1: f64,
     /// Risk of the response, 0 to 1.
     pub risk_score: f64,
+    /// The four parts that add up to the risk.
+    pub risk_parts: RiskParts,
+    /// What they were computed from, beside the coherence.
+    pub risk_basis: RiskBasis,
     /// Whether |V| is over its threshold.
     pub void_active: bool,
     /// Simulated time since the start or the last reset.

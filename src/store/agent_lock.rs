@@ -147,7 +147,7 @@ impl Store {
     pub fn unlock_agent(&self, agent_id: &str, reason: Option<&str>) -> Result<AgentLockInfo> {
         let id = AgentId::parse(agent_id)?;
         let judge = HolderJudge::new()?;
-        let mut lock = self.write(|tx| locks::take_away(tx, id, reason))?;
+        let mut lock = self.write(|tx| locks::take_away(tx, id, reason, self.actor()))?;
         lock.state = self.read(|reader| judge.look_at(reader, lock.process_id))?;
         Ok(lock)
     }

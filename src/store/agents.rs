@@ -173,12 +173,12 @@ impl Store {
     /// [`Error::Fenced`], as for an update.
     pub fn reset(&self, agent_id: &str) -> Result<Agent> {
         let id = AgentId::parse(agent_id)?;
-        self.write_once_unlocked(id, |tx| lifecycle::reset(tx, id))
+        self.write_once_unlocked(id, |tx| lifecycle::reset(tx, id, self.actor()))
     }
 
     fn change_lifecycle(&self, agent_id: &str, to: Lifecycle, reason: Option<&str>) -> Result<Agent> {
         let id = AgentId::parse(agent_id)?;
-        self.write(|tx| lifecycle::change(tx, id, to, reason))
+        self.write(|tx| lifecycle::change(tx, id, to, reason, self.actor()))
     }
 
     /// Changes an agent's tags, notes and attributes by what `edit` makes of the present ones, in one

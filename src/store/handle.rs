@@ -5,12 +5,13 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
+use super::group::UpdateGroup;
 use crate::backend::deadline::Deadline;
 use crate::backend::statements::{Reader, Transaction, TxResult};
-use crate::backend::{Backend, sqlite};
+use crate::backend::{Backend, Watch, sqlite};
 use crate::error::{Error, Result};
 use crate::locks::HeldLocks;
-use crate::model::Settings;
+use crate::model::{Actor, Settings};
 use crate::os::lock;
 use crate::reaper::{Memory, StoppedHolder};
 use crate::registry::OwnProcess;
@@ -46,6 +47,8 @@ pub struct Store {
     shared: Arc<Shared>,
     /// How long this handle waits for a lock, if it is not for the settings row to say.
     lock_timeout: Option<Duration>,
+    /// For whom this handle acts.
+    actor: Arc<Actor>,
 }
 
 struct Shared {
@@ -62,6 +65,8 @@ struct Shared {
     memory: Mutex<Memory>,
     /// The process that holds the write lock, if it is stopped.
     stopped_holder: StoppedHolder,
+    /// Updates of this process's threads that share a commit.
+    updates: UpdateGroup,
 }
 
 impl Store {
@@ -74,8 +79,9 @@ impl Store {
             locks: HeldLocks::default(),
             memory: Mutex::default(),
             stopped_holder: StoppedHolder::default(),
+            updates: UpdateGroup::default(),
         });
-        let store = Self { shared, lock_timeout };
+        let store = Self { shared, lock_timeout, actor: Arc::new(Actor::library()) };
         store.follow(settings);
         store
     }
@@ -108,7 +114,35 @@ impl Store {
     /// ```
     #[must_use]
     pub fn with_lock_timeout(&self, limit: Duration) -> Self {
-        Self { shared: Arc::clone(&self.shared), lock_timeout: Some(limit) }
+        Self { lock_timeout: Some(limit), ..self.clone() }
+    }
+
+    /// The same store, acting for somebody: events name them, and what an operator paused or archived, only an
+    /// operator can undo. Without this it acts as [`Actor::library`], which is no operator.
+    ///
+    /// It guards against mistakes, of models above all, and is no security: a program that opens the file can claim to
+    /// act for anybody.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let store = govstore::Store::open(dir.path().join("governance.db"))?;
+    /// use govstore::{Actor, Error};
+    ///
+    /// let operator = store.acting_as(Actor::operator());
+    /// operator.process_update("writer", &govstore::Update::new())?;
+    /// operator.pause("writer", Some("under review"))?;
+    /// let client = store.acting_as(Actor::client("claude-code 2.1"));
+    /// assert!(matches!(client.resume("writer"), Err(Error::SetByOperator { .. })));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn acting_as(&self, actor: Actor) -> Self {
+        Self { actor: Arc::new(actor), ..self.clone() }
+    }
+
+    /// For whom this handle acts.
+    pub(super) const fn actor(&self) -> &Arc<Actor> {
+        &self.actor
     }
 
     /// Reads with `body`. One statement sees one snapshot.
@@ -190,6 +224,16 @@ impl Store {
         memory
     }
 
+    /// The updates that share a commit.
+    pub(super) fn updates(&self) -> &UpdateGroup {
+        &self.shared.updates
+    }
+
+    /// Makes this thread wait by `wait`, with an eye on who holds the write lock.
+    pub(super) fn watch(&self, wait: &Deadline) -> Watch<'_> {
+        self.shared.backend.watch(wait)
+    }
+
     /// The process that holds the write lock, if it is stopped.
     pub(super) fn stopped_holder(&self) -> &StoppedHolder {
         &self.shared.stopped_holder
@@ -203,6 +247,11 @@ impl Store {
     /// [`Error::Forked`] in a child that was forked after the store was opened.
     pub(super) fn refuse_after_fork(&self) -> Result<()> {
         self.sqlite().refuse_after_fork()
+    }
+
+    /// [`Error::NestedWrite`] for a thread that is inside a write.
+    pub(super) fn refuse_nested(&self) -> Result<()> {
+        self.sqlite().refuse_nested()
     }
 }
 

@@ -8,6 +8,7 @@
 mod agent_lock;
 mod agents;
 mod backup;
+mod group;
 mod handle;
 mod heartbeat;
 mod import;

@@ -1,57 +1,340 @@
-//! The main job: one governance update, made durable.
+//! The main job: one governance update, made durable; many of them with one commit, where they come together.
 
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::group::{Ended, Job, Lead, Outcome, Seen};
 use super::handle::Store;
 use crate::agents;
+use crate::backend::Watch;
 use crate::backend::deadline::Deadline;
-#[cfg(doc)]
-use crate::error::Error;
-use crate::error::Result;
+use crate::backend::statements::{Isolation, Loaded, Transaction, TxResult};
+use crate::error::{Error, Result};
 use crate::governance::Update;
 use crate::locks;
-use crate::model::{AgentId, UpdateReport};
-use crate::registry::Use;
+use crate::model::{Actor, AgentId, AgentState, LockRow, Settings, UpdateReport};
+use crate::registry::{BeatOutcome, Use};
+
+/// How long a group takes in further updates: the burst for which a process may write on while others wait.
+const GROUP_TIME: Duration = Duration::from_millis(10);
+
+/// What the transaction of an update did beside it.
+struct Noted {
+    beat: Option<BeatOutcome>,
+    settings: Settings,
+}
+
+/// A job that has joined a group, and how it has ended so far.
+type Joined = (Arc<Job>, Option<Ended>);
+
+/// Tells those that have joined a group what became of them: of all the same, if the group failed.
+fn tell(joined: Vec<Joined>, failed: Option<&Error>) {
+    for (job, ended) in joined {
+        match (failed, ended) {
+            (None, Some(ended)) => job.end(ended),
+            (Some(error), _) => job.end(Ended::Made(Box::new(Err(error.for_another())))),
+            (None, None) => {} // a group that was committed has made all its jobs
+        }
+    }
+}
+
+/// An update that is to be made.
+#[derive(Clone, Copy)]
+struct Request<'a> {
+    id: AgentId<'a>,
+    update: &'a Update,
+    by: &'a Arc<Actor>,
+}
+
+impl<'a> Request<'a> {
+    /// Refuses ids and keys that none can have.
+    fn parse(agent_id: &'a str, update: &'a Update, by: &'a Arc<Actor>) -> Result<Self> {
+        let id = AgentId::parse(agent_id)?;
+        agents::update::check_key(update)?;
+        Ok(Self { id, update, by })
+    }
+}
 
 impl Store {
     /// Applies one update to an agent, creating the agent if it is new. When this returns `Ok`, the update
     /// is committed, and with it a heartbeat and the activity of this process, if it is registered.
     ///
+    /// Updates of several threads that come while another one commits share the next commit. What fails in one of
+    /// them changes nothing for the others.
+    ///
+    /// With [`Update::key`] it can be made again after its answer was lost: the same key and the same input give the
+    /// report of the first time ([`UpdateReport::repeated`]), whatever has become of the agent since, for as long as
+    /// its row is in the history.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let store = govstore::Store::open(dir.path().join("governance.db"))?;
+    /// use govstore::Update;
+    ///
+    /// let update = Update::new().response_text("done").key("turn-17");
+    /// let first = store.process_update("writer", &update)?;
+    /// let again = store.process_update("writer", &update)?;
+    /// assert!(again.repeated && again.timestamp == first.timestamp);
+    /// assert_eq!(store.agent("writer")?.total_updates, 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     ///
-    /// [`Error::WrongLifecycle`] unless the agent is active, [`Error::InvalidAgentId`],
-    /// [`Error::AgentLocked`], [`Error::Fenced`], [`Error::LockTimeout`], [`Error::DiskFull`],
-    /// [`Error::Displaced`], [`Error::DeviceFailed`]: nothing was written. [`Error::CommitInDoubt`]: the update may
-    /// have been kept or not; look before you make it again. After that [`Error::RefusedAfterDoubt`], until the
-    /// store is opened again.
+    /// [`Error::WrongLifecycle`] unless the agent is active, [`Error::InvalidAgentId`], [`Error::InvalidKey`],
+    /// [`Error::KeyReused`], [`Error::AgentLocked`], [`Error::Fenced`], [`Error::LockTimeout`],
+    /// [`Error::DiskFull`], [`Error::Displaced`], [`Error::DeviceFailed`]: nothing was written.
+    /// [`Error::CommitInDoubt`]: the update may have been kept or not; look before you make it again, unless it has a
+    /// key. After that [`Error::RefusedAfterDoubt`], until the store is opened again.
     pub fn process_update(&self, agent_id: &str, update: &Update) -> Result<UpdateReport> {
-        let id = AgentId::parse(agent_id)?;
+        let request = Request::parse(agent_id, update, self.actor())?;
         self.scan_in_background();
-        self.once_unlocked(id, |wait| self.try_update(id, update, wait))
+        self.once_unlocked(request.id, |wait| self.try_update(request, wait))
+    }
+
+    /// Applies many updates, in order, with as few commits as may be: each commit takes what some ten milliseconds
+    /// allow, and others write in between. Each has its own result, as from [`Store::process_update`]; what fails in
+    /// one of them changes nothing for the others. All results are of updates that were committed, or not made.
+    ///
+    /// After [`Error::CommitInDoubt`] the store makes no more of them.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let store = govstore::Store::open(dir.path().join("governance.db"))?;
+    /// use govstore::Update;
+    ///
+    /// let updates = [("writer", Update::new()), ("", Update::new()), ("tester", Update::new())];
+    /// let results = store.process_updates(&updates);
+    /// assert!(results[0].is_ok() && results[1].is_err() && results[2].is_ok());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn process_updates(&self, updates: &[(impl AsRef<str>, Update)]) -> Vec<Result<UpdateReport>> {
+        let mut results = Vec::with_capacity(updates.len());
+        if !updates.is_empty() {
+            self.scan_in_background();
+        }
+        while results.len() < updates.len() {
+            let left = &updates[results.len()..];
+            match self.try_updates(left) {
+                Ok(outcomes) => {
+                    for (outcome, (agent_id, update)) in outcomes.into_iter().zip(left) {
+                        results.push(match outcome {
+                            Ok(Some(report)) => Ok(report),
+                            Ok(None) => self.process_update(agent_id.as_ref(), update), // which waits for the lock
+                            Err(error) => Err(error),
+                        });
+                    }
+                }
+                // As for one update: the first one's patience is over, or nothing can be written.
+                Err(error) => results.push(Err(error)),
+            }
+        }
+        results
+    }
+
+    /// As many of these updates as one transaction takes, one at least: their outcomes.
+    fn try_updates(&self, updates: &[(impl AsRef<str>, Update)]) -> Result<Vec<Outcome>> {
+        let mut outcomes: Vec<Outcome> = Vec::new();
+        let written = self.write_group(&self.patience(), |tx, isolation| {
+            let began = Instant::now();
+            outcomes.clear();
+            let settings = tx.settings()?;
+            let beat = self.beat_in(tx, &settings, Use::Now)?;
+            for (agent_id, update) in updates {
+                if !outcomes.is_empty() && began.elapsed() >= GROUP_TIME {
+                    break;
+                }
+                outcomes.push(match Request::parse(agent_id.as_ref(), update, self.actor()) {
+                    Ok(request) => self.update_nested(tx, isolation, request)?,
+                    Err(error) => Err(error),
+                });
+            }
+            Ok(Noted { beat, settings })
+        });
+        match written {
+            Ok(noted) => self.note_committed(noted.beat.as_ref(), &noted.settings),
+            Err(error) if outcomes.is_empty() => return Err(error),
+            Err(error) => outcomes.iter_mut().for_each(|outcome| *outcome = Err(error.for_another())),
+        }
+        Ok(outcomes)
     }
 
     /// One update. `None`: another process has the agent locked.
-    fn try_update(&self, id: AgentId<'_>, update: &Update, wait: &Deadline) -> Result<Option<UpdateReport>> {
-        let written = self.write_by(wait, |tx| {
-            let registered = self.own().registered();
-            let process_id = registered.as_ref().map(|registered| registered.process_id);
-            let loaded = tx.load_for_update(id.as_str(), process_id)?;
-            let beat = match &registered {
-                Some(registered) => {
-                    Some(self.beat_by_row(tx, &loaded.settings, registered, loaded.process, Use::Now)?)
+    fn try_update(&self, request: Request<'_>, wait: &Deadline) -> Outcome {
+        self.refuse_after_fork()?; // first: another thread may have held the line at the fork
+        if let Some(lead) = self.updates().lead() {
+            return self.lead(&lead, request, wait);
+        }
+        self.refuse_nested()?; // the thread that leads may wait for the write that this one is inside
+        let job = || Job::new(request.id.as_str(), request.update, request.by, wait);
+        match self.updates().lead_or_line_up(job) {
+            Ok(lead) => self.lead(&lead, request, wait),
+            Err(job) => self.await_made(&job, request, wait),
+        }
+    }
+
+    /// Waits for another thread to make the update, or to have this one lead.
+    fn await_made(&self, job: &Arc<Job>, request: Request<'_>, wait: &Deadline) -> Outcome {
+        let watch = self.watch(wait);
+        let mut is_taken = false;
+        loop {
+            let patience = if is_taken { Watch::LOOK_EVERY } else { wait.remaining().min(Watch::LOOK_EVERY) };
+            match job.look(patience) {
+                Seen::Done(Ended::Made(outcome)) => return *outcome,
+                Seen::Done(Ended::Panicked(panic)) => resume_unwind(panic),
+                Seen::Leads => {
+                    drop(watch);
+                    return self.lead(&self.updates().take_lead(), request, wait);
                 }
-                None => None,
-            };
-            agents::update::admit(id, loaded.agent.as_ref())?;
-            let is_open = loaded.agent.is_none()
-                || locks::admits(self.held_locks().of(id), loaded.lock.as_ref(), tx.process_id())?;
-            let report = if is_open {
-                Some(agents::update::apply(tx, id, update, loaded.agent, &loaded.settings)?)
-            } else {
-                None
-            };
-            Ok((report, beat, loaded.settings))
+                Seen::Nothing if !is_taken && wait.remaining().is_zero() => {
+                    if self.updates().withdraw(job) {
+                        return Err(watch.gave_up());
+                    }
+                    is_taken = true; // its outcome comes with the commit
+                }
+                Seen::Nothing => watch.look(),
+            }
+        }
+    }
+
+    /// Makes an update, then those of the threads that have lined up meanwhile, and commits them together; and goes on
+    /// with those that have lined up during the commit, for as long as a burst may last.
+    fn lead(&self, lead: &Lead<'_>, request: Request<'_>, wait: &Deadline) -> Outcome {
+        let began = Instant::now();
+        let mut joined = Vec::new();
+        let written = self.write_group(wait, |tx, isolation| {
+            let made = self.update_and_beat(tx, request)?;
+            self.join(tx, isolation, lead, began, &mut joined)?;
+            Ok(made)
         });
-        let (report, beat, settings) = self.exit_if_displaced(written)?;
-        self.note_committed(beat.as_ref(), &settings);
-        Ok(report)
+        if let Ok((_, noted)) = &written {
+            self.note_committed(noted.beat.as_ref(), &noted.settings);
+        }
+        tell(joined, written.as_ref().err());
+        while began.elapsed() < GROUP_TIME
+            && let Some(job) = lead.next()
+        {
+            let wait = job.wait;
+            let mut joined = vec![(job, None)];
+            let written =
+                self.write_group(&wait, |tx, isolation| self.join(tx, isolation, lead, began, &mut joined));
+            tell(joined, written.as_ref().err());
+        }
+        written.map(|(report, _)| report)
+    }
+
+    /// Makes the updates of the threads that have joined already, and of those that line up meanwhile.
+    fn join(
+        &self,
+        tx: &dyn Transaction,
+        isolation: Isolation,
+        lead: &Lead<'_>,
+        began: Instant,
+        joined: &mut Vec<Joined>,
+    ) -> TxResult<()> {
+        let mut made = 0;
+        loop {
+            if made == joined.len() {
+                let next = (began.elapsed() < GROUP_TIME).then(|| lead.next()).flatten();
+                let Some(job) = next else { return Ok(()) };
+                joined.push((job, None));
+            }
+            let (job, ended) = &mut joined[made];
+            *ended = Some(self.update_joined(tx, isolation, job)?);
+            made += 1;
+        }
+    }
+
+    /// Writes a group of updates. They run bare at first, since savepoints cost as much as a third of an update: what
+    /// a rule refuses has written nothing. Where one fails after it has written, nothing of the group is kept, and it
+    /// runs again with each in a savepoint.
+    fn write_group<T>(
+        &self,
+        wait: &Deadline,
+        mut body: impl FnMut(&dyn Transaction, Isolation) -> TxResult<T>,
+    ) -> Result<T> {
+        let mut isolation = Isolation::Bare;
+        loop {
+            let mut has_failed_midway = false;
+            let written = self.write_by(wait, |tx| {
+                let before = tx.changes();
+                body(tx, isolation).inspect_err(|_| has_failed_midway = tx.changes() != before)
+            });
+            match isolation {
+                Isolation::Bare if has_failed_midway => isolation = Isolation::Savepoints,
+                _ => return self.exit_if_displaced(written),
+            }
+        }
+    }
+
+    /// One update with the heartbeat of this process. A retry writes nothing.
+    fn update_and_beat(
+        &self,
+        tx: &dyn Transaction,
+        request: Request<'_>,
+    ) -> TxResult<(Option<UpdateReport>, Noted)> {
+        let registered = self.own().registered();
+        let process_id = registered.as_ref().map(|registered| registered.process_id);
+        let Loaded { settings, process, agent, lock } =
+            tx.load_for_update(request.id.as_str(), process_id)?;
+        if let Some(report) = agents::update::repeated(tx, request.id, request.update, &settings)? {
+            return Ok((Some(report), Noted { beat: None, settings }));
+        }
+        let beat = match &registered {
+            Some(registered) => Some(self.beat_by_row(tx, &settings, registered, process, Use::Now)?),
+            None => None,
+        };
+        let report = self.update_loaded(tx, request, agent, lock.as_ref(), &settings)?;
+        Ok((report, Noted { beat, settings }))
+    }
+
+    /// The update of a thread that has lined up. Fails where the whole transaction is lost.
+    fn update_joined(&self, tx: &dyn Transaction, isolation: Isolation, job: &Job) -> TxResult<Ended> {
+        let made = catch_unwind(AssertUnwindSafe(|| {
+            let id = AgentId::parse(&job.agent_id).map_err(Error::from)?;
+            self.update_nested(tx, isolation, Request { id, update: &job.update, by: &job.by })
+        }));
+        match made {
+            Ok(outcome) => Ok(Ended::Made(Box::new(outcome?))),
+            Err(panic) => Ok(Ended::Panicked(panic)),
+        }
+    }
+
+    /// One update of several in a transaction: what fails in it changes nothing for the others.
+    fn update_nested(
+        &self,
+        tx: &dyn Transaction,
+        isolation: Isolation,
+        request: Request<'_>,
+    ) -> TxResult<Outcome> {
+        let mut report = None;
+        let made = tx.nested(isolation, &mut || {
+            let Request { id, update, .. } = request;
+            let Loaded { settings, agent, lock, .. } = tx.load_for_update(id.as_str(), tx.process_id())?;
+            report = match agents::update::repeated(tx, id, update, &settings)? {
+                Some(report) => Some(report),
+                None => self.update_loaded(tx, request, agent, lock.as_ref(), &settings)?,
+            };
+            Ok(())
+        })?;
+        Ok(made.map(|()| report))
+    }
+
+    /// The update itself, by what was loaded for it. `None`: another process has the agent locked.
+    fn update_loaded(
+        &self,
+        tx: &dyn Transaction,
+        Request { id, update, by }: Request<'_>,
+        agent: Option<AgentState>,
+        lock: Option<&LockRow>,
+        settings: &Settings,
+    ) -> TxResult<Option<UpdateReport>> {
+        agents::update::admit(id, agent.as_ref())?;
+        let is_open = agent.is_none() || locks::admits(self.held_locks().of(id), lock, tx.process_id())?;
+        if !is_open {
+            return Ok(None);
+        }
+        agents::update::apply(tx, id, update, agent, settings, by).map(Some)
     }
 }

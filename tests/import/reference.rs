@@ -167,6 +167,7 @@ fn the_longest_export_of_an_agent_is_its_history() -> TestResult {
                 "elapsed": only_last(&export["total_time"]),
                 "decision": export["decision_history"][n],
                 "decision_reason": null,
+                "complexity": null, "text_length": null, "patterns": null, "risk_parts": null, // it kept none
                 "health_status": if risk < 0.15 { "healthy" } else if risk < 0.3 { "degraded" } else { "critical" },
             });
             assert_eq!(

@@ -42,17 +42,19 @@ impl Twin {
 
     #[expect(clippy::cast_precision_loss, reason = "a few hundred")]
     pub fn update(&mut self, update: &Update) -> Figures {
-        let given = update.parameters.iter().map(|p| if p.is_finite() { *p } else { 0.0 });
-        let parameters: Vec<f64> = given.chain(std::iter::repeat(0.0)).take(128).collect();
-        let (drift2, coherence) = match &self.previous {
-            None => (0.0, 1.0),
-            Some(previous) => {
+        let parameters: Option<Vec<f64>> = update.parameters.as_ref().map(|given| {
+            let given = given.iter().map(|p| if p.is_finite() { *p } else { 0.0 });
+            given.chain(std::iter::repeat(0.0)).take(128).collect()
+        });
+        let (drift2, coherence) = match (&self.previous, &parameters) {
+            (None, _) | (_, None) => (0.0, 1.0),
+            (Some(previous), Some(parameters)) => {
                 let sum: f64 = parameters.iter().zip(previous).map(|(now, then)| (now - then).powi(2)).sum();
                 let drift2 = sum / 128.0;
                 if drift2.is_finite() { (drift2, (-drift2.sqrt() / 0.1).exp()) } else { (0.0, 0.5) }
             }
         };
-        self.previous = Some(parameters);
+        self.previous = parameters.or(self.previous.take());
 
         let Self { e, i, s, v, lambda1, .. } = *self;
         let c = 0.5 * (1.0 + v.tanh());

@@ -11,8 +11,11 @@ use rusqlite::{Connection, params_from_iter};
 use crate::config;
 
 /// Each schema before the present one, with the rows of `tests/migrations.rs`.
-const FROZEN: [&str; 2] =
-    [include_str!("../schemas/version_1.sql"), include_str!("../schemas/version_2.sql")];
+const FROZEN: [&str; 3] = [
+    include_str!("../schemas/version_1.sql"),
+    include_str!("../schemas/version_2.sql"),
+    include_str!("../schemas/version_3.sql"),
+];
 
 /// A query for each table, in an order that its text alone determines.
 const TABLES: [&str; 4] = [
@@ -242,7 +245,14 @@ proptest! {
             conn.close().map_err(|(_, error)| error)?;
 
             let store = Store::open(&path)?;
-            let after = dump(&Connection::open(&path)?)?;
+            let mut after = dump(&Connection::open(&path)?)?;
+            for (new, old) in after.iter_mut().zip(&before) {
+                // Columns come at the end, and say nothing of rows from before.
+                let width = old.first().map_or(0, Vec::len);
+                for row in new.iter_mut() {
+                    row.truncate(width);
+                }
+            }
             // By their text: a NaN would differ from itself, and 0 be equal to -0.
             prop_assert_eq!(format!("{after:?}"), format!("{before:?}"));
             let agents = store.agents(&AgentFilter::default())?;

@@ -92,7 +92,7 @@ pub fn operation() -> impl Strategy<Value = Operation> {
         ),
         1 => (agent_id(), update()).prop_map(|(agent_id, update)| Operation::UpdateElsewhere {
             agent_id,
-            update: in_json(update),
+            update: in_json(&update),
         }),
         1 => (agent_id(), any::<bool>(), 0..50_i64).prop_map(|(agent_id, paused, total_updates)| {
             Operation::Import { agent_id, paused, total_updates }
@@ -122,13 +122,14 @@ fn act() -> impl Strategy<Value = Act> {
 
 fn update() -> impl Strategy<Value = Update> {
     let parameters = prop_oneof![8 => vec(number(), 0..6), 1 => vec(number(), 120..140)];
-    (parameters, vec(number(), 0..4), response_text(), number()).prop_map(
+    (option::weighted(0.8, parameters), vec(number(), 0..4), response_text(), number()).prop_map(
         |(parameters, ethical_drift, response_text, complexity)| {
-            Update::new()
-                .parameters(parameters)
+            let mut update = Update::new()
                 .ethical_drift(ethical_drift)
                 .response_text(response_text)
-                .complexity(complexity)
+                .complexity(complexity);
+            update.parameters = parameters;
+            update
         },
     )
 }
@@ -171,10 +172,10 @@ fn setting() -> impl Strategy<Value = (&'static str, &'static str)> {
 }
 
 /// The same update without what JSON has no word for.
-fn in_json(update: Update) -> Update {
+fn in_json(update: &Update) -> Update {
     let finite = |number: f64| if number.is_infinite() { f64::MAX.copysign(number) } else { number };
     let finite_all = |numbers: &[f64]| numbers.iter().copied().map(finite).collect::<Vec<_>>();
-    let (parameters, ethical_drift) = (finite_all(&update.parameters), finite_all(&update.ethical_drift));
-    let complexity = finite(update.complexity);
-    update.parameters(parameters).ethical_drift(ethical_drift).complexity(complexity)
+    let mut finite_update = update.clone().complexity(finite(update.complexity));
+    finite_update.parameters = update.parameters.as_deref().map(finite_all);
+    finite_update.ethical_drift(finite_all(&update.ethical_drift))
 }

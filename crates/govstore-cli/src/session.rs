@@ -4,7 +4,7 @@ use std::fs::{DirBuilder, File};
 use std::io;
 use std::path::{Path, PathBuf};
 
-use govstore::{Error, Store, StoreOptions};
+use govstore::{Actor, Error, Store, StoreOptions};
 
 use super::Failure;
 use super::output::Output;
@@ -25,12 +25,12 @@ impl Session {
 
     /// Opens the database for a command that works with what is there: a mistyped path must not make one.
     pub fn open(&self) -> Result<Store, Failure> {
-        Ok(self.options().create(false).open(self.database()?)?)
+        Ok(self.options().create(false).open(self.database()?)?.acting_as(Actor::operator()))
     }
 
     /// Opens the database for a command that may be the first one to write into it.
     pub fn open_or_create(&self) -> Result<Store, Failure> {
-        Ok(self.options().open(self.database_to_create()?)?)
+        Ok(self.options().open(self.database_to_create()?)?.acting_as(Actor::operator()))
     }
 
     /// How a database is opened, as the arguments say.

@@ -1,4 +1,5 @@
-//! README and guide are true: their console blocks are run, and print what they say.
+//! README, guide and the page for operators are true: their console blocks are run and print what they say, and what
+//! operators are told to run works.
 #![cfg(unix)]
 
 use std::error::Error;
@@ -97,5 +98,69 @@ fn readme_and_guide_print_what_they_say() -> TestResult {
     let arguments = first.command.strip_prefix("cargo run --release -- ").ok_or("another first command")?;
     let fresh = tempfile::tempdir()?;
     assert_eq!(run(fresh.path(), &format!("govstore {arguments}"))?, first.output);
+    Ok(())
+}
+
+/// The blocks of a kind in a page, in order.
+fn blocks<'p>(page: &'p str, kind: &str) -> Vec<&'p str> {
+    let fence = format!("```{kind}\n");
+    page.split(&fence).skip(1).filter_map(|rest| rest.split("```").next()).collect()
+}
+
+#[test]
+fn what_operators_are_told_to_run_works() -> TestResult {
+    let page = fs::read_to_string(root().join("docs/operating.md"))?;
+    let folder = tempfile::tempdir()?;
+    let works = |command: &str| -> TestResult<String> {
+        let said = run(folder.path(), &format!("{command}; echo \"exit $?\""))?;
+        assert!(said.ends_with("exit 0\n"), "$ {command}\n{said}");
+        Ok(said)
+    };
+    works("govstore update writer --text done && govstore config set history_limit 1000")?;
+
+    let listed =
+        blocks(&page, "sh").into_iter().find(|block| block.contains("selftest")).ok_or("no commands")?;
+    let commands: Vec<&str> =
+        listed.lines().filter_map(|line| line.split('#').next()).map(str::trim_end).collect();
+    assert!(commands.len() >= 6, "{commands:?}");
+    for command in commands {
+        match command {
+            "govstore watch" => {} // it needs a terminal; its own tests give it one
+            "govstore events --follow" => {
+                let said = run(folder.path(), &format!("timeout 1 {command}"))?; // it goes on until it is ended
+                assert!(said.contains("writer"), "{said}");
+            }
+            _ => drop(works(command)?),
+        }
+    }
+    assert!(folder.path().join("fleet.html").is_file());
+
+    // The lines of cron and of systemd, with places of this test.
+    fs::create_dir_all(folder.path().join("backups/govstore"))?;
+    let cron = blocks(&page, "crontab")[0].trim().trim_start_matches("7 * * * * ");
+    works(&cron.replace("/path/to/governance.db", "tour.db").replace("/path/to/backups", "backups"))?;
+    let unit = blocks(&page, "ini")[0];
+    let start =
+        unit.lines().find_map(|line| line.strip_prefix("ExecStart=%h/.cargo/bin/")).ok_or("no unit")?;
+    works(&start.replace("%h", &folder.path().display().to_string()))?;
+    for kept in ["backups", "backups/govstore"] {
+        let files = fs::read_dir(folder.path().join(kept))?.filter_map(Result::ok);
+        assert_eq!(files.filter(|file| file.path().is_file()).count(), 1, "in {kept}");
+    }
+    Ok(())
+}
+
+/// The webhook is a shell function here: what it would have been sent is kept in a file.
+#[test]
+fn the_alert_for_operators_sends_each_event() -> TestResult {
+    let page = fs::read_to_string(root().join("docs/operating.md"))?;
+    let alert = blocks(&page, "sh").into_iter().find(|block| block.contains("curl")).ok_or("no alert")?;
+    let folder = tempfile::tempdir()?;
+    run(folder.path(), "govstore update writer && govstore pause writer --reason 'it is late'")?;
+    let alert = alert.replace("govstore --json events", "timeout 2 govstore --json events");
+    run(folder.path(), &format!("curl() {{ printf '%s\\n' \"$@\" >> sent; }}\n{alert}"))?;
+    let sent = fs::read_to_string(folder.path().join("sent"))?;
+    assert!(sent.contains("\"event\":\"paused\"") && sent.contains("it is late"), "{sent}");
+    assert!(sent.contains("https://example.org/hook"), "{sent}");
     Ok(())
 }

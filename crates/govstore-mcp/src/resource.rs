@@ -63,7 +63,7 @@ pub fn read(session: &Session, address: &Address) -> Result<String, Refusal> {
     let value = match address {
         Address::Agents => json!({ "agents": tools::list(session)? }),
         Address::Agent(agent_id) => value(tools::metadata(session, agent_id)?),
-        Address::Fleet => value(session.store.health()?),
+        Address::Fleet => value(session.store().health()?),
     };
     Ok(value.to_string())
 }

@@ -77,6 +77,9 @@ impl ServerHandler for Server {
         let Some(tool) = TOOLS.iter().find(|tool| tool.name == request.name) else {
             return Err(ErrorData::invalid_params(format!("there is no tool {:?}", request.name), None));
         };
+        if let Some(client) = context.peer.peer_info() {
+            self.session.introduce(&client.client_info.name, &client.client_info.version);
+        }
         let arguments = request.arguments.unwrap_or_default();
         let agent = arguments.get("agent_id").and_then(|id| id.as_str());
         let _turn = match agent {
@@ -92,9 +95,9 @@ impl ServerHandler for Server {
         let called = self.off_thread(move |session| (tool.run)(session, arguments)).await;
         let result = called.unwrap_or_else(|refusal| refuse(tool.name, &refusal));
         if !tool.records_activity || result.is_error == Some(true) {
-            self.session.store.note_activity(); // recorded with the next beat: a read waits for no lock
+            self.session.store().note_activity(); // recorded with the next beat: a read waits for no lock
         }
-        if self.session.store.must_exit() {
+        if self.session.store().must_exit() {
             self.session.must_end.notify_one();
         }
         Ok(result.into())
@@ -125,7 +128,7 @@ impl ServerHandler for Server {
         let missing = |reason: String| ErrorData::resource_not_found(reason, Some(json!({ "uri": &uri })));
         let address = Address::parse(&uri).ok_or_else(|| missing(format!("there is no resource {uri:?}")))?;
         let read = self.off_thread(move |session| resource::read(session, &address)).await.flatten();
-        self.session.store.note_activity();
+        self.session.store().note_activity();
         let text = read.map_err(|refusal| match refusal {
             Refusal::Store(Error::AgentNotFound { .. }) => missing(refusal.to_string()),
             other => ErrorData::internal_error(other.to_string(), None),
@@ -164,12 +167,12 @@ mod tests {
     fn a_tool_that_panics_is_refused_and_the_next_one_works() -> Result<(), Box<dyn std::error::Error>> {
         let folder = tempfile::tempdir()?;
         let store = Store::open(folder.path().join("governance.db"))?;
-        let server = Server::new(Arc::new(Session::new(store)));
+        let server = Server::new(Arc::new(Session::new(&store)));
         let runtime = tokio::runtime::Builder::new_current_thread().build()?;
         runtime.block_on(async {
             let panicked = server.off_thread(|_| -> () { panic!("as a tool never should") }).await;
             assert!(matches!(panicked, Err(Refusal::Panicked)), "{panicked:?}");
-            let version = server.off_thread(|session| session.store.schema_version()).await?;
+            let version = server.off_thread(|session| session.store().schema_version()).await?;
             assert!(version > 0);
             Ok(())
         })

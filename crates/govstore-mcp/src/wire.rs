@@ -128,6 +128,12 @@ pub struct UpdateReport {
     /// When the update was made.
     #[schemars(with = "Timestamp")]
     pub timestamp: Time,
+    /// The key of the update, if it was given one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
+    /// Set if this is the report of an earlier update with the same key: nothing was written now.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub repeated: bool,
     /// Set for the agent `default_agent`, which clients share by mistake.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub warning: Option<&'static str>,
@@ -170,6 +176,10 @@ pub struct Metrics {
     pub lambda1: f64,
     /// Risk of the response, 0 to 1.
     pub risk_score: f64,
+    /// The four parts that add up to the risk.
+    pub risk_parts: RiskParts,
+    /// Which risky phrases occurred in the response.
+    pub patterns: Vec<&'static str>,
     /// Whether |V| is over its threshold.
     pub void_active: bool,
     /// Simulated time since the start or the last reset.
@@ -183,6 +193,21 @@ pub struct Metrics {
     pub health_status: govstore::HealthStatus,
     /// Why, in words.
     pub health_message: String,
+}
+
+/// What a risk is made of.
+#[derive(Debug, Clone, Copy, Serialize, JsonSchema)]
+#[schemars(crate = "rmcp::schemars")]
+#[non_exhaustive]
+pub struct RiskParts {
+    /// From the length of the response.
+    pub length: f64,
+    /// From its complexity.
+    pub complexity: f64,
+    /// From what the parameters lack in coherence.
+    pub coherence: f64,
+    /// From risky phrases in the response.
+    pub patterns: f64,
 }
 
 /// How the agent should sample its next response: λ₁ opens or narrows it.
@@ -236,6 +261,28 @@ pub struct HistoryRow {
     pub decision_reason: Option<String>,
     /// How the agent was doing, judged by the settings of then.
     pub health_status: govstore::HealthStatus,
+    /// The four parts that add up to the risk; `None` where they were not kept.
+    pub risk_parts: Option<RiskParts>,
+    /// The complexity as it counted, 0 to 1.
+    pub complexity: Option<f64>,
+    /// Characters of the response.
+    pub text_length: Option<u64>,
+    /// Which risky phrases occurred in the response.
+    pub patterns: Option<Vec<&'static str>>,
+    /// The key of the update, if it was given one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
+}
+
+impl From<govstore::RiskParts> for RiskParts {
+    fn from(parts: govstore::RiskParts) -> Self {
+        Self {
+            length: parts.length,
+            complexity: parts.complexity,
+            coherence: parts.coherence,
+            patterns: parts.patterns,
+        }
+    }
 }
 
 impl From<govstore::UpdateReport> for UpdateReport {
@@ -247,6 +294,8 @@ impl From<govstore::UpdateReport> for UpdateReport {
             metrics: report.metrics.into(),
             sampling_params: report.sampling_params.into(),
             timestamp: report.timestamp,
+            key: report.key,
+            repeated: report.repeated,
             warning: report.warning,
         }
     }
@@ -268,6 +317,8 @@ impl From<govstore::Metrics> for Metrics {
             coherence: metrics.coherence,
             lambda1: metrics.lambda1,
             risk_score: metrics.risk_score,
+            risk_parts: metrics.risk_parts.into(),
+            patterns: metrics.risk_basis.patterns.iter().collect(),
             void_active: metrics.void_active,
             time: metrics.time,
             updates: metrics.updates,
@@ -291,7 +342,13 @@ impl From<govstore::SamplingParams> for SamplingParams {
 
 impl From<govstore::HistoryRow> for HistoryRow {
     fn from(row: govstore::HistoryRow) -> Self {
+        let basis = row.risk_basis;
         Self {
+            risk_parts: row.risk_parts().map(Into::into),
+            complexity: basis.map(|basis| basis.complexity),
+            text_length: basis.map(|basis| basis.text_length),
+            patterns: basis.map(|basis| basis.patterns.iter().collect()),
+            key: row.key,
             update_no: row.update_no,
             applied_at: row.applied_at,
             energy: row.energy,

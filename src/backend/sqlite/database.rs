@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use rusqlite::Connection;
 
-use super::busy::{self, Entered};
+use super::busy::{self, Entered, LOOK_EVERY};
 use super::connection::{self, Pool, Pooled};
 use super::fairness::Fairness;
 use super::file_identity::FileIdentity;
@@ -114,6 +114,16 @@ impl Database {
         busy::enter(wait, &self.shm)
     }
 
+    /// Makes this thread wait by `wait` for what another thread of this process does for it.
+    pub fn watch(&self, wait: &Deadline) -> Watch<'_> {
+        Watch { database: self, wait: *wait, _polling: self.poll_by(wait) }
+    }
+
+    /// [`Error::NestedWrite`] for a thread that is inside a write.
+    pub fn refuse_nested(&self) -> Result<()> {
+        if self.queue.has_current_thread() { Err(Error::NestedWrite) } else { Ok(()) }
+    }
+
     /// A connection that is none of the pool's.
     pub(super) fn open_aside(&self, wait: &Deadline) -> Result<Connection> {
         self.refuse_after_fork()?;
@@ -185,6 +195,29 @@ impl Database {
         let error = Error::LockTimeout { waited: wait.waited(), holder: None };
         let conn = self.checkout(&Deadline::within(Duration::ZERO)).ok();
         name_holder(error, conn.as_deref())
+    }
+}
+
+/// A thread that waits for another one to write for it.
+pub(crate) struct Watch<'d> {
+    database: &'d Database,
+    wait: Deadline,
+    _polling: Entered,
+}
+
+impl Watch<'_> {
+    /// How long to sleep until the next look is due.
+    pub const LOOK_EVERY: Duration = LOOK_EVERY;
+
+    /// Looks who holds the write lock, if a look is due.
+    #[expect(clippy::unused_self, reason = "a thread looks only while it watches")]
+    pub fn look(&self) {
+        busy::watch();
+    }
+
+    /// The error of a wait that was in vain.
+    pub fn gave_up(&self) -> Error {
+        self.database.queued_too_long(&self.wait)
     }
 }
 

@@ -45,7 +45,7 @@ mod vacuum;
 pub use backup::Backup;
 pub(crate) use check::check;
 pub use check::{Check, CheckStatus};
-pub(crate) use database::Database;
+pub(crate) use database::{Database, Watch};
 pub(crate) use migrations::SUPPORTED;
 pub(crate) use open::{OpenOptions, open};
 pub(crate) use restore::{failed as restore_failed, in_use, restore};

@@ -39,6 +39,11 @@ impl WriteQueue {
         Ok(Some(Turn { queue: self }))
     }
 
+    /// Whether this thread has its turn, or waits for it.
+    pub fn has_current_thread(&self) -> bool {
+        self.line().contains(&thread::current().id())
+    }
+
     fn line(&self) -> MutexGuard<'_, VecDeque<ThreadId>> {
         lock(&self.line)
     }

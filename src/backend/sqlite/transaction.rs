@@ -2,14 +2,19 @@
 
 use std::borrow::Cow;
 use std::cell::Cell;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::path::Path;
+use std::time::Duration;
 
 use rusqlite::Connection;
 
+use super::connection::explain_fault;
 use super::doubt;
 use super::immediate::{CommitFault, Immediate};
 use crate::backend::pause::Section;
-use crate::backend::statements::{Reader, Transaction, TxResult};
+use crate::backend::statements::{Fault, Isolation, Reader, Transaction, TxResult};
 use crate::crash_point;
+use crate::error::Error;
 use crate::model::Timestamp;
 
 /// What has a connection that can be looked at.
@@ -43,6 +48,12 @@ impl WriteTransaction<'_> {
         self.sql.commit()
     }
 
+    /// What a fault in a part of the transaction means to its caller. The lock was not waited for any more.
+    fn explain(&self, fault: Fault) -> Error {
+        let path = self.conn().path().map_or_else(|| Path::new(""), Path::new);
+        explain_fault(fault, path, Duration::ZERO)
+    }
+
     /// When the transaction got the lock, as columns hold it.
     pub fn at_text(&self) -> &str {
         &self.at_text
@@ -73,6 +84,45 @@ impl Transaction for WriteTransaction<'_> {
 
     fn set_process_id(&self, process_id: i64) {
         self.process_id.set(Some(process_id));
+    }
+
+    fn nested(
+        &self,
+        isolation: Isolation,
+        body: &mut dyn FnMut() -> TxResult<()>,
+    ) -> TxResult<Result<(), Error>> {
+        let run = |sql: &str| self.conn().prepare_cached(sql)?.execute([]);
+        let is_bare = isolation == Isolation::Bare;
+        let before = self.changes();
+        if !is_bare {
+            run("SAVEPOINT nested")?;
+        }
+        // A panic of one part must not undo what the others did; it goes on once that is safe.
+        let ended = catch_unwind(AssertUnwindSafe(body));
+        if matches!(ended, Ok(Ok(()))) {
+            if !is_bare {
+                run("RELEASE nested")?;
+            }
+            return Ok(Ok(()));
+        }
+        let is_lost = self.conn().is_autocommit(); // SQLite has rolled back all of it
+        if !is_bare && !is_lost {
+            run("ROLLBACK TO nested")?;
+            run("RELEASE nested")?;
+        }
+        let costs_all = is_lost || is_bare && self.changes() != before;
+        match ended {
+            Ok(Ok(())) => Ok(Ok(())),
+            Ok(Err(fault)) if costs_all => Err(fault),
+            Ok(Err(fault)) => Ok(Err(self.explain(fault))),
+            // It runs again in a savepoint, and the panic goes on from there.
+            Err(_) if costs_all => Err(Fault::Failed("a part of the transaction panicked".into())),
+            Err(panic) => resume_unwind(panic),
+        }
+    }
+
+    fn changes(&self) -> u64 {
+        self.conn().total_changes()
     }
 }
 

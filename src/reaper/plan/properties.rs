@@ -224,6 +224,8 @@ fn settings() -> impl Strategy<Value = Settings> {
             terminate_grace_ms: 2_000,
             lock_timeout_ms: 5_000,
             history_limit: None,
+            history_max_age_days: None,
+            prune_automatically: false,
         },
     )
 }

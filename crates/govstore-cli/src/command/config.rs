@@ -58,6 +58,11 @@ const MEANINGS: [(&str, &str); Settings::KEYS.len()] = [
     ("terminate_grace_ms", "milliseconds between SIGTERM and SIGKILL"),
     ("lock_timeout_ms", "milliseconds to wait for a lock"),
     ("history_limit", "updates to keep for each agent when pruning; none keeps all"),
+    (
+        "history_max_age_days",
+        "days after which pruning removes history, events and what was reaped; none keeps all",
+    ),
+    ("prune_automatically", "servers prune when they start and once a day"),
 ];
 
 fn key() -> impl TypedValueParser<Value = String> {

@@ -47,12 +47,20 @@ pub struct Args {
     complexity: f64,
 
     /// The agent's parameter vector, with commas; up to 128 numbers count
+    ///
+    /// Left out: as before, so that nothing has moved.
     #[arg(long, value_name = "NUMBERS", value_delimiter = ',', allow_hyphen_values = true, value_parser = number)]
-    parameters: Vec<f64>,
+    parameters: Option<Vec<f64>>,
 
     /// Ethical drift, with commas; accepted for older clients and without effect
     #[arg(long, value_name = "NUMBERS", value_delimiter = ',', allow_hyphen_values = true, value_parser = number)]
     drift: Vec<f64>,
+
+    /// A name of yours for this update, so that it can be made again if its answer was lost
+    ///
+    /// The same key and the same input give the first answer again, and write nothing.
+    #[arg(long, value_name = "KEY")]
+    key: Option<String>,
 }
 
 fn number(text: &str) -> Result<f64, String> {
@@ -60,11 +68,12 @@ fn number(text: &str) -> Result<f64, String> {
 }
 
 pub fn run(args: Args, session: &mut Session) -> Outcome {
-    let update = Update::new()
-        .parameters(args.parameters)
+    let mut update = Update::new()
         .ethical_drift(args.drift)
         .response_text(text_argument::resolve(args.text)?)
         .complexity(args.complexity);
+    update.parameters = args.parameters;
+    update.key = args.key;
     let report: UpdateReport = session.open_or_create()?.process_update(&args.agent, &update)?.into();
     print(&report, session)?;
     Ok(Exit::DONE)

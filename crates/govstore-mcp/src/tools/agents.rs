@@ -84,8 +84,8 @@ impl Tool for ListAgents {
 
 /// All agents.
 pub fn list(session: &Session) -> Result<Vec<AgentListing>, Refusal> {
-    let thresholds = session.store.settings()?.health_thresholds();
-    let agents = session.store.agents(&AgentFilter::default())?;
+    let thresholds = session.store().settings()?.health_thresholds();
+    let agents = session.store().agents(&AgentFilter::default())?;
     Ok(agents.into_iter().map(|agent| AgentListing::of(agent, &thresholds)).collect())
 }
 
@@ -146,11 +146,13 @@ pub struct AgentMetadata {
 #[derive(Serialize, JsonSchema)]
 #[schemars(crate = "rmcp::schemars")]
 struct LifecycleEvent {
+    /// What happened.
     #[schemars(with = "wire::EventKind")]
     event: EventKind,
+    /// When it happened.
     #[schemars(with = "wire::Timestamp")]
     timestamp: Timestamp,
-    /// In the words of whoever did it.
+    /// Why, in the words of whoever did it.
     reason: Option<String>,
 }
 
@@ -173,9 +175,9 @@ impl Tool for GetAgentMetadata {
 
 /// Everything that is known of one agent.
 pub fn metadata(session: &Session, agent_id: &str) -> Result<AgentMetadata, Refusal> {
-    let agent = session.store.agent(agent_id)?;
-    let events = session.store.events(agent_id)?;
-    let health = health_of(&agent, &session.store.settings()?.health_thresholds());
+    let agent = session.store().agent(agent_id)?;
+    let events = session.store().events(agent_id)?;
+    let health = health_of(&agent, &session.store().settings()?.health_thresholds());
     let since = |at: Timestamp| (Timestamp::now().to_utc() - at.to_utc()).num_days();
     Ok(AgentMetadata {
         current_state: Snapshot::of(&agent),
@@ -249,7 +251,7 @@ impl Tool for UpdateAgentMetadata {
     type Outcome = Edited;
 
     fn call(session: &Session, edit: Edit) -> Result<Edited, Refusal> {
-        session.store.update_agent(&edit.agent_id, |agent| {
+        session.store().update_agent(&edit.agent_id, |agent| {
             if let Some(Tags(tags)) = &edit.tags {
                 agent.tags.clone_from(tags);
             }

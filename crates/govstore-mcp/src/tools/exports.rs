@@ -121,7 +121,7 @@ pub fn dated(session: &Session, agent_id: &str, format: Format) -> Result<Export
 }
 
 fn text(session: &Session, agent_id: &str, last: Option<u32>, format: Format) -> Result<String, Refusal> {
-    let agent = session.store.agent(agent_id)?;
-    let rows = session.store.history(agent_id, last)?;
+    let agent = session.store().agent(agent_id)?;
+    let rows = session.store().history(agent_id, last)?;
     Ok(history::write(&agent, &rows, format))
 }

@@ -34,6 +34,7 @@ pub struct PauseArguments {
 pub struct PauseOutcome {
     message: String,
     agent_id: String,
+    /// Since when it is paused.
     #[schemars(with = "Option<wire::Timestamp>")]
     paused_at: Option<Timestamp>,
 }
@@ -51,7 +52,7 @@ impl Tool for PauseAgent {
         session: &Session,
         PauseArguments { agent_id, reason }: PauseArguments,
     ) -> Result<PauseOutcome, Refusal> {
-        let agent = session.store.pause(&agent_id, given(&reason))?;
+        let agent = session.store().pause(&agent_id, given(&reason))?;
         Ok(PauseOutcome {
             message: format!("paused agent {agent_id:?}"),
             agent_id,
@@ -78,7 +79,7 @@ impl Tool for ResumeAgent {
     type Outcome = Done;
 
     fn call(session: &Session, AgentArguments { agent_id }: AgentArguments) -> Result<Done, Refusal> {
-        session.store.resume(&agent_id)?;
+        session.store().resume(&agent_id)?;
         Ok(Done { message: format!("resumed agent {agent_id:?}"), agent_id })
     }
 }
@@ -105,6 +106,7 @@ pub struct ArchiveArguments {
 pub struct ArchiveOutcome {
     message: String,
     agent_id: String,
+    /// Since when it is archived.
     #[schemars(with = "Option<wire::Timestamp>")]
     archived_at: Option<Timestamp>,
 }
@@ -120,7 +122,7 @@ impl Tool for ArchiveAgent {
 
     fn call(session: &Session, arguments: ArchiveArguments) -> Result<ArchiveOutcome, Refusal> {
         let ArchiveArguments { agent_id, reason, .. } = arguments;
-        let agent = session.store.archive(&agent_id, given(&reason))?;
+        let agent = session.store().archive(&agent_id, given(&reason))?;
         let message = format!("archived agent {agent_id:?}");
         Ok(ArchiveOutcome { message, agent_id, archived_at: agent.archived_at })
     }
@@ -173,13 +175,13 @@ impl Tool for DeleteAgent {
         if !confirm {
             return Err(Refusal::Unconfirmed { agent_id });
         }
-        session.store.agent(&agent_id)?.check_deletable()?; // so that what is refused leaves no export
+        session.store().agent(&agent_id)?.check_deletable()?; // so that what is refused leaves no export
         let archived_to = if backup_first.unwrap_or(true) {
             Some(exports::dated(session, &agent_id, Format::Json)?.path)
         } else {
             None
         };
-        session.store.delete(&agent_id)?;
+        session.store().delete(&agent_id)?;
         Ok(DeleteOutcome { message: format!("deleted agent {agent_id:?}"), agent_id, archived_to })
     }
 }
@@ -196,7 +198,7 @@ impl Tool for ResetMonitor {
     type Outcome = Done;
 
     fn call(session: &Session, AgentArguments { agent_id }: AgentArguments) -> Result<Done, Refusal> {
-        session.store.reset(&agent_id)?;
+        session.store().reset(&agent_id)?;
         Ok(Done { message: format!("reset the state of agent {agent_id:?}"), agent_id })
     }
 }

@@ -86,9 +86,9 @@ impl Tool for GetGovernanceMetrics {
         session: &Session,
         AgentArguments { agent_id }: AgentArguments,
     ) -> Result<Self::Outcome, Refusal> {
-        let agent = session.store.agent(&agent_id)?;
-        let window = session.store.window_statistics(&agent_id)?;
-        let health = health_of(&agent, &session.store.settings()?.health_thresholds());
+        let agent = session.store().agent(&agent_id)?;
+        let window = session.store().window_statistics(&agent_id)?;
+        let health = health_of(&agent, &session.store().settings()?.health_thresholds());
         Ok(GovernanceMetrics {
             agent_id,
             state: State {

@@ -77,9 +77,9 @@ impl Tool for GetServerInfo {
     type Outcome = ServerInfo;
 
     fn call(session: &Session, _: NoArguments) -> Result<ServerInfo, Refusal> {
-        let current = session.store.process_id();
-        let max_keep_processes = session.store.settings()?.max_processes;
-        let plan = session.store.reap_plan()?;
+        let current = session.store().process_id();
+        let max_keep_processes = session.store().settings()?.max_processes;
+        let plan = session.store().reap_plan()?;
         let is_over = plan.occupants().count() > max_keep_processes as usize;
         let judgements = plan.judgements.into_iter();
         let server_processes: Vec<_> =
@@ -95,8 +95,8 @@ impl Tool for GetServerInfo {
             server_processes,
             max_keep_processes,
             health: if is_over { Health::Degraded } else { Health::Healthy },
-            database_path: session.store.path().to_owned(),
-            schema_version: session.store.schema_version(),
+            database_path: session.store().path().to_owned(),
+            schema_version: session.store().schema_version(),
         })
     }
 }

@@ -23,9 +23,10 @@ pub struct Arguments {
     #[schemars(length(min = 1, max = 128))]
     agent_id: String,
     /// The agent's parameter vector, 128 numbers; a shorter one is padded with zeros. Coherence measures how
-    /// far it moved since the call before.
-    #[serde(default, deserialize_with = "or_default")]
-    parameters: Numbers<PARAMETERS_MAX>,
+    /// far it moved since the call before; left out, it has not moved.
+    #[serde(default)]
+    #[schemars(with = "Numbers<PARAMETERS_MAX>")]
+    parameters: Option<Numbers<PARAMETERS_MAX>>,
     /// Ethical drift signals, three numbers. Accepted for compatibility; they have no effect.
     #[serde(default, deserialize_with = "or_default")]
     ethical_drift: Numbers<ETHICAL_DRIFT_MAX>,
@@ -36,6 +37,11 @@ pub struct Arguments {
     #[serde(default)]
     #[schemars(with = "f64", range(min = 0.0, max = 1.0), extend("default" = 0.5))]
     complexity: Option<f64>,
+    /// A name of yours for this update, such as a turn's number. If you get no answer, call again with the same key
+    /// and input: you get the answer of the first call, and it is not counted twice.
+    #[serde(default)]
+    #[schemars(with = "String", length(max = 200))]
+    key: Option<String>,
 }
 
 impl Tool for ProcessAgentUpdate {
@@ -51,11 +57,12 @@ impl Tool for ProcessAgentUpdate {
     type Outcome = wire::UpdateReport;
 
     fn call(session: &Session, arguments: Arguments) -> Result<wire::UpdateReport, Refusal> {
-        let update = Update::new()
-            .parameters(arguments.parameters.0)
+        let mut update = Update::new()
             .ethical_drift(arguments.ethical_drift.0)
             .response_text(arguments.response_text.0)
             .complexity(arguments.complexity.unwrap_or(f64::NAN));
-        Ok(session.store.process_update(&arguments.agent_id, &update)?.into())
+        update.parameters = arguments.parameters.map(|parameters| parameters.0);
+        update.key = arguments.key.filter(|key| !key.is_empty()); // models fill fields with ""
+        Ok(session.store().process_update(&arguments.agent_id, &update)?.into())
     }
 }

@@ -11,7 +11,8 @@ use crate::backend::statements::{AgentReads, AgentWrites, Loaded, NewAgentRow, T
 use crate::governance::{self, Action, Assessment, State};
 use crate::health::HealthStatus;
 use crate::model::{
-    Agent, AgentFilter, AgentOrder, AgentRanking, AgentState, FleetHealth, Lifecycle, OwnRow, Timestamp,
+    ActorKind, Agent, AgentFilter, AgentOrder, AgentRanking, AgentState, FleetHealth, Lifecycle, OwnRow,
+    Timestamp,
 };
 
 impl<C: OnConnection> AgentReads for C {
@@ -19,7 +20,8 @@ impl<C: OnConnection> AgentReads for C {
         let mut statement = self.conn().prepare_cached(
             "SELECT s.risk_healthy_max, s.risk_degraded_max, s.coherence_healthy_min, s.coherence_degraded_min,
                     s.coherence_overrides_risk, s.heartbeat_interval_s, s.stale_after_s, s.max_processes,
-                    s.limit_policy, s.terminate_grace_ms, s.lock_timeout_ms, s.history_limit,
+                    s.limit_policy, s.terminate_grace_ms, s.lock_timeout_ms, s.history_limit, s.history_max_age_days,
+                    s.prune_automatically,
                     p.state, p.parent_gone,
                     a.lifecycle_status, a.energy, a.integrity, a.entropy, a.void_integral, a.coherence, a.lambda1,
                     a.pi_integral, a.elapsed, a.update_count, a.parameters, a.recent_void, a.risk_score,
@@ -220,20 +222,25 @@ impl AgentWrites for WriteTransaction<'_> {
         Ok(())
     }
 
-    fn set_lifecycle(&self, agent_id: &str, status: Lifecycle) -> TxResult<()> {
+    fn set_lifecycle(&self, agent_id: &str, status: Lifecycle, by: ActorKind) -> TxResult<()> {
         let when = |wanted| (status == wanted).then_some(self.at_text());
         self.conn()
             .prepare_cached(
                 "UPDATE agents SET
                    lifecycle_status = :lifecycle_status,
-                   paused_at = :paused_at,
-                   archived_at = CASE WHEN :deleted_at IS NULL THEN :archived_at ELSE archived_at END,
+                   lifecycle_actor = :lifecycle_actor,
+                   paused_at = iif(:paused_at IS NULL, NULL, coalesce(paused_at, :paused_at)),
+                   archived_at = CASE
+                     WHEN :deleted_at IS NOT NULL THEN archived_at
+                     WHEN :archived_at IS NOT NULL THEN coalesce(archived_at, :archived_at)
+                   END,
                    deleted_at = :deleted_at
                  WHERE agent_id = :agent_id",
             )?
             .execute(named_params! {
                 ":agent_id": agent_id,
                 ":lifecycle_status": status.as_str(),
+                ":lifecycle_actor": by.as_str(),
                 ":paused_at": when(Lifecycle::Paused),
                 ":archived_at": when(Lifecycle::Archived),
                 ":deleted_at": when(Lifecycle::Deleted),
@@ -312,16 +319,16 @@ impl AgentWrites for WriteTransaction<'_> {
 
 /// In the order of the SELECT.
 fn loaded(row: &Row<'_>) -> rusqlite::Result<Loaded> {
-    let process = match row.get::<_, Option<Parsed<_>>>(12)? {
-        Some(state) => Some(OwnRow { state: state.0, parent_gone: row.get(13)? }),
+    let process = match row.get::<_, Option<Parsed<_>>>(14)? {
+        Some(state) => Some(OwnRow { state: state.0, parent_gone: row.get(15)? }),
         None => None,
     };
-    let agent = match row.get::<_, Option<Parsed<_>>>(14)? {
+    let agent = match row.get::<_, Option<Parsed<_>>>(16)? {
         Some(lifecycle_status) => Some(agent_state(row, lifecycle_status.0)?),
         None => None,
     };
-    let lock = match row.get(29)? {
-        Some(process_id) => Some(locks::row(process_id, row, 30)?),
+    let lock = match row.get(31)? {
+        Some(process_id) => Some(locks::row(process_id, row, 32)?),
         None => None,
     };
     Ok(Loaded { settings: settings::from_row(row)?, process, agent, lock })
@@ -331,25 +338,25 @@ fn agent_state(row: &Row<'_>, lifecycle_status: Lifecycle) -> rusqlite::Result<A
     Ok(AgentState {
         lifecycle_status,
         state: State {
-            energy: row.get(15)?,
-            integrity: row.get(16)?,
-            entropy: row.get(17)?,
-            void_integral: row.get(18)?,
-            measured_coherence: row.get(19)?,
-            lambda1: row.get(20)?,
-            pi_integral: row.get(21)?,
-            elapsed: row.get(22)?,
-            update_count: row.get(23)?,
-            parameters: row.get::<_, Option<Numbers>>(24)?.map(|numbers| {
+            energy: row.get(17)?,
+            integrity: row.get(18)?,
+            entropy: row.get(19)?,
+            void_integral: row.get(20)?,
+            measured_coherence: row.get(21)?,
+            lambda1: row.get(22)?,
+            pi_integral: row.get(23)?,
+            elapsed: row.get(24)?,
+            update_count: row.get(25)?,
+            parameters: row.get::<_, Option<Numbers>>(26)?.map(|numbers| {
                 let mut parameters = numbers.0;
                 parameters.resize(governance::PARAMETER_COUNT, 0.0);
                 parameters
             }),
-            recent_void: row.get::<_, Numbers>(25)?.0,
+            recent_void: row.get::<_, Numbers>(27)?.0,
         },
-        risk_score: row.get(26)?,
-        void_active: row.get(27)?,
-        total_updates: row.get(28)?,
+        risk_score: row.get(28)?,
+        void_active: row.get(29)?,
+        total_updates: row.get(30)?,
     })
 }
 
@@ -372,6 +379,7 @@ fn from_row(row: &Row<'_>) -> rusqlite::Result<Agent> {
         paused_at: time("paused_at")?,
         archived_at: time("archived_at")?,
         deleted_at: time("deleted_at")?,
+        lifecycle_actor: row.get::<_, Option<Parsed<_>>>("lifecycle_actor")?.map(|parsed| parsed.0),
         version: row.get("version")?,
         energy: row.get("energy")?,
         integrity: row.get("integrity")?,

@@ -6,12 +6,12 @@ use crate::backend::sqlite::column::Parsed;
 use crate::backend::sqlite::transaction::{OnConnection, WriteTransaction};
 use crate::backend::statements::{EventReads, EventWrites, Transaction, TxResult};
 use crate::health::HealthStatus;
-use crate::model::{AgentEvent, NewEvent};
+use crate::model::{Actor, AgentEvent, NewEvent};
 
 impl<C: OnConnection> EventReads for C {
     fn events(&self, agent_id: &str) -> TxResult<Vec<AgentEvent>> {
         let mut statement = self.conn().prepare_cached(
-            "SELECT event_id, agent_id, event, occurred_at, reason, health_from, health_to
+            "SELECT event_id, agent_id, event, occurred_at, reason, actor, actor_name, health_from, health_to
              FROM agent_events
              WHERE agent_id = :agent_id
              ORDER BY event_id",
@@ -22,7 +22,7 @@ impl<C: OnConnection> EventReads for C {
 
     fn events_after(&self, event_id: i64, limit: u32) -> TxResult<Vec<AgentEvent>> {
         let mut statement = self.conn().prepare_cached(
-            "SELECT event_id, agent_id, event, occurred_at, reason, health_from, health_to
+            "SELECT event_id, agent_id, event, occurred_at, reason, actor, actor_name, health_from, health_to
              FROM agent_events
              WHERE event_id > :event_id
              ORDER BY event_id
@@ -46,9 +46,10 @@ impl EventWrites for WriteTransaction<'_> {
         self.conn()
             .prepare_cached(
                 "INSERT INTO agent_events (
-                   agent_id, event, occurred_at, reason, health_from, health_to, process_id
+                   agent_id, event, occurred_at, reason, actor, actor_name, health_from, health_to, process_id
                  ) VALUES (
-                   :agent_id, :event, :occurred_at, :reason, :health_from, :health_to, :process_id
+                   :agent_id, :event, :occurred_at, :reason, :actor, :actor_name, :health_from, :health_to,
+                   :process_id
                  )",
             )?
             .execute(named_params! {
@@ -56,6 +57,8 @@ impl EventWrites for WriteTransaction<'_> {
                 ":event": event.event.as_str(),
                 ":occurred_at": event.occurred_at.to_string(),
                 ":reason": event.reason,
+                ":actor": event.by.map(|by| by.kind().as_str()),
+                ":actor_name": event.by.and_then(Actor::name),
                 ":health_from": event.health_from.map(HealthStatus::as_str),
                 ":health_to": event.health_to.map(HealthStatus::as_str),
                 ":process_id": self.process_id(),
@@ -74,6 +77,8 @@ fn from_row(row: &Row<'_>) -> rusqlite::Result<AgentEvent> {
         event: row.get::<_, Parsed<_>>("event")?.0,
         occurred_at: row.get::<_, Parsed<_>>("occurred_at")?.0,
         reason: row.get("reason")?,
+        actor: row.get::<_, Option<Parsed<_>>>("actor")?.map(|parsed| parsed.0),
+        actor_name: row.get("actor_name")?,
         health_from: health("health_from")?,
         health_to: health("health_to")?,
     })

@@ -1,20 +1,32 @@
 //! History: one row an update.
 
-use rusqlite::{Row, named_params, params};
+use rusqlite::{OptionalExtension, Row, named_params, params};
 
 use crate::backend::sqlite::column::Parsed;
 use crate::backend::sqlite::transaction::{OnConnection, WriteTransaction};
-use crate::backend::statements::{HistoryReads, HistoryWrites, Transaction, TxResult};
-use crate::governance::{Assessment, State};
+use crate::backend::statements::{HistoryReads, HistoryWrites, Receipt, Transaction, TxResult};
+use crate::governance::{Assessment, Patterns, RiskBasis, State};
 use crate::health::Health;
-use crate::model::{HistoryRow, SurplusHistory, WindowStatistics};
+use crate::model::{HistoryRow, KeyedUpdate, SurplusHistory, WindowStatistics};
+
+const DIGEST_BYTES: usize = size_of::<u128>();
+const RECEIPT_BYTES: usize = DIGEST_BYTES + size_of::<i64>();
+
+/// The column `key_receipt`.
+fn receipt_bytes(digest: u128, update_count: i64) -> [u8; RECEIPT_BYTES] {
+    let mut bytes = [0; RECEIPT_BYTES];
+    bytes[..DIGEST_BYTES].copy_from_slice(&digest.to_le_bytes());
+    bytes[DIGEST_BYTES..].copy_from_slice(&update_count.to_le_bytes());
+    bytes
+}
 
 impl<C: OnConnection> HistoryReads for C {
     fn history(&self, agent_id: &str, last: Option<u32>) -> TxResult<Vec<HistoryRow>> {
         let mut statement = self.conn().prepare_cached(
             "SELECT * FROM (
                SELECT update_no, applied_at, energy, integrity, entropy, void_integral, coherence, lambda1,
-                      risk_score, void_active, elapsed, decision, decision_reason, health_status
+                      risk_score, void_active, elapsed, decision, decision_reason, health_status, complexity,
+                      text_length, patterns, key
                FROM agent_updates
                WHERE agent_id = :agent_id
                ORDER BY update_no DESC
@@ -25,6 +37,26 @@ impl<C: OnConnection> HistoryReads for C {
         let last = last.map_or(-1, i64::from); // SQLite: negative is no limit
         let rows = statement.query_map(named_params! { ":agent_id": agent_id, ":last": last }, from_row)?;
         Ok(rows.collect::<rusqlite::Result<_>>()?)
+    }
+
+    fn update_by_key(&self, agent_id: &str, key: &str) -> TxResult<Option<KeyedUpdate>> {
+        let mut statement = self.conn().prepare_cached(
+            "SELECT update_no, applied_at, energy, integrity, entropy, void_integral, coherence, lambda1,
+                    risk_score, void_active, elapsed, decision, decision_reason, health_status, complexity,
+                    text_length, patterns, key, key_receipt
+             FROM agent_updates
+             WHERE agent_id = :agent_id AND key = :key",
+        )?;
+        let keyed = statement.query_row(named_params! { ":agent_id": agent_id, ":key": key }, |row| {
+            let receipt: [u8; RECEIPT_BYTES] = row.get(18)?;
+            let (digest, update_count) = receipt.split_at(DIGEST_BYTES);
+            Ok(KeyedUpdate {
+                row: from_row(row)?,
+                digest: u128::from_le_bytes(digest.try_into().unwrap_or_default()),
+                update_count: i64::from_le_bytes(update_count.try_into().unwrap_or_default()),
+            })
+        });
+        Ok(keyed.optional()?)
     }
 
     fn window_statistics(&self, agent_id: &str, window: i64, void_limit: f64) -> TxResult<WindowStatistics> {
@@ -82,16 +114,19 @@ impl HistoryWrites for WriteTransaction<'_> {
         assessment: &Assessment,
         health: &Health,
         update_no: i64,
+        receipt: Option<&Receipt<'_>>,
     ) -> TxResult<()> {
+        let key_receipt = receipt.map(|receipt| receipt_bytes(receipt.digest, state.update_count));
         self.conn()
             .prepare_cached(
                 "INSERT INTO agent_updates (
                    agent_id, update_no, applied_at, energy, integrity, entropy, void_integral, coherence, lambda1,
-                   risk_score, void_active, elapsed, decision, decision_reason, health_status, process_id
+                   risk_score, void_active, elapsed, decision, decision_reason, health_status, process_id,
+                   complexity, text_length, patterns, key, key_receipt
                  ) VALUES (
                    :agent_id, :update_no, :applied_at, :energy, :integrity, :entropy, :void_integral, :coherence,
                    :lambda1, :risk_score, :void_active, :elapsed, :decision, :decision_reason, :health_status,
-                   :process_id
+                   :process_id, :complexity, :text_length, :patterns, :key, :key_receipt
                  )",
             )?
             .execute(params![
@@ -111,6 +146,11 @@ impl HistoryWrites for WriteTransaction<'_> {
                 assessment.decision.reason,
                 health.status.as_str(),
                 self.process_id(),
+                assessment.risk_basis.complexity,
+                assessment.risk_basis.text_length,
+                assessment.risk_basis.patterns.bits(),
+                receipt.map(|receipt| receipt.key),
+                key_receipt,
             ])?;
         Ok(())
     }
@@ -190,5 +230,12 @@ fn from_row(row: &Row<'_>) -> rusqlite::Result<HistoryRow> {
         decision: row.get::<_, Parsed<_>>(11)?.0,
         decision_reason: row.get(12)?,
         health_status: row.get::<_, Parsed<_>>(13)?.0,
+        risk_basis: match row.get(14)? {
+            Some(complexity) => {
+                Some(RiskBasis::from_row(complexity, row.get(15)?, Patterns::from_bits(row.get(16)?)))
+            }
+            None => None,
+        },
+        key: row.get(17)?,
     })
 }

@@ -13,7 +13,7 @@ impl<C: OnConnection> SettingsReads for C {
         let mut statement = self.conn().prepare_cached(
             "SELECT risk_healthy_max, risk_degraded_max, coherence_healthy_min, coherence_degraded_min,
                     coherence_overrides_risk, heartbeat_interval_s, stale_after_s, max_processes, limit_policy,
-                    terminate_grace_ms, lock_timeout_ms, history_limit
+                    terminate_grace_ms, lock_timeout_ms, history_limit, history_max_age_days, prune_automatically
              FROM settings WHERE settings_id = 1",
         )?;
         statement.query_row([], from_row).optional()?.ok_or_else(|| row_is_gone().into())
@@ -36,7 +36,9 @@ impl SettingsWrites for WriteTransaction<'_> {
                limit_policy = :limit_policy,
                terminate_grace_ms = :terminate_grace_ms,
                lock_timeout_ms = :lock_timeout_ms,
-               history_limit = :history_limit
+               history_limit = :history_limit,
+               history_max_age_days = :history_max_age_days,
+               prune_automatically = :prune_automatically
              WHERE settings_id = 1",
             )?
             .execute(named_params! {
@@ -52,12 +54,14 @@ impl SettingsWrites for WriteTransaction<'_> {
                 ":terminate_grace_ms": settings.terminate_grace_ms,
                 ":lock_timeout_ms": settings.lock_timeout_ms,
                 ":history_limit": settings.history_limit,
+                ":history_max_age_days": settings.history_max_age_days,
+                ":prune_automatically": settings.prune_automatically,
             })?;
         Ok(())
     }
 }
 
-/// The settings, as the first twelve columns of a row.
+/// The settings, as the first fourteen columns of a row.
 pub(super) fn from_row(row: &Row<'_>) -> rusqlite::Result<Settings> {
     Ok(Settings {
         risk_healthy_max: row.get(0)?,
@@ -72,6 +76,8 @@ pub(super) fn from_row(row: &Row<'_>) -> rusqlite::Result<Settings> {
         terminate_grace_ms: row.get(9)?,
         lock_timeout_ms: row.get(10)?,
         history_limit: row.get(11)?,
+        history_max_age_days: row.get(12)?,
+        prune_automatically: row.get(13)?,
     })
 }
 
