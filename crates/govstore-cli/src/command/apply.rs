@@ -334,8 +334,12 @@ impl<'o> Results<'o> {
             self.warned = true;
             complain(&format!("warning: {warning}"));
         }
+        // On a terminal, and where both go to one file, results and complaints come in the order of the lines.
+        let at_once = result.is_err() || self.out.is_terminal();
         if let Err(refused) = result {
+            let flushed = if self.reader_gone { Ok(()) } else { self.out.flush() };
             complain(&format!("line {line}: {refused}"));
+            flushed?;
         }
         if self.reader_gone {
             return Ok(());
@@ -349,7 +353,7 @@ impl<'o> Results<'o> {
             }
             Err(_) => {}
         }
-        Ok(())
+        if at_once { self.out.flush() } else { Ok(()) }
     }
 
     /// Says what became of them all. `complete` is false where something other than a line ended it.

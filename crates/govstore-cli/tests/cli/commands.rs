@@ -109,6 +109,7 @@ fn agents_lists_filters_and_pages() {
 #[test]
 fn agent_shows_all_that_is_known_of_one() {
     let folder = Folder::with_writer();
+    folder.run(&["update", "writer", "--parameters", "0,0"]).done();
     folder.run(&["update", "writer", "--parameters", "0.5,0.5", "--complexity", "1"]).done();
     folder.run(&["tag", "writer", "--add", "production"]).done();
     folder.run(&["note", "writer", "one\ntwo"]).done();
@@ -119,10 +120,10 @@ fn agent_shows_all_that_is_known_of_one() {
         "status       paused since 2",
         "health       critical: High risk",
         "decision     reject: ",
-        "  ▁▄\n",
-        "  █▅\n",
-        "updates      2\n",
-        "1 approve, 0 revise, 1 reject in the last 2 updates",
+        "  ▁▂▄\n",
+        "  ██▅\n",
+        "updates      3\n",
+        "2 approve, 0 revise, 1 reject in the last 3 updates",
         "tags         production\n",
         "notes        one\n               two\n",
         "  created\n",
@@ -136,7 +137,7 @@ fn agent_shows_all_that_is_known_of_one() {
     assert_eq!(portrait["agent"]["tags"][0], "production");
     assert_eq!(portrait["should_alert"], true);
     assert_eq!(portrait["statistics"]["reject"], 1);
-    assert_eq!(portrait["recent"].as_array().map(Vec::len), Some(2));
+    assert_eq!(portrait["recent"].as_array().map(Vec::len), Some(3));
     assert_eq!(portrait["events"].as_array().map(Vec::len), Some(4));
 }
 

@@ -163,7 +163,9 @@ fn grow_history(folder: &Folder, by: u32) {
              SELECT u.* FROM agent_updates AS u JOIN agents AS a USING (agent_id) WHERE u.update_no = a.total_updates;
              BEGIN;
              WITH RECURSIVE step (number) AS (SELECT 1 UNION ALL SELECT number + 1 FROM step WHERE number < {by})
-             INSERT INTO agent_updates
+             INSERT INTO agent_updates (
+               agent_id, update_no, applied_at, energy, integrity, entropy, void_integral, coherence, lambda1,
+               risk_score, void_active, elapsed, decision, decision_reason, health_status, process_id)
              SELECT
                agent_id, update_no + number, applied_at, energy, integrity, entropy, void_integral, coherence, lambda1,
                risk_score, void_active, elapsed, decision, decision_reason, health_status, process_id
@@ -212,7 +214,7 @@ fn a_migration_is_over_before_its_command_stops() {
         .expect("a long ledger");
     stopped_while_it_writes(&folder, &["agents"]);
     assert_eq!(folder.number("SELECT count(*) FROM reap_events"), before + 100_000);
-    assert_eq!(folder.number("PRAGMA user_version"), 3);
+    assert_eq!(folder.number("PRAGMA user_version"), 4);
 }
 
 #[test]
