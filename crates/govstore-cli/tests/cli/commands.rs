@@ -109,7 +109,7 @@ fn agents_lists_filters_and_pages() {
 #[test]
 fn agent_shows_all_that_is_known_of_one() {
     let folder = Folder::with_writer();
-    folder.run(&["update", "writer", "--parameters", "0,0"]).done();
+    folder.run(&["update", "writer", "--parameters", "0,0", "--complexity", "0.1"]).done();
     folder.run(&["update", "writer", "--parameters", "0.5,0.5", "--complexity", "1"]).done();
     folder.run(&["tag", "writer", "--add", "production"]).done();
     folder.run(&["note", "writer", "one\ntwo"]).done();
@@ -120,7 +120,7 @@ fn agent_shows_all_that_is_known_of_one() {
         "status       paused since 2",
         "health       critical: High risk",
         "decision     reject: ",
-        "  ▁▂▄\n",
+        "  ▁▁▄\n",
         "  ██▅\n",
         "updates      3\n",
         "2 approve, 0 revise, 1 reject in the last 3 updates",
