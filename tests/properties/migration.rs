@@ -198,18 +198,34 @@ fn write(conn: &mut Connection, fleet: &[Agent]) -> rusqlite::Result<()> {
     for agent in fleet {
         insert(
             &tx,
-            "INSERT INTO agents VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            "INSERT INTO agents (
+               agent_id, lifecycle_status, created_at, last_update_at, paused_at, archived_at,
+               deleted_at, version, energy, integrity, entropy, void_integral, coherence, lambda1,
+               pi_integral, elapsed, risk_score, void_active, update_count, total_updates,
+               last_decision, last_decision_reason, tags, notes, attributes, parameters,
+               recent_void)
+             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             &agent.row,
         )?;
         for update in &agent.updates {
             insert(
                 &tx,
-                "INSERT INTO agent_updates VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                "INSERT INTO agent_updates (
+               agent_id, update_no, applied_at, energy, integrity, entropy, void_integral,
+               coherence, lambda1, risk_score, void_active, elapsed, decision, decision_reason,
+               health_status, process_id)
+             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 update,
             )?;
         }
         for event in &agent.events {
-            insert(&tx, "INSERT INTO agent_events VALUES (?, ?, ?, ?, ?, ?, ?, ?)", event)?;
+            insert(
+                &tx,
+                "INSERT INTO agent_events (
+               event_id, agent_id, event, occurred_at, reason, health_from, health_to, process_id)
+             VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                event,
+            )?;
         }
     }
     tx.commit()

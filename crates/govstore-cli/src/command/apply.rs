@@ -7,7 +7,7 @@ use std::sync::mpsc;
 use std::thread;
 
 use clap::ValueHint;
-use govstore::{Error, Store, Update};
+use govstore::{Error, Store, Update, explain};
 use govstore_mcp::lines::Lines;
 use govstore_mcp::update_line;
 use govstore_mcp::wire::UpdateReport;
@@ -396,6 +396,6 @@ fn summary(line: u64, report: &UpdateReport) -> String {
         paint::strong(&visible(&report.agent_id)),
         paint::action(report.decision.action),
         paint::health(report.metrics.health_status),
-        report.metrics.health_message,
+        explain::decision(report.metrics.risk_score, report.metrics.coherence, report.metrics.void_active),
     )
 }
