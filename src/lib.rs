@@ -33,6 +33,7 @@ mod agents;
 mod backend;
 mod crash_point;
 mod error;
+pub mod explain;
 pub mod governance;
 pub mod health;
 mod import;

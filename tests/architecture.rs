@@ -1,5 +1,6 @@
 //! Imports point one way: no circle among the files of the library, between folders only the arrows that
-//! docs/architecture.md lists, and SQLite's crates in one folder.
+//! docs/architecture.md lists, and SQLite's crates in one folder. Of the tests, those that docs/testing.md lists name
+//! SQLite, and no others.
 //!
 //! Each file in `src` is parsed. What it imports is what its `use` declarations and its paths that begin with
 //! `crate`, `super` or `self` name; each is followed to the deepest module that it names, which is a file. Code for
@@ -29,6 +30,14 @@ struct Graph {
 
 fn source() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("src")
+}
+
+/// The lines of the fenced block that has this word for a language, in a file of the documentation.
+fn list(file: &str, word: &str) -> TestResult<Vec<String>> {
+    let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(file))?;
+    let block = text.split(&format!("```{word}\n")).nth(1).and_then(|rest| rest.split("```").next());
+    let block = block.ok_or_else(|| format!("{file} has no list of {word}"))?;
+    Ok(block.lines().map(str::to_owned).collect())
 }
 
 impl Graph {
@@ -268,12 +277,8 @@ fn no_file_imports_itself_by_way_of_others() -> TestResult {
 
 #[test]
 fn folders_import_what_the_documentation_lists() -> TestResult {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/architecture.md");
-    let text = fs::read_to_string(path)?;
-    let list = text.split("```imports\n").nth(1).and_then(|rest| rest.split("```").next());
-    let listed: BTreeMap<String, BTreeSet<String>> = list
-        .ok_or("docs/architecture.md has no list of imports")?
-        .lines()
+    let listed: BTreeMap<String, BTreeSet<String>> = list("docs/architecture.md", "imports")?
+        .iter()
         .filter_map(|line| line.split_once(':'))
         .map(|(room, imports)| {
             (room.trim().to_owned(), imports.split_whitespace().map(str::to_owned).collect())
@@ -304,5 +309,56 @@ fn one_folder_names_the_crates_of_sqlite() -> TestResult {
     let outside: Vec<String> = outside.into_iter().map(|module| graph.name(module)).collect();
     assert_eq!(outside, [""; 0], "outside of backend/sqlite");
     assert!(inside.len() > 10, "{inside:?}");
+    Ok(())
+}
+
+/// How a test names SQLite: its crate, its dialect, its shell, or a database by its file.
+const NAMES_OF_SQLITE: [&str; 13] = [
+    "rusqlite",
+    "Connection",
+    ".sql()",
+    "database.path()",
+    "store.path()",
+    "Store::open",
+    "Store::options",
+    "PRAGMA",
+    "RAISE(",
+    "julianday(",
+    "sqlite3",
+    "sqlite_schema",
+    "strftime(",
+];
+
+/// Finds the files in a folder that name SQLite, and by which of the names.
+fn find_names_of_sqlite(folder: &Path, found: &mut BTreeMap<PathBuf, Vec<&str>>) -> TestResult {
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        if path.is_dir() {
+            find_names_of_sqlite(&path, found)?;
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            let text = fs::read_to_string(&path)?;
+            let names: Vec<&str> = NAMES_OF_SQLITE.into_iter().filter(|name| text.contains(name)).collect();
+            if !names.is_empty() {
+                found.insert(path, names);
+            }
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn only_the_tests_of_sqlites_own_name_sqlite() -> TestResult {
+    let tests = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests");
+    let mut found = BTreeMap::new();
+    find_names_of_sqlite(&tests, &mut found)?;
+    let this = found.remove(&tests.join("architecture.rs")).ok_or("this file has all of the names")?;
+    assert_eq!(this, NAMES_OF_SQLITE);
+    for file in list("docs/testing.md", "sqlite")? {
+        assert!(
+            found.remove(&tests.join(&file)).is_some(),
+            "{file} need not be in the list of docs/testing.md"
+        );
+    }
+    assert!(found.is_empty(), "use govstore_testkit::Database, and no names of SQLite's: {found:#?}");
     Ok(())
 }

@@ -1,9 +1,7 @@
-//! Waiting for SQLite's write lock, with real processes: who holds it has a name.
+//! Waiting for the write lock, with real processes: who holds it has a name.
 #![cfg(unix)]
 
 use std::fs::File;
-use std::io::{BufRead, BufReader, Write};
-use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
 use std::thread;
@@ -106,38 +104,6 @@ fn a_holder_is_named_whatever_else_is_being_locked() -> TestResult {
         others_are_at_it.store(false, Ordering::Relaxed);
         assert_eq!(named, 200);
     });
-    Ok(())
-}
-
-#[test]
-fn a_holder_that_is_not_registered_has_its_commands_name() -> TestResult {
-    let database = Database::new(&[])?;
-    let store = database.store()?;
-    let spawned = Command::new("sqlite3")
-        .args(["-batch", "-bail"])
-        .arg(database.path())
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn();
-    let Ok(mut shell) = spawned else {
-        eprintln!("skipped: no sqlite3 shell");
-        return Ok(());
-    };
-    let mut stdin = shell.stdin.take().ok_or("no stdin")?;
-    writeln!(stdin, "BEGIN IMMEDIATE; SELECT 'inside';")?;
-    BufReader::new(shell.stdout.take().ok_or("no stdout")?).read_line(&mut String::new())?;
-    let (message, holder) = times_out(|| update(&store.with_lock_timeout(SHORT)));
-    let zero = store.with_lock_timeout(Duration::ZERO).process_update("writer", &Update::default());
-    drop(stdin);
-    shell.wait()?;
-    if TELLS_HOLDER {
-        let holder = holder.ok_or("no holder")?;
-        assert_eq!((holder.pid, holder.name.as_str()), (shell.id(), "sqlite3"));
-        assert_eq!((holder.process_id, holder.state), (None, HolderState::Running));
-        assert!(message.contains("(sqlite3)"), "{message}");
-    }
-    assert!(matches!(zero, Err(Error::LockTimeout { .. })), "zero tries once: {zero:?}");
-    update(&store.with_lock_timeout(Duration::ZERO))?;
     Ok(())
 }
 

@@ -1,23 +1,13 @@
 //! Recovery after a collapse, and numbers that are no numbers.
 
-use std::error::Error;
-
-use govstore::{Action, Durability, Store, Update};
-use rusqlite::Connection;
-use rusqlite::types::Value;
-use tempfile::TempDir;
-
-type TestResult = Result<(), Box<dyn Error>>;
-
-fn open() -> Result<(TempDir, Store), Box<dyn Error>> {
-    let folder = tempfile::tempdir()?;
-    let store = Store::options().durability(Durability::Normal).open(folder.path().join("governance.db"))?;
-    Ok((folder, store))
-}
+use govstore::{Action, Update};
+use govstore_testkit::{Database, TestResult};
+use serde_json::Value;
 
 #[test]
 fn an_agent_recovers_from_a_coherence_collapse_once_its_input_is_steady() -> TestResult {
-    let (_folder, store) = open()?;
+    let database = Database::new(&[])?;
+    let store = database.store()?;
     let send = |parameters: Vec<f64>| {
         store.process_update("a", &Update::new().parameters(parameters).complexity(0.2))
     };
@@ -54,7 +44,8 @@ fn an_agent_recovers_from_a_coherence_collapse_once_its_input_is_steady() -> Tes
 
 #[test]
 fn numbers_that_are_no_numbers_never_reach_the_database() -> TestResult {
-    let (_folder, store) = open()?;
+    let database = Database::new(&[])?;
+    let store = database.store()?;
     let bad = [f64::NAN, f64::INFINITY, f64::NEG_INFINITY, f64::MAX, f64::MIN, f64::MIN_POSITIVE];
     let mut updates = 0;
     for (n, value) in bad.into_iter().enumerate() {
@@ -86,34 +77,20 @@ fn numbers_that_are_no_numbers_never_reach_the_database() -> TestResult {
         send(&Update::default())?;
     }
 
-    let conn = Connection::open(store.path())?;
-    let rows: i64 = conn.query_row("SELECT count(*) FROM agent_updates", [], |row| row.get(0))?;
-    assert_eq!(rows, updates);
-    assert_eq!(stored_floats(&conn, "SELECT * FROM agents")?, 6 * 9);
-    assert_eq!(stored_floats(&conn, "SELECT * FROM agent_updates")?, usize::try_from(updates)? * 9);
+    assert_eq!(database.count("SELECT count(*) FROM agent_updates")?, updates);
+    assert_eq!(stored_floats(&database, "SELECT * FROM agents")?, 6 * 9);
+    assert_eq!(stored_floats(&database, "SELECT * FROM agent_updates")?, usize::try_from(updates)? * 9);
     Ok(())
 }
 
-/// How many floats a query answers with. All of them, and those inside BLOBs, must be finite.
-fn stored_floats(conn: &Connection, sql: &str) -> Result<usize, Box<dyn Error>> {
-    let mut statement = conn.prepare(sql)?;
-    let columns = statement.column_count();
-    let mut rows = statement.query([])?;
+/// How many floats a query answers with, beside those in vectors. All must be finite: one that is not would be a null.
+fn stored_floats(database: &Database, sql: &str) -> TestResult<usize> {
     let mut floats = 0;
-    while let Some(row) = rows.next()? {
-        for column in 0..columns {
-            match row.get::<_, Value>(column)? {
-                Value::Real(x) => {
-                    assert!(x.is_finite(), "column {column} of {sql}");
-                    floats += 1;
-                }
-                Value::Blob(bytes) => {
-                    for number in bytes.chunks(8) {
-                        assert!(f64::from_le_bytes(number.try_into()?).is_finite());
-                    }
-                }
-                _ => {}
-            }
+    for cell in database.rows(sql)?.into_iter().flatten() {
+        match cell {
+            Value::Number(number) if number.is_f64() => floats += 1,
+            Value::Array(vector) => assert!(vector.iter().all(Value::is_f64), "{sql}: {vector:?}"),
+            _ => {}
         }
     }
     Ok(floats)
@@ -121,7 +98,8 @@ fn stored_floats(conn: &Connection, sql: &str) -> Result<usize, Box<dyn Error>> 
 
 #[test]
 fn a_reset_goes_back_to_the_start_and_keeps_the_lifetime_total() -> TestResult {
-    let (_folder, store) = open()?;
+    let database = Database::new(&[])?;
+    let store = database.store()?;
     let update = Update::new().parameters(vec![0.5; 6]);
     let first = store.process_update("a", &update)?;
     for _ in 0..14 {

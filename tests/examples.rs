@@ -8,7 +8,7 @@ use govstore_testkit::{Database, TestResult, program};
 
 fn run(database: &Database, example: &str, arguments: &[&str], input: &str) -> TestResult<Output> {
     let mut child = Command::new(program(example))
-        .arg(database.path())
+        .arg(database.address())
         .args(arguments)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())

@@ -2,7 +2,6 @@
 //!
 //! The vectors are in `tests/reference`.
 
-use std::error::Error;
 use std::fs;
 use std::io::Write;
 use std::path::Path;
@@ -10,11 +9,10 @@ use std::process::{Command, Stdio};
 
 use govstore::{Store, Update};
 use govstore_mcp::wire::UpdateReport;
+use govstore_testkit::{Database, TestResult};
 use serde_json::{Value, json};
 
-type TestResult = Result<(), Box<dyn Error>>;
-
-fn sequences() -> Result<Vec<Value>, Box<dyn Error>> {
+fn sequences() -> TestResult<Vec<Value>> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/reference/monitor-golden.jsonl");
     let sequences: Vec<Value> =
         fs::read_to_string(path)?.lines().map(serde_json::from_str).collect::<Result<_, _>>()?;
@@ -26,8 +24,8 @@ fn sequences() -> Result<Vec<Value>, Box<dyn Error>> {
 #[test]
 fn every_golden_update_comes_out_the_same_through_the_library() -> TestResult {
     let sequences = sequences()?;
-    let folder = tempfile::tempdir()?;
-    let store = Store::open(folder.path().join("governance.db"))?;
+    let database = Database::new(&[])?;
+    let store = database.store()?;
     for sequence in &sequences {
         let agent_id = format!("golden-{}", sequence["seed"]);
         for (n, step) in steps(sequence).iter().enumerate() {
@@ -46,11 +44,10 @@ fn every_golden_update_comes_out_the_same_through_the_library() -> TestResult {
 #[test]
 fn every_golden_update_comes_out_the_same_when_the_store_is_reopened_each_time() -> TestResult {
     let sequences = sequences()?;
-    let folder = tempfile::tempdir()?;
-    let path = folder.path().join("governance.db");
+    let database = Database::new(&[])?;
     let longest = sequences.iter().max_by_key(|s| steps(s).len()).ok_or("no sequence")?;
     for (n, step) in steps(longest).iter().enumerate() {
-        let report = Store::open(&path)?.process_update("a", &update(&step["in"]))?;
+        let report = database.store()?.process_update("a", &update(&step["in"]))?;
         assert_same(&step["out"], &serde_json::to_value(UpdateReport::from(report))?, &format!("step {n}"));
     }
     Ok(())
@@ -59,7 +56,7 @@ fn every_golden_update_comes_out_the_same_when_the_store_is_reopened_each_time()
 #[test]
 fn every_golden_update_comes_out_the_same_through_apply() -> TestResult {
     let sequences = sequences()?;
-    let folder = tempfile::tempdir()?;
+    let database = Database::unopened()?;
     let mut lines = Vec::new();
     let mut expected = Vec::new();
     for sequence in &sequences {
@@ -69,9 +66,7 @@ fn every_golden_update_comes_out_the_same_through_apply() -> TestResult {
         }
     }
     let mut child = Command::new(govstore_testkit::govstore())
-        .arg("--db")
-        .arg(folder.path().join("governance.db"))
-        .args(["--json", "apply", "-"])
+        .args(["--db", &database.address(), "--json", "apply", "-"])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()?;

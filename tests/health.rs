@@ -1,19 +1,15 @@
 //! Health has one meaning: the view `agent_health` and the classifier agree on every row, whatever the
 //! thresholds and whoever changed them.
 
-use std::error::Error;
-use std::process::Command;
-
 use govstore::health::{HealthStatus, classify};
-use govstore::{AgentFilter, Error as StoreError, EventKind, Settings, Store, Update};
-use rusqlite::{Connection, params};
-
-type TestResult = Result<(), Box<dyn Error>>;
+use govstore::{AgentFilter, Error, EventKind, Settings, Store, Update};
+use govstore_testkit::{Database, TestResult};
+use serde_json::json;
 
 const ROWS: usize = 4_000;
 
 /// Fills the table with agents on, beside and between the boundaries of `settings`, and at random.
-fn generate_agents(conn: &mut Connection, settings: &Settings, seed: u64) -> TestResult {
+fn generate_agents(database: &Database, settings: &Settings, seed: u64) -> TestResult {
     let mut rng = fastrand::Rng::with_seed(seed);
     let boundaries = [
         settings.risk_healthy_max,
@@ -33,47 +29,41 @@ fn generate_agents(conn: &mut Connection, settings: &Settings, seed: u64) -> Tes
             _ => Some(rng.f64()),
         }
     };
-    let tx = conn.transaction()?;
-    tx.execute_batch("DELETE FROM agents")?;
+    let mut statements = vec![("DELETE FROM agents", Vec::new())];
     for n in 0..ROWS {
         let lifecycle = ["active", "paused", "archived", "deleted"][rng.usize(..4)];
-        tx.execute(
+        let (risk, coherence, void) = (share(&mut rng), share(&mut rng), rng.u8(..8) == 0);
+        statements.push((
             "INSERT INTO agents (agent_id, created_at, lifecycle_status, risk_score, coherence, void_active)
-             VALUES (?1, '2025-11-19T20:41:09.824Z', ?2, ?3, ?4, ?5)",
-            params![format!("agent-{n}"), lifecycle, share(&mut rng), share(&mut rng), rng.u8(..8) == 0],
-        )?;
+             VALUES ($1, '2025-11-19T20:41:09.824Z', $2, $3, $4, $5)",
+            vec![json!(format!("agent-{n}")), json!(lifecycle), json!(risk), json!(coherence), json!(void)],
+        ));
     }
-    tx.commit()?;
-    Ok(())
+    database.write(&statements)
 }
 
 /// Compares view, classifier, library and fleet counts over every row. Returns how often each status came.
-fn compare(store: &Store, conn: &Connection) -> Result<[usize; 3], Box<dyn Error>> {
+fn compare(store: &Store, database: &Database) -> TestResult<[usize; 3]> {
     let thresholds = store.settings()?.health_thresholds();
-    let mut statement = conn.prepare(
+    let rows = database.rows(
         "SELECT a.agent_id, a.lifecycle_status, a.risk_score, a.coherence, a.void_active, h.health_status
          FROM agents AS a JOIN agent_health AS h ON h.agent_id = a.agent_id ORDER BY a.agent_id",
     )?;
-    let mut rows = statement.query([])?;
     let listed = store.agents(&AgentFilter::default())?;
     let mut counts = [0; 3];
     let mut in_service = [0_u64; 3];
-    let mut n = 0;
-    while let Some(row) = rows.next()? {
-        let (risk, coherence, void) = (row.get(2)?, row.get(3)?, row.get(4)?);
-        let view: String = row.get(5)?;
-        let health = classify(risk, coherence, void, &thresholds);
-        assert_eq!(view, health.status.as_str(), "risk {risk:?}, coherence {coherence:?}, void {void}");
-        assert_eq!(listed[n].agent_id, row.get::<_, String>(0)?);
-        assert_eq!(listed[n].health_status, health.status);
+    assert_eq!((rows.len(), listed.len()), (ROWS, ROWS));
+    for (row, listed) in rows.iter().zip(&listed) {
+        let [agent_id, lifecycle, risk, coherence, void, view] = &row[..] else { panic!("{row:?}") };
+        let health = classify(risk.as_f64(), coherence.as_f64(), *void == 1, &thresholds);
+        assert_eq!(*view, health.status.as_str(), "risk {risk}, coherence {coherence}, void {void}");
+        assert_eq!(*agent_id, listed.agent_id);
+        assert_eq!(listed.health_status, health.status);
         counts[health.status as usize] += 1;
-        let lifecycle: String = row.get(1)?;
         if lifecycle == "active" || lifecycle == "paused" {
             in_service[health.status as usize] += 1;
         }
-        n += 1;
     }
-    assert_eq!(n, ROWS);
     let fleet = store.health()?;
     assert_eq!([fleet.healthy, fleet.degraded, fleet.critical], in_service);
     assert_eq!(fleet.total_agents, ROWS as u64);
@@ -84,13 +74,12 @@ fn compare(store: &Store, conn: &Connection) -> Result<[usize; 3], Box<dyn Error
 
 #[test]
 fn view_and_classifier_agree_on_every_row_after_every_change_of_thresholds() -> TestResult {
-    let folder = tempfile::tempdir()?;
-    let store = Store::open(folder.path().join("governance.db"))?;
-    let mut conn = Connection::open(store.path())?;
+    let database = Database::new(&[])?;
+    let store = database.store()?;
 
-    let mut check = |seed| -> TestResult {
-        generate_agents(&mut conn, &store.settings()?, seed)?;
-        let counts = compare(&store, &conn)?;
+    let check = |seed| -> TestResult {
+        generate_agents(&database, &store.settings()?, seed)?;
+        let counts = compare(&store, &database)?;
         assert!(counts.iter().all(|count| *count > ROWS / 100), "every status occurs: {counts:?}");
         Ok(())
     };
@@ -104,28 +93,21 @@ fn view_and_classifier_agree_on_every_row_after_every_change_of_thresholds() -> 
     store.set_setting("coherence_overrides_risk", "false")?;
     check(4)?;
 
-    let update = "UPDATE settings SET risk_healthy_max = 0.2, risk_degraded_max = 0.2,
-                  coherence_healthy_min = 0.7, coherence_degraded_min = 0.7, coherence_overrides_risk = 1";
-    match Command::new("sqlite3").arg(store.path()).arg(update).status() {
-        Ok(status) => assert!(status.success()),
-        Err(e) => {
-            eprintln!("without the sqlite3 shell ({e}); the same UPDATE from here");
-            Connection::open(store.path())?.execute_batch(update)?;
-        }
-    }
-    assert!(
-        (store.settings()?.risk_degraded_max - 0.2).abs() < f64::EPSILON,
-        "the shell's change is followed"
-    );
-    generate_agents(&mut conn, &store.settings()?, 5)?;
-    compare(&store, &conn)?;
+    database.execute(
+        "UPDATE settings SET risk_healthy_max = 0.2, risk_degraded_max = 0.2,
+                             coherence_healthy_min = 0.7, coherence_degraded_min = 0.7,
+                             coherence_overrides_risk = 1",
+    )?;
+    assert!((store.settings()?.risk_degraded_max - 0.2).abs() < f64::EPSILON, "a change by hand is followed");
+    generate_agents(&database, &store.settings()?, 5)?;
+    compare(&store, &database)?;
     Ok(())
 }
 
 #[test]
 fn an_empty_fleet_has_no_health() -> TestResult {
-    let folder = tempfile::tempdir()?;
-    let store = Store::open(folder.path().join("governance.db"))?;
+    let database = Database::new(&[])?;
+    let store = database.store()?;
     let fleet = store.health()?;
     assert_eq!((fleet.fleet_status, fleet.total_agents, fleet.critical), (None, 0, 0));
     store.process_update("a", &Update::new().complexity(1.0))?;
@@ -136,8 +118,8 @@ fn an_empty_fleet_has_no_health() -> TestResult {
 
 #[test]
 fn a_change_of_health_is_an_event_and_no_change_is_none() -> TestResult {
-    let folder = tempfile::tempdir()?;
-    let store = Store::open(folder.path().join("governance.db"))?;
+    let database = Database::new(&[])?;
+    let store = database.store()?;
     let send = |complexity| store.process_update("a", &Update::new().complexity(complexity));
     for complexity in [0.1, 0.1, 0.9, 0.9, 1.0, 0.1] {
         send(complexity)?;
@@ -165,8 +147,8 @@ fn a_change_of_health_is_an_event_and_no_change_is_none() -> TestResult {
 
 #[test]
 fn a_setting_that_makes_no_sense_is_refused_with_its_rule() -> TestResult {
-    let folder = tempfile::tempdir()?;
-    let store = Store::open(folder.path().join("governance.db"))?;
+    let database = Database::new(&[])?;
+    let store = database.store()?;
     let before = store.settings()?;
     let refusals = [
         ("risk_healthy_max", "0.5", "risk_healthy_max <= risk_degraded_max"),
@@ -184,13 +166,13 @@ fn a_setting_that_makes_no_sense_is_refused_with_its_rule() -> TestResult {
     ];
     for (key, value, rule) in refusals {
         match store.set_setting(key, value) {
-            Err(StoreError::InvalidSetting { reason, .. }) => {
+            Err(Error::InvalidSetting { reason, .. }) => {
                 assert!(reason.contains(rule), "{key} = {value}: {reason}");
             }
             other => panic!("{key} = {value}: {other:?}"),
         }
     }
-    assert!(matches!(store.set_setting("colour", "1"), Err(StoreError::UnknownSetting { .. })));
+    assert!(matches!(store.set_setting("colour", "1"), Err(Error::UnknownSetting { .. })));
     assert_eq!(store.settings()?, before);
     Ok(())
 }

@@ -302,18 +302,16 @@ fn an_update_goes_ahead_when_the_holder_was_killed() -> TestResult {
 fn a_living_holder_is_not_robbed_however_old_its_lock_is() -> TestResult {
     let database = database(&[("heartbeat_interval_s", "0.05"), ("stale_after_s", "1")])?;
     let holder = holder(&database, &[]);
-    let sql = database.sql()?;
-    let aged = sql.execute(
-        "UPDATE agent_locks SET acquired_at = '2020-01-01T00:00:00.000Z', renewed_at = acquired_at",
-        (),
+    assert_eq!(database.count("SELECT count(*) FROM agent_locks")?, 1);
+    database.execute(
+        "UPDATE agent_locks SET acquired_at = '2020-01-01T00:00:00.000Z', renewed_at = '2020-01-01T00:00:00.000Z'",
     )?;
-    assert_eq!(aged, 1);
     let (store, _registration) = registered(&database)?;
     let outcome = store.with_lock_timeout(Duration::from_secs(2)).lock_agent("writer", None);
     let Err(Error::AgentLocked { holder: Some(named), .. }) = &outcome else { panic!("{outcome:?}") };
     assert!(named.held_for > Duration::from_hours(24));
-    let renewed_at: String = sql.query_row("SELECT renewed_at FROM agent_locks", (), |row| row.get(0))?;
-    assert!(renewed_at.as_str() > "2026", "renewed with the heartbeat: {renewed_at}");
+    let renewed_at = &database.rows("SELECT renewed_at FROM agent_locks")?[0][0];
+    assert!(renewed_at.as_str() > Some("2026"), "renewed with the heartbeat: {renewed_at}");
     holder.end();
     Ok(())
 }
@@ -375,9 +373,7 @@ fn a_holder_whose_row_is_gone_loses_the_lock_and_its_late_write_is_fenced() -> T
     let (store, _registration) = registered(&database)?;
     for taken_by_another in [true, false] {
         let mut holder = holder(&database, &["late", "--no-heartbeat"]);
-        let sql = database.sql()?;
-        sql.execute_batch("PRAGMA foreign_keys = ON")?;
-        sql.execute("DELETE FROM processes WHERE process_id = ?1", [holder.process_id])?;
+        database.execute(&format!("DELETE FROM processes WHERE process_id = {}", holder.process_id))?;
         assert_eq!(store.locks()?[0].state, HolderState::Gone);
         if taken_by_another {
             drop(store.with_lock_timeout(Duration::ZERO).lock_agent("writer", None)?);

@@ -1,14 +1,13 @@
 //! Changes to an agent as plain data.
 
-use govstore::{AgentPatch, Error, Store, Update};
+use govstore::{AgentPatch, Error, Update};
+use govstore_testkit::{Database, TestResult};
 use serde_json::json;
-
-type TestResult = Result<(), Box<dyn std::error::Error>>;
 
 #[test]
 fn a_patch_changes_what_it_names_and_nothing_else() -> TestResult {
-    let folder = tempfile::tempdir()?;
-    let store = Store::open(folder.path().join("governance.db"))?;
+    let database = Database::new(&[])?;
+    let store = database.store()?;
     store.process_update("a", &Update::default())?;
     let first = AgentPatch::new().tags(["x", "y"]).notes("one").attribute("model", "large");
     store.patch_agent("a", &first)?;
@@ -28,8 +27,8 @@ fn a_patch_changes_what_it_names_and_nothing_else() -> TestResult {
 
 #[test]
 fn a_patch_is_refused_as_an_edit_is() -> TestResult {
-    let folder = tempfile::tempdir()?;
-    let store = Store::open(folder.path().join("governance.db"))?;
+    let database = Database::new(&[])?;
+    let store = database.store()?;
     let patch = AgentPatch::new().add_tag("x");
     assert!(matches!(store.patch_agent("a", &patch), Err(Error::AgentNotFound { .. })));
     store.process_update("a", &Update::default())?;
@@ -40,8 +39,8 @@ fn a_patch_is_refused_as_an_edit_is() -> TestResult {
 
 #[test]
 fn patches_of_many_threads_are_all_kept() -> TestResult {
-    let folder = tempfile::tempdir()?;
-    let store = Store::open(folder.path().join("governance.db"))?;
+    let database = Database::new(&[])?;
+    let store = database.store()?;
     store.process_update("a", &Update::default())?;
     std::thread::scope(|scope| {
         for n in 0..8 {

@@ -1,22 +1,22 @@
 //! A pause of a process's writes: nothing is under way while it lasts, and nothing is lost by it.
 
-use std::error::Error;
 use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
-use govstore::{Store, Update, pause_writes};
+use govstore::{Update, pause_writes};
+use govstore_testkit::{Database, TestResult};
 
 #[test]
-fn a_pause_waits_for_the_write_under_way_and_holds_the_next_ones_back() -> Result<(), Box<dyn Error>> {
-    let folder = tempfile::tempdir()?;
-    let store = Store::open(folder.path().join("governance.db"))?;
+fn a_pause_waits_for_the_write_under_way_and_holds_the_next_ones_back() -> TestResult {
+    let database = Database::new(&[])?;
+    let store = database.store()?;
     store.process_update("writer", &Update::default())?;
     let (inside, is_inside) = mpsc::channel();
     let (release, released) = mpsc::channel::<()>();
     let (paused, is_paused) = mpsc::channel();
     let (resume, resumed) = mpsc::channel::<()>();
-    thread::scope(|scope| -> Result<(), Box<dyn Error>> {
+    thread::scope(|scope| -> TestResult {
         scope.spawn({
             let store = &store;
             move || {

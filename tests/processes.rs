@@ -5,9 +5,10 @@ use std::os::unix::fs::MetadataExt;
 use std::thread;
 use std::time::Duration;
 
-use govstore::{Beat, Error, ProcessInfo, ProcessState, Store, Update};
+use govstore::{Beat, Error, ProcessInfo, ProcessState, Update};
 use govstore_testkit::{Database, Server, TestResult, wait_until};
 use rustix::process::Signal;
+use serde_json::{Value, json};
 
 fn info() -> ProcessInfo {
     ProcessInfo::new("test", "1.2.3")
@@ -16,9 +17,8 @@ fn info() -> ProcessInfo {
 /// Settings under which a process beats every 50 ms.
 const BEATING: [(&str, &str); 1] = [("heartbeat_interval_s", "0.05")];
 
-fn last_beat_ms(database: &Database, process_id: i64) -> rusqlite::Result<i64> {
-    let sql = "SELECT monotonic_ms FROM heartbeats WHERE process_id = ?1";
-    database.sql()?.query_row(sql, [process_id], |row| row.get(0))
+fn last_beat_ms(database: &Database, process_id: i64) -> TestResult<i64> {
+    database.count(&format!("SELECT monotonic_ms FROM heartbeats WHERE process_id = {process_id}"))
 }
 
 #[test]
@@ -62,14 +62,13 @@ fn a_server_is_registered_with_its_whole_identity_and_a_heartbeat() -> TestResul
 #[test]
 fn no_process_is_ever_without_a_heartbeat() -> TestResult {
     let database = Database::new(&[])?;
-    let conn = database.sql()?;
-    let without = "SELECT count(*) FROM processes AS p
-                   LEFT JOIN heartbeats AS h ON h.process_id = p.process_id
-                   WHERE p.state = 'running' AND h.process_id IS NULL";
+    let store = database.store()?;
     let servers: Vec<_> = (0..6).map(|_| Server::launch(&database, &["--no-reap"])).collect();
-    let registered = || conn.query_row("SELECT count(*) FROM processes", [], |row| row.get::<_, i64>(0));
-    while registered()? < 6 {
-        assert_eq!(conn.query_row(without, [], |row| row.get::<_, i64>(0))?, 0);
+    let mut registered = 0;
+    while registered < servers.len() {
+        let processes = store.processes()?;
+        assert!(processes.iter().all(|process| process.beat_at.is_some()), "{processes:?}");
+        registered = processes.len();
     }
     for server in servers {
         server.registered().end();
@@ -148,14 +147,10 @@ fn every_update_carries_heartbeat_activity_and_who_made_it() -> TestResult {
     let process = &store.processes()?[0];
     assert!(process.heartbeat_age_s.is_some_and(|age| age < 100.0));
     assert!(process.activity_age_s.is_some_and(|age| age < 100.0));
-    let sql = database.sql()?;
-    let by: Option<i64> =
-        sql.query_row("SELECT process_id FROM agent_updates WHERE agent_id = 'writer'", [], |row| {
-            row.get(0)
-        })?;
-    assert_eq!(by, Some(id));
-    let events = "SELECT count(*) FROM agent_events WHERE agent_id = 'writer' AND process_id = ?1";
-    assert_eq!(sql.query_row(events, [id], |row| row.get::<_, i64>(0))?, 2, "created, health_changed");
+    let by = database.count("SELECT process_id FROM agent_updates WHERE agent_id = 'writer'")?;
+    assert_eq!(by, id);
+    let events = format!("SELECT count(*) FROM agent_events WHERE agent_id = 'writer' AND process_id = {id}");
+    assert_eq!(database.count(&events)?, 2, "created, health_changed");
     let unregistered = "SELECT count(*) FROM agent_updates WHERE agent_id = 'before' AND process_id IS NULL";
     assert_eq!(database.count(unregistered)?, 1);
     Ok(())
@@ -213,13 +208,13 @@ fn a_process_whose_row_has_vanished_says_so_and_registers_again() -> TestResult 
     let registration = store.register(info())?;
     let first = registration.process_id();
 
-    database.sql()?.execute_batch("PRAGMA foreign_keys = ON; DELETE FROM processes")?;
+    database.execute("DELETE FROM processes")?;
     assert_eq!(registration.beat()?, Beat::Superseded);
     let second = registration.process_id();
     assert!(second > first);
     assert_eq!(registration.beat()?, Beat::Alive);
 
-    database.sql()?.execute("UPDATE processes SET state = 'exited', ended_at = registered_at", ())?;
+    database.execute("UPDATE processes SET state = 'exited', ended_at = registered_at")?;
     assert_eq!(registration.beat()?, Beat::Superseded);
     let third = registration.process_id();
     assert!(third > second);
@@ -236,7 +231,7 @@ fn an_update_does_not_fail_because_the_row_has_vanished() -> TestResult {
     let store = database.store()?;
     let registration = store.register(info())?;
     let first = registration.process_id();
-    database.sql()?.execute_batch("PRAGMA foreign_keys = ON; DELETE FROM processes")?;
+    database.execute("DELETE FROM processes")?;
     thread::scope(|scope| {
         for _ in 0..4 {
             scope.spawn(|| store.process_update("writer", &Update::default()).expect("an update"));
@@ -250,7 +245,7 @@ fn an_update_does_not_fail_because_the_row_has_vanished() -> TestResult {
 
     // One that is refused writes nothing, and the next one registers all the same.
     store.pause("writer", None)?;
-    database.sql()?.execute_batch("PRAGMA foreign_keys = ON; DELETE FROM processes")?;
+    database.execute("DELETE FROM processes")?;
     assert!(matches!(store.process_update("writer", &Update::default()), Err(Error::WrongLifecycle { .. })));
     assert!(store.processes()?.is_empty());
     store.process_update("other", &Update::default())?;
@@ -263,11 +258,10 @@ fn a_process_that_was_claimed_is_told_to_exit() -> TestResult {
     let database = Database::new(&[])?;
     let mut server = Server::start(&database, &["--agent", "writer"]);
     server.expect_line("updated");
-    database.sql()?.execute(
+    database.execute(
         "UPDATE processes SET state = 'terminating', claim_verdict = 'surplus', claim_evidence = 'too many',
                               claimed_at = registered_at,
                               claim_until_monotonic_ms = 9000000000000",
-        (),
     )?;
     assert!(server.wait().success());
     assert_eq!(server.expect_line("ended:"), "a reaper claimed it");
@@ -318,7 +312,7 @@ fn a_forked_child_is_told_that_it_has_no_part_in_the_registration() -> TestResul
 #[test]
 fn a_process_that_replaces_itself_is_registered_once() -> TestResult {
     let database = Database::new(&[])?;
-    let stores = [Store::open(database.path())?, Store::open(database.path())?];
+    let stores = [database.store()?, database.store()?];
     let first = stores[0].register(info())?;
     let second = stores[1].register(ProcessInfo::new("test", "2.0"))?;
     let processes = stores[0].processes()?;
@@ -332,7 +326,7 @@ fn a_process_that_replaces_itself_is_registered_once() -> TestResult {
 #[test]
 fn the_registry_remembers_a_thousand_ended_processes_and_no_more() -> TestResult {
     let database = Database::new(&[])?;
-    database.sql()?.execute_batch(
+    database.execute(
         "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1500)
          INSERT INTO processes (name, version, pid, boot_id, start_ticks, registered_at, last_activity_at,
                                 last_activity_monotonic_ms, state, ended_at)
@@ -355,21 +349,16 @@ fn a_person_sees_the_processes_in_the_shell() -> TestResult {
     let mut crashed = Server::start(&database, &["--no-heartbeat"]);
     crashed.crash();
     database.store()?.reap()?;
-    let sql = database.sql()?;
-    sql.execute("UPDATE processes SET parent_gone = 1, last_activity_at = '2020-01-01T00:00:00.000Z'", ())?;
-    sql.execute("UPDATE heartbeats SET beat_at = '2020-01-01T00:00:00.000Z'", ())?;
-    sql.execute("UPDATE heartbeats SET suspected_monotonic_ms = 1", ())?;
-    let status: Vec<(i64, String, Option<f64>, bool)> = sql
-        .prepare("SELECT process_id, state, heartbeat_age_s, suspected FROM process_status")?
-        .query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))?
-        .collect::<rusqlite::Result<_>>()?;
-    let [(running, state, Some(heartbeat_age_s), true), (gone, exited, None, false)] = &status[..] else {
-        panic!("{status:?}")
-    };
-    assert_eq!((*running, state.as_str()), (server.process_id, "running"));
-    assert_eq!((*gone, exited.as_str()), (crashed.process_id, "exited"));
-    assert!(*heartbeat_age_s > 86_400.0);
-    let silent: i64 = sql.query_row("SELECT process_id FROM stale_processes", [], |row| row.get(0))?;
+    database.execute(
+        "UPDATE processes SET parent_gone = 1, last_activity_at = '2020-01-01T00:00:00.000Z';
+         UPDATE heartbeats SET beat_at = '2020-01-01T00:00:00.000Z', suspected_monotonic_ms = 1",
+    )?;
+    let status = database.rows("SELECT process_id, state, suspected, heartbeat_age_s FROM process_status")?;
+    let [running, gone] = &status[..] else { panic!("{status:?}") };
+    assert_eq!(running[..3], [json!(server.process_id), json!("running"), json!(1)]);
+    assert!(running[3].as_f64() > Some(86_400.0), "{running:?}");
+    assert_eq!(gone[..], [json!(crashed.process_id), json!("exited"), json!(0), Value::Null]);
+    let silent = database.count("SELECT process_id FROM stale_processes")?;
     assert_eq!(silent, server.process_id, "by the wall clock, which is what a person has");
     assert!(database.store()?.stale_processes()?.is_empty(), "by the clock that is judged by");
     Ok(())

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use govstore::{Error, Outcome, ProcessInfo, ReapAction, ReapEvent, Update, Verdict};
 use govstore_testkit::{Database, Launched, Server, TestResult, reap, wait_until};
+use serde_json::json;
 
 fn info() -> ProcessInfo {
     ProcessInfo::new("test", "1.2.3")
@@ -165,7 +166,7 @@ fn the_plan_says_what_would_be_done_and_does_nothing() -> TestResult {
 }
 
 /// Nine servers, each idle for a while longer than the one after it.
-fn nine(database: &Database) -> Result<Vec<Server>, Box<dyn std::error::Error>> {
+fn nine(database: &Database) -> TestResult<Vec<Server>> {
     let servers: Vec<_> = (0..9).map(|_| Server::start(database, &[])).collect();
     for (server, idle_s) in servers.iter().zip((0..9).rev()) {
         database.age_activity(server.process_id, 10 + idle_s)?;
@@ -299,26 +300,22 @@ fn the_dead_are_forgotten_without_a_signal_and_their_locks_are_free_at_once() ->
     let mut vanished = Server::start(&database, &["--no-heartbeat"]);
     let of_earlier_boot = Server::start(&database, &["--no-heartbeat", "--deaf"]);
     let alive = Server::start(&database, &["--no-heartbeat"]);
-    let sql = database.sql()?;
     for (agent, holder) in [("a", &zombie), ("b", &vanished), ("c", &of_earlier_boot), ("d", &alive)] {
         store.process_update(agent, &Update::default())?;
-        sql.execute(
+        database.execute(&format!(
             "INSERT INTO agent_locks (agent_id, token, process_id, acquired_at, renewed_at, reason)
-             VALUES (?1, 7, ?2, '2025-11-19T20:41:09.824Z', '2025-11-19T20:41:09.824Z', 'thinking')",
-            (agent, holder.process_id),
-        )?;
+             VALUES ('{agent}', 7, {}, '2025-11-19T20:41:09.824Z', '2025-11-19T20:41:09.824Z', 'thinking')",
+            holder.process_id
+        ))?;
     }
     zombie.crash_and_leave_a_zombie();
     vanished.crash();
+    let its_row = format!("WHERE process_id = {}", of_earlier_boot.process_id);
     for table in ["processes", "heartbeats"] {
-        let earlier = format!("UPDATE {table} SET boot_id = 'of-yesterday' WHERE process_id = ?1");
-        sql.execute(&earlier, [of_earlier_boot.process_id])?;
+        database.execute(&format!("UPDATE {table} SET boot_id = 'of-yesterday' {its_row}"))?;
     }
     if cfg!(govstore_portable) {
-        sql.execute(
-            "UPDATE processes SET start_ticks = start_ticks - 86400 WHERE process_id = ?1",
-            [of_earlier_boot.process_id],
-        )?;
+        database.execute(&format!("UPDATE processes SET start_ticks = start_ticks - 86400 {its_row}"))?;
     }
 
     let report = reap(&store)?;
@@ -330,21 +327,17 @@ fn the_dead_are_forgotten_without_a_signal_and_their_locks_are_free_at_once() ->
         assert_eq!(database.state_of(id)?, "exited");
         assert_eq!(ledger_entry(&database, id), entry("exited", "", "forgotten"));
     }
-    let locks: Vec<(String, Option<i64>, i64)> = sql
-        .prepare("SELECT agent_id, process_id, token FROM agent_locks ORDER BY agent_id")?
-        .query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?
-        .collect::<rusqlite::Result<_>>()?;
-    let free = |agent: &str| (agent.to_owned(), None, 7);
+    let locks = database.rows("SELECT agent_id, process_id, token FROM agent_locks ORDER BY agent_id")?;
+    let lock = |agent: &str, holder: Option<i64>| [json!(agent), json!(holder), json!(7)];
     assert_eq!(
         locks,
-        [free("a"), free("b"), free("c"), ("d".to_owned(), Some(alive.process_id), 7)],
+        [lock("a", None), lock("b", None), lock("c", None), lock("d", Some(alive.process_id))],
         "and the tokens stay, so that none comes twice"
     );
-    let holders: String = sql.query_row("SELECT agent_id FROM lock_holders", [], |row| row.get(0))?;
-    assert_eq!(holders, "d");
-    assert!(sql.execute("UPDATE agent_locks SET token = 6", ()).is_err());
-    assert!(sql.execute("DELETE FROM agent_locks", ()).is_err());
-    assert!(sql.execute("UPDATE reap_events SET outcome = 'killed'", ()).is_err(), "append only");
+    assert_eq!(database.rows("SELECT agent_id FROM lock_holders")?, [[json!("d")]]);
+    assert!(database.execute("UPDATE agent_locks SET token = 6").is_err());
+    assert!(database.execute("DELETE FROM agent_locks").is_err());
+    assert!(database.execute("UPDATE reap_events SET outcome = 'killed'").is_err(), "append only");
     alive.end();
     of_earlier_boot.end(); // it was not signalled: it would have said so
     Ok(())
@@ -354,8 +347,9 @@ fn the_dead_are_forgotten_without_a_signal_and_their_locks_are_free_at_once() ->
 fn a_server_that_updates_clears_away_the_dead_in_passing() -> TestResult {
     let database = Database::new(&[("heartbeat_interval_s", "0.1"), ("terminate_grace_ms", "200")])?;
     let mut server = Server::start(&database, &["--agent", "writer"]);
-    let mut victim = Server::start(&database, &["--no-heartbeat", "--deaf"]);
-    let mut crashed = Server::start(&database, &["--no-heartbeat"]);
+    // The others reap nobody, not even as they start: whatever is done, that one has done.
+    let mut victim = Server::start(&database, &["--no-heartbeat", "--no-reap", "--deaf"]);
+    let mut crashed = Server::start(&database, &["--no-heartbeat", "--no-reap"]);
     for process_id in [victim.process_id, crashed.process_id] {
         database.age_heartbeat(process_id, 400)?;
     }

@@ -4,12 +4,13 @@
 
 use std::os::unix::fs::MetadataExt;
 use std::process::{Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 use std::{fs, thread};
 
-use govstore::{Outcome, ProcessInfo, ReapAction, Store, Verdict};
+use govstore::{Outcome, ProcessInfo, ReapAction, Store, Timestamp, Verdict};
 use govstore_testkit::{
-    Database, Server, TestResult, can, go, in_pid_namespace, reap, share_with_everybody, wait_until,
+    Database, Server, TestResult, can, go, in_pid_namespace, reap, share_with_everybody, test_server,
+    wait_until,
 };
 
 const DEAF: [&str; 2] = ["--no-heartbeat", "--deaf"];
@@ -59,7 +60,7 @@ fn whoever_inherited_the_pid_of_a_dead_row_is_spared() -> TestResult {
     heir.expect_line("ready"); // it has reaped, as it does at its start
     database.age_heartbeat(heir.process_id, 400)?;
     // The row is now that of an earlier process, which had the same PID.
-    database.sql()?.execute("UPDATE processes SET start_ticks = start_ticks - 1", ())?;
+    database.execute("UPDATE processes SET start_ticks = start_ticks - 1")?;
     let (verdict, action, evidence) = judgement(&store, heir.process_id)?;
     assert_eq!((verdict, action), (Verdict::Exited, ReapAction::Forget));
     assert!(evidence.contains("has gone to another process"), "{evidence}");
@@ -75,7 +76,7 @@ fn the_reaper_never_ends_itself() -> TestResult {
     let registration = store.register(ProcessInfo::new("reaper", "1"))?;
     database.age_heartbeat(registration.process_id(), 400)?;
     database.age_activity(registration.process_id(), 400)?;
-    database.sql()?.execute("UPDATE processes SET parent_gone = 1", ())?;
+    database.execute("UPDATE processes SET parent_gone = 1")?;
     assert!(reap(&store)?.events.is_empty());
     // Nor when it is somebody else to its own row, as a command that is not registered.
     assert!(reap(&database.store()?)?.events.is_empty());
@@ -90,10 +91,8 @@ fn pid_1_is_never_signalled() -> TestResult {
     let server = Server::start(&database, &DEAF);
     let stat = fs::read_to_string("/proc/1/stat")?;
     let start_ticks: u64 = stat.rsplit_once(") ").unwrap().1.split(' ').nth(19).unwrap().parse()?;
-    database.sql()?.execute(
-        "UPDATE processes SET pid = 1, start_ticks = ?1, uid = ?2",
-        (start_ticks, fs::metadata("/proc/1")?.uid()),
-    )?;
+    let uid = fs::metadata("/proc/1")?.uid();
+    database.execute(&format!("UPDATE processes SET pid = 1, start_ticks = {start_ticks}, uid = {uid}"))?;
     database.age_heartbeat(server.process_id, 400)?;
     let (verdict, action, evidence) = judgement(&store, server.process_id)?;
     assert!(matches!(verdict, Verdict::Unverifiable | Verdict::Exited), "{verdict}: {evidence}");
@@ -111,7 +110,7 @@ fn an_unrelated_process_that_mentions_govstore_is_spared() -> TestResult {
     let database = Database::new(&[])?;
     let mut editor = Command::new("sh")
         .args(["-c", "read line", "govstore", "serve", "server.py", "mcp_server_std.py"])
-        .arg(database.path())
+        .arg(database.address())
         .stdin(Stdio::piped())
         .spawn()?;
     let mut stale = Server::start(&database, &["--no-heartbeat"]);
@@ -132,15 +131,17 @@ fn a_wall_clock_that_steps_by_a_day_changes_nothing() -> TestResult {
     let healthy = Server::start(&database, &DEAF);
     let mut stale = Server::start(&database, &["--no-heartbeat"]);
     database.age_heartbeat(stale.process_id, 400)?;
-    for step in ["-1 day", "+2 days"] {
-        let stepped = |column: &str| format!("{column} = strftime('%Y-%m-%dT%H:%M:%fZ', {column}, '{step}')");
-        let sql = database.sql()?;
-        sql.execute(&format!("UPDATE heartbeats SET {}", stepped("beat_at")), ())?;
-        let (registered, active) = (stepped("registered_at"), stepped("last_activity_at"));
-        sql.execute(&format!("UPDATE processes SET {registered}, {active}"), ())?;
+    let (now, day) = (SystemTime::now(), Duration::from_hours(24));
+    for written in [now - day, now + day] {
+        let written = Timestamp::from(written);
+        database.execute(&format!(
+            "UPDATE heartbeats SET beat_at = '{written}';
+             UPDATE processes SET registered_at = '{written}';
+             UPDATE processes SET last_activity_at = '{written}' WHERE last_activity_at IS NOT NULL"
+        ))?;
         let plan = store.reap_plan()?;
         let judged: Vec<_> = plan.judgements.iter().map(|j| j.verdict).collect();
-        assert_eq!(judged, [Verdict::Alive, Verdict::Suspect], "after {step}");
+        assert_eq!(judged, [Verdict::Alive, Verdict::Suspect], "written {written}");
     }
     let report = reap(&store)?;
     assert_eq!(report.events.iter().map(|event| event.pid).collect::<Vec<_>>(), [stale.pid()]);
@@ -167,7 +168,7 @@ fn a_server_that_follows_longer_settings_until_its_next_beat_is_spared() -> Test
 
 /// Stops all these servers, none of them inside a transaction: it would hold the write lock for as long.
 fn freeze(database: &Database, servers: &[Server]) -> TestResult {
-    let impatient = Store::options().lock_timeout(Duration::from_millis(50)).open(database.path())?;
+    let impatient = database.store()?.with_lock_timeout(Duration::from_millis(50));
     loop {
         for server in servers {
             server.stop();
@@ -237,8 +238,7 @@ fn the_first_of_two_to_wake_spares_the_other() -> TestResult {
     wait_until("the second one to beat", || store.stale_processes().unwrap().is_empty());
     thread::sleep(Duration::from_secs(5)); // and until its next scan
     assert_eq!(database.count("SELECT count(*) FROM reap_events WHERE outcome <> 'postponed'")?, 0);
-    let evidence: String =
-        database.sql()?.query_row("SELECT evidence FROM reap_events", [], |row| row.get(0))?;
+    let evidence = store.reap_events(u32::MAX)?.remove(0).evidence;
     assert!(evidence.contains("but the reaper's own heartbeat was late"), "{evidence}");
     assert_spared(&database, first)?;
     assert_spared(&database, second)
@@ -262,12 +262,11 @@ fn those_who_stay_frozen_are_ended_an_interval_later() -> TestResult {
         store.reap().unwrap();
         database.count("SELECT count(*) FROM reap_events WHERE outcome = 'terminated'").unwrap() == 3
     });
-    let took: f64 = database.sql()?.query_row(
-        "SELECT (julianday(max(claimed_at)) - julianday(min(recorded_at))) * 86400 FROM reap_events",
-        [],
-        |row| row.get(0),
-    )?;
-    assert!(took >= 0.99, "they were ended {took} s after they were first seen");
+    let ledger = store.reap_events(u32::MAX)?;
+    let seen = ledger.iter().map(|event| event.recorded_at).min().ok_or("they were seen")?;
+    let claimed = ledger.iter().filter_map(|event| event.claimed_at).max().ok_or("they were claimed")?;
+    let took_ms = (claimed.to_utc() - seen.to_utc()).num_milliseconds();
+    assert!(took_ms >= 990, "they were ended {took_ms} ms after they were first seen");
     for server in &mut servers {
         assert!(server.wait().success());
     }
@@ -375,10 +374,10 @@ fn a_process_of_another_user_is_spared() -> TestResult {
     }
     let database = Database::new(&[])?;
     let store = database.store()?;
-    let program = share_with_everybody(&database)?;
+    let program = share_with_everybody(&database, test_server())?;
     let nobodys = |options: &[&str]| {
         let mut command = Command::new(as_nobody[0]);
-        command.args(&as_nobody[1..]).arg(&program).arg(database.path()).args(options);
+        command.args(&as_nobody[1..]).arg(&program).arg(database.address()).args(options);
         Server::launch_command(command).registered()
     };
 
@@ -409,7 +408,7 @@ fn a_process_that_procfs_hides_is_not_taken_for_dead() -> TestResult {
     }
     let database = Database::new(&[])?;
     let store = database.store()?;
-    let program = share_with_everybody(&database)?;
+    let program = share_with_everybody(&database, test_server())?;
     let ours = Server::start(&database, &DEAF);
     database.age_heartbeat(ours.process_id, 400)?;
     let mut blind = Command::new("unshare");
@@ -418,7 +417,7 @@ fn a_process_that_procfs_hides_is_not_taken_for_dead() -> TestResult {
         "{} && exec setpriv --reuid=65534 --regid=65534 --clear-groups {} {}",
         "mount -t proc -o hidepid=2 proc /proc",
         program.display(),
-        database.path().display()
+        database.address()
     ));
     let mut blind = Server::launch_command(blind).registered();
     assert_eq!(blind.expect_line("r"), "eady", "and nothing was reaped before that");

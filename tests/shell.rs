@@ -1,10 +1,12 @@
 //! The file as people meet it: with the `sqlite3` shell, that of Debian 12 (3.40) included.
 
 use std::error::Error;
+use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
 
-use govstore::{Store, Update};
+use govstore::{Error as StoreError, HolderState, Store, Update};
 
 type TestResult = Result<(), Box<dyn Error>>;
 
@@ -135,5 +137,58 @@ fn the_schema_works_in_the_shell_and_explains_every_column() -> TestResult {
             assert!(!column || line.contains(" -- "), "no comment: {line}");
         }
     }
+    Ok(())
+}
+
+#[test]
+fn a_setting_that_is_changed_in_the_shell_is_followed() -> TestResult {
+    let folder = tempfile::tempdir()?;
+    let store = database(folder.path())?;
+    let update = "UPDATE settings SET risk_healthy_max = 0.2, risk_degraded_max = 0.2";
+    let Some(output) = sqlite3(store.path(), update) else { return Ok(()) };
+    assert!(output.status.success(), "{output:?}");
+    assert!((store.settings()?.risk_degraded_max - 0.2).abs() < f64::EPSILON);
+    Ok(())
+}
+
+#[test]
+fn a_holder_that_is_not_registered_has_its_commands_name() -> TestResult {
+    const SHORT: Duration = Duration::from_millis(300);
+    let folder = tempfile::tempdir()?;
+    let store = database(folder.path())?;
+    let update = |store: &Store| store.process_update("writer", &Update::default()).map(drop);
+    let spawned = Command::new("sqlite3")
+        .args(["-batch", "-bail"])
+        .arg(store.path())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn();
+    let Ok(mut shell) = spawned else {
+        eprintln!("skipped: no sqlite3 shell");
+        return Ok(());
+    };
+    let mut stdin = shell.stdin.take().ok_or("no stdin")?;
+    writeln!(stdin, "BEGIN IMMEDIATE; SELECT 'inside';")?;
+    BufReader::new(shell.stdout.take().ok_or("no stdout")?).read_line(&mut String::new())?;
+    let began = Instant::now();
+    let refused = update(&store.with_lock_timeout(SHORT));
+    let took = began.elapsed();
+    let zero = update(&store.with_lock_timeout(Duration::ZERO));
+    drop(stdin);
+    shell.wait()?;
+
+    assert!((SHORT..SHORT + Duration::from_secs(3)).contains(&took), "it took {took:?}");
+    let Err(error @ StoreError::LockTimeout { waited, .. }) = &refused else { panic!("{refused:?}") };
+    assert!((SHORT..=took).contains(waited));
+    // Only Linux tells who holds a lock.
+    if cfg!(all(target_os = "linux", not(govstore_portable))) {
+        let holder = error.holder().ok_or("no holder")?;
+        assert_eq!((holder.pid, holder.name.as_str()), (shell.id(), "sqlite3"));
+        assert_eq!((holder.process_id, holder.state), (None, HolderState::Running));
+        let message = error.to_string();
+        assert!(message.contains("(sqlite3)"), "{message}");
+    }
+    assert!(matches!(zero, Err(StoreError::LockTimeout { .. })), "zero tries once: {zero:?}");
+    update(&store.with_lock_timeout(Duration::ZERO))?;
     Ok(())
 }

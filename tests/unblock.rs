@@ -4,7 +4,6 @@
 
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Write};
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread;
@@ -12,7 +11,8 @@ use std::time::{Duration, Instant};
 
 use govstore::{Error, HolderState, LockHolder, OutOfReach, Outcome, ProcessInfo, ReapEvent, Store, Update};
 use govstore_testkit::{
-    Database, Server, TestResult, can, state_letter, test_server, test_worker, wait_until,
+    Database, Server, TestResult, can, share_with_everybody, state_letter, test_server, test_worker,
+    wait_until,
 };
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -34,7 +34,7 @@ const SETTINGS: [(&str, &str); 4] = [
 /// After so many waits of 300 ms one after the other, whoever was to be helped would have been.
 const WAITS: usize = 8;
 
-fn database() -> Result<Database, Box<dyn std::error::Error>> {
+fn database() -> TestResult<Database> {
     Database::new(&SETTINGS)
 }
 
@@ -90,8 +90,8 @@ fn in_the_way(store: &Store) -> (LockHolder, String) {
 
 /// What the ledger tells of the signals that a process got, once there are any: verdict, signals, outcome. What others
 /// noted of its heartbeat, or that they found it gone, is another matter.
-fn told(database: &Database, process_id: i64) -> rusqlite::Result<Vec<(String, String, String)>> {
-    let acts = || -> rusqlite::Result<Vec<_>> {
+fn told(database: &Database, process_id: i64) -> TestResult<Vec<(String, String, String)>> {
+    let acts = || -> TestResult<Vec<_>> {
         let ledger = database.ledger_of(process_id)?;
         Ok(ledger.into_iter().filter(|(_, signals, _)| !signals.is_empty()).collect())
     };
@@ -112,7 +112,7 @@ fn entry(verdict: &str, signals: &str, outcome: &str) -> (String, String, String
     (verdict.to_owned(), signals.to_owned(), outcome.to_owned())
 }
 
-fn signals_sent(database: &Database) -> rusqlite::Result<i64> {
+fn signals_sent(database: &Database) -> TestResult<i64> {
     database.count("SELECT count(*) FROM reap_events WHERE signals <> ''")
 }
 
@@ -341,7 +341,7 @@ fn a_holder_of_another_user_is_named_and_never_signalled() -> TestResult {
     }
     let database = database()?;
     let store = database.store()?;
-    let program = share_with_everybody(&database)?;
+    let program = share_with_everybody(&database, test_worker())?;
     let mut server = busy_server(&database);
     let mut command = Command::new(as_nobody[0]);
     command.args(&as_nobody[1..]).arg(program).arg(database.path()).arg("theirs");
@@ -361,23 +361,6 @@ fn a_holder_of_another_user_is_named_and_never_signalled() -> TestResult {
     assert_eq!(signals_sent(&database)?, 0);
     theirs.end();
     Ok(())
-}
-
-/// Lets other users write the database, which somebody must have open, and gives them a worker to run.
-fn share_with_everybody(database: &Database) -> std::io::Result<PathBuf> {
-    let program = database.folder().join("worker");
-    fs::copy(test_worker(), &program)?;
-    let file = |suffix: &str| PathBuf::from(format!("{}{suffix}", database.path().display()));
-    for (path, mode) in [
-        (database.folder().to_owned(), 0o777),
-        (program.clone(), 0o755),
-        (file(""), 0o666),
-        (file("-wal"), 0o666),
-        (file("-shm"), 0o666),
-    ] {
-        fs::set_permissions(path, fs::Permissions::from_mode(mode))?;
-    }
-    Ok(program)
 }
 
 #[test]

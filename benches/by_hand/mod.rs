@@ -2,13 +2,20 @@
 
 use std::error::Error;
 
-use rusqlite::{Connection, TransactionBehavior, params};
+use rusqlite::{Connection, Transaction, TransactionBehavior, params};
 
 const AT: &str = "2025-11-19T20:41:09.824Z";
 
-/// The statements of one update, with figures that were worked out elsewhere.
+/// One update in a transaction of its own.
 pub fn update(conn: &mut Connection, agent: &str, n: i64) -> Result<(), Box<dyn Error>> {
     let tx = conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    statements(&tx, agent, n)?;
+    tx.commit()?;
+    Ok(())
+}
+
+/// The statements of one update, with figures that were worked out elsewhere.
+pub fn statements(tx: &Transaction<'_>, agent: &str, n: i64) -> Result<(), Box<dyn Error>> {
     let _settings: (f64, f64, f64, f64, bool, i64) = tx
         .prepare_cached(
             "SELECT risk_healthy_max, risk_degraded_max, coherence_healthy_min, coherence_degraded_min,
@@ -45,12 +52,13 @@ pub fn update(conn: &mut Connection, agent: &str, n: i64) -> Result<(), Box<dyn 
     ])?;
     tx.prepare_cached(
         "INSERT INTO agent_updates (agent_id, update_no, applied_at, energy, integrity, entropy, void_integral,
-           coherence, lambda1, risk_score, void_active, elapsed, decision, decision_reason, health_status)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)",
+           coherence, lambda1, risk_score, void_active, elapsed, decision, decision_reason, health_status,
+           complexity, text_length, patterns)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18)",
     )?
     .execute(params![
         agent, total + 1, AT, 0.6, 0.8, 0.1, -0.1, 1.0, 0.2, 0.15, 0, 1.0, "approve", "Low risk (0.15)", "degraded",
+        0.3, 47, 0,
     ])?;
-    tx.commit()?;
     Ok(())
 }

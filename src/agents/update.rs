@@ -57,7 +57,7 @@ pub(crate) fn repeated(
         let (agent_id, key) = (id.as_str().to_owned(), key.clone());
         return Err(Error::KeyReused { agent_id, key, update_no: row.update_no }.into());
     }
-    Ok(Some(repeated_report(id, row, update_count, settings)?))
+    Ok(Some(repeated_report(id, &row, update_count, settings)?))
 }
 
 /// Refuses an agent that takes no updates.
@@ -162,7 +162,7 @@ fn report(
 /// The report of an update, made again from its row. Health is judged by the settings of now.
 fn repeated_report(
     id: AgentId<'_>,
-    row: HistoryRow,
+    row: &HistoryRow,
     update_count: i64,
     settings: &Settings,
 ) -> Result<UpdateReport> {

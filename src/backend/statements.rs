@@ -41,6 +41,15 @@ impl From<Error> for Fault {
     }
 }
 
+/// How the parts of a transaction are kept apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Isolation {
+    /// Not at all: a part that fails before it has changed a row harms no other; after that it costs the transaction.
+    Bare,
+    /// Each in a savepoint.
+    Savepoints,
+}
+
 /// Everything that an update reads, by one statement.
 pub(crate) struct Loaded {
     pub settings: Settings,
@@ -364,6 +373,13 @@ pub(crate) trait Transaction:
     fn set_process_id(&self, process_id: i64);
 
     /// Runs `body`, of which nothing is kept if it fails, while the rest of the transaction goes on: the inner result.
-    /// The outer one fails where the whole transaction is lost.
-    fn nested(&self, body: &mut dyn FnMut() -> TxResult<()>) -> TxResult<Result<(), Error>>;
+    /// The outer one fails where the rest can't go on: see [`Isolation`].
+    fn nested(
+        &self,
+        isolation: Isolation,
+        body: &mut dyn FnMut() -> TxResult<()>,
+    ) -> TxResult<Result<(), Error>>;
+
+    /// How many rows this transaction's connection has changed so far: it grows with each change.
+    fn changes(&self) -> u64;
 }

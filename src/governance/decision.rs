@@ -5,9 +5,9 @@ use serde::{Deserialize, Serialize};
 use crate::text_enum::text_enum;
 
 /// Coherence below this is rejected, whatever the risk.
-const COHERENCE_CRITICAL: f64 = 0.60;
-const APPROVE_BELOW: f64 = 0.30;
-const REVISE_BELOW: f64 = 0.70;
+pub(crate) const COHERENCE_CRITICAL: f64 = 0.60;
+pub(crate) const APPROVE_BELOW: f64 = 0.30;
+pub(crate) const REVISE_BELOW: f64 = 0.70;
 
 text_enum! {
     /// What to do with a response.

@@ -9,6 +9,7 @@ mod dynamics;
 mod risk;
 mod update;
 
+pub(crate) use decision::{APPROVE_BELOW, COHERENCE_CRITICAL, REVISE_BELOW};
 pub use decision::{Action, Decision, LegacyStatus, SamplingParams};
 pub use dynamics::{LAMBDA1_RANGE, PARAMETER_COUNT, VOID_THRESHOLD_RANGE, VOID_WINDOW};
 pub use risk::{Patterns, RiskBasis, RiskParts};

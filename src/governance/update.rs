@@ -129,7 +129,9 @@ impl Fnv {
 
     fn numbers(&mut self, numbers: &[f64]) {
         self.bytes(&(numbers.len() as u64).to_le_bytes());
-        numbers.iter().for_each(|number| self.number(*number));
+        for number in numbers {
+            self.number(*number);
+        }
     }
 
     fn text(&mut self, text: &str) {

@@ -11,6 +11,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use crate::backend::deadline::Deadline;
 use crate::error::Result;
 use crate::governance::Update;
 use crate::model::{Actor, UpdateReport};
@@ -37,6 +38,8 @@ pub(super) struct Job {
     pub agent_id: String,
     pub update: Update,
     pub by: Arc<Actor>,
+    /// How long its thread waits for the lock.
+    pub wait: Deadline,
     state: Mutex<State>,
     changed: Condvar,
 }
@@ -52,7 +55,7 @@ enum State {
 
 /// How a job ended.
 pub(super) enum Ended {
-    Made(Outcome),
+    Made(Box<Outcome>),
     /// A panic, which goes on in the job's own thread.
     Panicked(Box<dyn Any + Send>),
 }
@@ -119,11 +122,12 @@ impl Drop for Lead<'_> {
 }
 
 impl Job {
-    pub fn new(agent_id: &str, update: &Update, by: &Arc<Actor>) -> Self {
+    pub fn new(agent_id: &str, update: &Update, by: &Arc<Actor>, wait: &Deadline) -> Self {
         Self {
             agent_id: agent_id.to_owned(),
             update: update.clone(),
             by: Arc::clone(by),
+            wait: *wait,
             state: Mutex::default(),
             changed: Condvar::new(),
         }
@@ -161,7 +165,7 @@ mod tests {
     use super::*;
 
     fn job() -> Job {
-        Job::new("a", &Update::new(), &Arc::new(Actor::library()))
+        Job::new("a", &Update::new(), &Arc::new(Actor::library()), &Deadline::within(Duration::ZERO))
     }
 
     fn lined_up(group: &UpdateGroup) -> Arc<Job> {
@@ -193,7 +197,8 @@ mod tests {
         assert!(group.withdraw(&impatient) && !group.withdraw(&impatient));
         assert!(lead.next().is_some());
         assert!(!group.withdraw(&patient));
-        patient.end(Ended::Made(Ok(None)));
-        assert!(matches!(patient.look(Duration::ZERO), Seen::Done(Ended::Made(Ok(None)))));
+        patient.end(Ended::Made(Box::new(Ok(None))));
+        let seen = patient.look(Duration::ZERO);
+        assert!(matches!(seen, Seen::Done(Ended::Made(outcome)) if matches!(*outcome, Ok(None))));
     }
 }

@@ -1,6 +1,5 @@
 //! The main job: one governance update, made durable; many of them with one commit, where they come together.
 
-use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -10,7 +9,7 @@ use super::handle::Store;
 use crate::agents;
 use crate::backend::Watch;
 use crate::backend::deadline::Deadline;
-use crate::backend::statements::{Loaded, Transaction, TxResult};
+use crate::backend::statements::{Isolation, Loaded, Transaction, TxResult};
 use crate::error::{Error, Result};
 use crate::governance::Update;
 use crate::locks;
@@ -24,6 +23,20 @@ const GROUP_TIME: Duration = Duration::from_millis(10);
 struct Noted {
     beat: Option<BeatOutcome>,
     settings: Settings,
+}
+
+/// A job that has joined a group, and how it has ended so far.
+type Joined = (Arc<Job>, Option<Ended>);
+
+/// Tells those that have joined a group what became of them: of all the same, if the group failed.
+fn tell(joined: Vec<Joined>, failed: Option<&Error>) {
+    for (job, ended) in joined {
+        match (failed, ended) {
+            (None, Some(ended)) => job.end(ended),
+            (Some(error), _) => job.end(Ended::Made(Box::new(Err(error.for_another())))),
+            (None, None) => {} // a group that was committed has made all its jobs
+        }
+    }
 }
 
 /// An update that is to be made.
@@ -123,7 +136,7 @@ impl Store {
     /// As many of these updates as one transaction takes, one at least: their outcomes.
     fn try_updates(&self, updates: &[(impl AsRef<str>, Update)]) -> Result<Vec<Outcome>> {
         let mut outcomes: Vec<Outcome> = Vec::new();
-        let written = self.write_by(&self.patience(), |tx| {
+        let written = self.write_group(&self.patience(), |tx, isolation| {
             let began = Instant::now();
             outcomes.clear();
             let settings = tx.settings()?;
@@ -133,13 +146,13 @@ impl Store {
                     break;
                 }
                 outcomes.push(match Request::parse(agent_id.as_ref(), update, self.actor()) {
-                    Ok(request) => self.update_nested(tx, request)?,
+                    Ok(request) => self.update_nested(tx, isolation, request)?,
                     Err(error) => Err(error),
                 });
             }
             Ok(Noted { beat, settings })
         });
-        match self.exit_if_displaced(written) {
+        match written {
             Ok(noted) => self.note_committed(noted.beat.as_ref(), &noted.settings),
             Err(error) if outcomes.is_empty() => return Err(error),
             Err(error) => outcomes.iter_mut().for_each(|outcome| *outcome = Err(error.for_another())),
@@ -151,12 +164,12 @@ impl Store {
     fn try_update(&self, request: Request<'_>, wait: &Deadline) -> Outcome {
         self.refuse_after_fork()?; // first: another thread may have held the line at the fork
         if let Some(lead) = self.updates().lead() {
-            return self.lead(lead, request, wait);
+            return self.lead(&lead, request, wait);
         }
         self.refuse_nested()?; // the thread that leads may wait for the write that this one is inside
-        let job = || Job::new(request.id.as_str(), request.update, request.by);
+        let job = || Job::new(request.id.as_str(), request.update, request.by, wait);
         match self.updates().lead_or_line_up(job) {
-            Ok(lead) => self.lead(lead, request, wait),
+            Ok(lead) => self.lead(&lead, request, wait),
             Err(job) => self.await_made(&job, request, wait),
         }
     }
@@ -164,54 +177,95 @@ impl Store {
     /// Waits for another thread to make the update, or to have this one lead.
     fn await_made(&self, job: &Arc<Job>, request: Request<'_>, wait: &Deadline) -> Outcome {
         let watch = self.watch(wait);
+        let mut is_taken = false;
         loop {
-            let patience = wait.remaining();
-            match job.look(patience.min(Watch::LOOK_EVERY)) {
-                Seen::Done(Ended::Made(outcome)) => return outcome,
+            let patience = if is_taken { Watch::LOOK_EVERY } else { wait.remaining().min(Watch::LOOK_EVERY) };
+            match job.look(patience) {
+                Seen::Done(Ended::Made(outcome)) => return *outcome,
                 Seen::Done(Ended::Panicked(panic)) => resume_unwind(panic),
                 Seen::Leads => {
                     drop(watch);
-                    return self.lead(self.updates().take_lead(), request, wait);
+                    return self.lead(&self.updates().take_lead(), request, wait);
                 }
-                Seen::Nothing if patience.is_zero() && self.updates().withdraw(job) => {
-                    return Err(watch.gave_up());
+                Seen::Nothing if !is_taken && wait.remaining().is_zero() => {
+                    if self.updates().withdraw(job) {
+                        return Err(watch.gave_up());
+                    }
+                    is_taken = true; // its outcome comes with the commit
                 }
-                Seen::Nothing => watch.look(), // or it was taken, and its outcome comes with the commit
+                Seen::Nothing => watch.look(),
             }
         }
     }
 
-    /// Makes an update, then those of the threads that have lined up meanwhile, and commits them together.
-    fn lead(&self, lead: Lead<'_>, request: Request<'_>, wait: &Deadline) -> Outcome {
-        let mut joined: Vec<(Arc<Job>, Ended)> = Vec::new();
-        let written = self.write_by(wait, |tx| {
-            let began = Instant::now();
-            let mut again: VecDeque<_> = joined.drain(..).map(|(job, _)| job).collect();
+    /// Makes an update, then those of the threads that have lined up meanwhile, and commits them together; and goes on
+    /// with those that have lined up during the commit, for as long as a burst may last.
+    fn lead(&self, lead: &Lead<'_>, request: Request<'_>, wait: &Deadline) -> Outcome {
+        let began = Instant::now();
+        let mut joined = Vec::new();
+        let written = self.write_group(wait, |tx, isolation| {
             let made = self.update_and_beat(tx, request)?;
-            let mut next = || {
-                again.pop_front().or_else(|| (began.elapsed() < GROUP_TIME).then(|| lead.next()).flatten())
-            };
-            while let Some(job) = next() {
-                let ended = self.update_joined(tx, &job);
-                joined.push((job, Ended::Made(Ok(None)))); // known before it can fail, so that it is told
-                if let Some((_, last)) = joined.last_mut() {
-                    *last = ended?;
-                }
-            }
+            self.join(tx, isolation, lead, began, &mut joined)?;
             Ok(made)
         });
-        drop(lead); // before those that joined are told: the next group can begin
-        let written = self.exit_if_displaced(written);
         if let Ok((_, noted)) = &written {
             self.note_committed(noted.beat.as_ref(), &noted.settings);
         }
-        for (job, ended) in joined {
-            job.end(match &written {
-                Ok(_) => ended,
-                Err(error) => Ended::Made(Err(error.for_another())),
-            });
+        tell(joined, written.as_ref().err());
+        while began.elapsed() < GROUP_TIME
+            && let Some(job) = lead.next()
+        {
+            let wait = job.wait;
+            let mut joined = vec![(job, None)];
+            let written =
+                self.write_group(&wait, |tx, isolation| self.join(tx, isolation, lead, began, &mut joined));
+            tell(joined, written.as_ref().err());
         }
         written.map(|(report, _)| report)
+    }
+
+    /// Makes the updates of the threads that have joined already, and of those that line up meanwhile.
+    fn join(
+        &self,
+        tx: &dyn Transaction,
+        isolation: Isolation,
+        lead: &Lead<'_>,
+        began: Instant,
+        joined: &mut Vec<Joined>,
+    ) -> TxResult<()> {
+        let mut made = 0;
+        loop {
+            if made == joined.len() {
+                let next = (began.elapsed() < GROUP_TIME).then(|| lead.next()).flatten();
+                let Some(job) = next else { return Ok(()) };
+                joined.push((job, None));
+            }
+            let (job, ended) = &mut joined[made];
+            *ended = Some(self.update_joined(tx, isolation, job)?);
+            made += 1;
+        }
+    }
+
+    /// Writes a group of updates. They run bare at first, since savepoints cost as much as a third of an update: what
+    /// a rule refuses has written nothing. Where one fails after it has written, nothing of the group is kept, and it
+    /// runs again with each in a savepoint.
+    fn write_group<T>(
+        &self,
+        wait: &Deadline,
+        mut body: impl FnMut(&dyn Transaction, Isolation) -> TxResult<T>,
+    ) -> Result<T> {
+        let mut isolation = Isolation::Bare;
+        loop {
+            let mut has_failed_midway = false;
+            let written = self.write_by(wait, |tx| {
+                let before = tx.changes();
+                body(tx, isolation).inspect_err(|_| has_failed_midway = tx.changes() != before)
+            });
+            match isolation {
+                Isolation::Bare if has_failed_midway => isolation = Isolation::Savepoints,
+                _ => return self.exit_if_displaced(written),
+            }
+        }
     }
 
     /// One update with the heartbeat of this process. A retry writes nothing.
@@ -236,21 +290,26 @@ impl Store {
     }
 
     /// The update of a thread that has lined up. Fails where the whole transaction is lost.
-    fn update_joined(&self, tx: &dyn Transaction, job: &Job) -> TxResult<Ended> {
+    fn update_joined(&self, tx: &dyn Transaction, isolation: Isolation, job: &Job) -> TxResult<Ended> {
         let made = catch_unwind(AssertUnwindSafe(|| {
             let id = AgentId::parse(&job.agent_id).map_err(Error::from)?;
-            self.update_nested(tx, Request { id, update: &job.update, by: &job.by })
+            self.update_nested(tx, isolation, Request { id, update: &job.update, by: &job.by })
         }));
         match made {
-            Ok(outcome) => Ok(Ended::Made(outcome?)),
+            Ok(outcome) => Ok(Ended::Made(Box::new(outcome?))),
             Err(panic) => Ok(Ended::Panicked(panic)),
         }
     }
 
     /// One update of several in a transaction: what fails in it changes nothing for the others.
-    fn update_nested(&self, tx: &dyn Transaction, request: Request<'_>) -> TxResult<Outcome> {
+    fn update_nested(
+        &self,
+        tx: &dyn Transaction,
+        isolation: Isolation,
+        request: Request<'_>,
+    ) -> TxResult<Outcome> {
         let mut report = None;
-        let made = tx.nested(&mut || {
+        let made = tx.nested(isolation, &mut || {
             let Request { id, update, .. } = request;
             let Loaded { settings, agent, lock, .. } = tx.load_for_update(id.as_str(), tx.process_id())?;
             report = match agents::update::repeated(tx, id, update, &settings)? {

@@ -3,7 +3,6 @@
 use std::collections::VecDeque;
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::process::ExitStatusExt;
-use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
@@ -11,7 +10,7 @@ use std::thread;
 use serde_json::{Value, json};
 
 use crate::fate::{Fate, Signal};
-use govstore_testkit::{govstore, test_server, test_worker, wait_until};
+use govstore_testkit::{Database, govstore, test_server, test_worker, wait_until};
 
 /// The variable that arms a crash point.
 pub const CRASH_AT: &str = "GOVSTORE_CRASH_AT";
@@ -65,7 +64,7 @@ impl Order {
     /// # Panics
     ///
     /// If it refuses an update, or ends by anything but SIGKILL.
-    pub fn carry_out(self, database: &Path) -> Remains {
+    pub fn carry_out(self, database: &Database) -> Remains {
         let mut command = self.command(database);
         command.env_remove(CRASH_AT).stdin(Stdio::piped()).stdout(Stdio::piped());
         if let Some(point) = self.fate.crash_point() {
@@ -89,20 +88,25 @@ impl Order {
         }
     }
 
-    fn command(&self, database: &Path) -> Command {
+    fn command(&self, database: &Database) -> Command {
         let mut command;
         match self.program {
             Program::Serve => {
                 command = Command::new(govstore());
-                command.arg("--db").arg(database).arg("serve").env("RUST_LOG", "off");
+                command.args(["--db", &database.address(), "serve"]).env("RUST_LOG", "off");
             }
             Program::Worker => {
                 command = Command::new(test_worker());
-                command.arg(database);
+                command.arg(database.address());
             }
             Program::Server => {
                 command = Command::new(test_server());
-                command.arg(database).args(["--every", "1", "--agent", &own_agent(self.program, self.slot)]);
+                command.arg(database.address()).args([
+                    "--every",
+                    "1",
+                    "--agent",
+                    &own_agent(self.program, self.slot),
+                ]);
             }
         }
         command
@@ -215,7 +219,7 @@ impl Conversation {
     fn hear(&mut self, line: &str) -> Option<Acknowledged> {
         let heard = match self.program {
             Program::Serve => acknowledged_in_json(line),
-            Program::Worker => acknowledged_in_words(line, self.open.front()),
+            Program::Worker => acknowledged_in_words(line, self.open.front().map(String::as_str)),
             Program::Server => acknowledged_in_words(line, Some(&self.own_agent)),
         };
         if let Ok(Some(_)) = heard {
@@ -260,7 +264,7 @@ fn acknowledged_in_json(line: &str) -> Heard {
 }
 
 /// What an example says, that was asked to update this agent.
-pub fn acknowledged_in_words(line: &str, agent_id: Option<&String>) -> Heard {
+pub fn acknowledged_in_words(line: &str, agent_id: Option<&str>) -> Heard {
     let words: Vec<&str> = line.split(' ').collect();
     let (update_no, risk_score) = match words[..] {
         ["updated", update_no] => (update_no, None),
@@ -269,7 +273,7 @@ pub fn acknowledged_in_words(line: &str, agent_id: Option<&String>) -> Heard {
         _ => return Ok(None),
     };
     Ok(Some(Acknowledged {
-        agent_id: agent_id.ok_or(Refused)?.clone(),
+        agent_id: agent_id.ok_or(Refused)?.to_owned(),
         update_no: update_no.parse().map_err(|_| Refused)?,
         risk_score: risk_score.map(str::parse).transpose().map_err(|_| Refused)?,
     }))

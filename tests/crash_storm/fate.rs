@@ -1,13 +1,11 @@
 //! When a process of the storm is killed.
 
 use std::fmt;
-use std::fs;
-use std::path::Path;
 use std::process::Child;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::Duration;
 
 use govstore_testkit::wait_until;
 
@@ -34,7 +32,7 @@ pub enum Fate {
     /// When it gets to this point of the code for this time; it kills itself there.
     Point(&'static str, u32),
     /// Together with others who are at work, when somebody says so.
-    Together(&'static str, Arc<CheckpointWatch>),
+    Together(&'static str, Arc<Together>),
 }
 
 impl Fate {
@@ -70,10 +68,10 @@ impl Fate {
                 thread::sleep(*delay);
             }
             Self::Point(..) => return,
-            Self::Together(_, checkpoint_watch) => {
+            Self::Together(_, together) => {
                 at_work.wait("the first update of a child");
-                checkpoint_watch.at_work.fetch_add(1, Ordering::Relaxed);
-                checkpoint_watch.now.wait("the moment to kill");
+                together.at_work.fetch_add(1, Ordering::Relaxed);
+                together.now.wait("the moment to kill");
             }
         }
         child.kill().unwrap();
@@ -113,36 +111,16 @@ impl Signal {
 
 /// Those who are to be killed together.
 #[derive(Debug, Default)]
-pub struct CheckpointWatch {
+pub struct Together {
     at_work: AtomicUsize,
     now: Signal,
 }
 
-impl CheckpointWatch {
-    /// Waits until all are at work, and then until somebody writes into the database file itself. In WAL mode that
-    /// is a checkpoint and nothing else.
-    pub fn kill_at_next_checkpoint(&self, all: usize, database: &Path) {
+impl Together {
+    /// Waits until all are at work, then until `moment` has come, and has all of them killed.
+    pub fn kill_after(&self, all: usize, moment: impl FnOnce()) {
         wait_until("all children to be at work", || self.at_work.load(Ordering::Relaxed) == all);
-        await_checkpoint(database);
+        moment();
         self.now.give();
     }
-}
-
-fn await_checkpoint(database: &Path) {
-    let written = || -> SystemTime { fs::metadata(database).unwrap().modified().unwrap() };
-    let before = written();
-    let deadline = Instant::now() + Duration::from_mins(1);
-    while written() == before {
-        assert!(Instant::now() < deadline, "waited too long for a checkpoint");
-        thread::sleep(Duration::from_micros(20));
-    }
-}
-
-/// Whether the last checkpoint was cut off: it had begun to copy more of the log than it had done. Only to be asked
-/// of a database that nobody has open.
-pub fn was_checkpoint_cut_off(database: &Path) -> bool {
-    // https://sqlite.org/walformat.html: nBackfill and nBackfillAttempted, in the order of this machine.
-    let shm = fs::read(format!("{}-shm", database.display())).unwrap();
-    let number = |at: usize| u32::from_ne_bytes(shm[at..at + 4].try_into().unwrap());
-    number(128) > number(96)
 }

@@ -3,11 +3,10 @@
 use std::collections::{HashMap, HashSet};
 use std::process::Command;
 
-use rusqlite::Connection;
+use serde_json::Value;
 
 use crate::child::{Acknowledged, CRASH_AT, Program, Remains, acknowledged_in_words, unique_complexity};
 use govstore_testkit::{Database, Server, TestResult};
-use govstore_testkit::{assert_numbered_without_gaps, assert_sound};
 
 /// Everything that was said about one database.
 pub struct Ledger<'d> {
@@ -29,11 +28,9 @@ impl<'d> Ledger<'d> {
 
     /// Opens the database, which recovers it, and compares it with what was said.
     pub fn inspect(&mut self) -> TestResult {
-        let conn = Connection::open(self.database.path())?;
-        assert_sound(&conn)?;
-        assert_numbered_without_gaps(&conn)?;
-        let rows = rows(&conn)?;
-        drop(conn);
+        self.database.assert_sound()?;
+        self.database.assert_numbered_without_gaps()?;
+        let rows = rows(self.database)?;
         self.assert_nothing_lost_or_doubled(&rows);
         self.assert_nothing_is_locked()
     }
@@ -69,16 +66,12 @@ impl<'d> Ledger<'d> {
 
     /// A fresh process that waits for nothing gets the write lock, and the lock of every agent.
     fn assert_nothing_is_locked(&mut self) -> TestResult {
-        let agents: Vec<String> = {
-            let conn = Connection::open(self.database.path())?;
-            let mut statement = conn.prepare("SELECT agent_id FROM agents ORDER BY agent_id")?;
-            statement.query_map([], |row| row.get(0))?.collect::<Result<_, _>>()?
-        };
+        let agents = self.database.rows("SELECT agent_id FROM agents ORDER BY agent_id")?;
         let mut fresh = Server::worker(self.database, &["fresh", "--no-heartbeat"]);
         let mut acknowledged = Vec::new();
         fresh.tell("patience 0");
         fresh.expect_line("patient");
-        for agent_id in agents {
+        for agent_id in agents.iter().flatten().filter_map(Value::as_str) {
             let complexity = unique_complexity();
             fresh.tell(&format!(
                 "lock {agent_id}\nupdate {agent_id} complexity {complexity}\nrelease {agent_id}"
@@ -86,7 +79,7 @@ impl<'d> Ledger<'d> {
             for prefix in ["locked", "updated", "released"] {
                 let said = fresh.expect_line("");
                 assert!(said.starts_with(prefix), "{agent_id} was not {prefix} at once: {said}");
-                acknowledged.extend(acknowledged_in_words(&said, Some(&agent_id)).unwrap_or_default());
+                acknowledged.extend(acknowledged_in_words(&said, Some(agent_id)).unwrap_or_default());
             }
         }
         self.dead.push(Remains {
@@ -103,9 +96,7 @@ impl<'d> Ledger<'d> {
     /// A reaper frees every place of the dead.
     pub fn assert_no_place_stays_occupied(&self) -> TestResult {
         let reaped = Command::new(govstore_testkit::govstore())
-            .arg("--db")
-            .arg(self.database.path())
-            .arg("reap")
+            .args(["--db", &self.database.address(), "reap"])
             .env_remove(CRASH_AT)
             .output()?;
         assert!(reaped.status.success(), "{reaped:?}");
@@ -124,25 +115,25 @@ impl<'d> Ledger<'d> {
     }
 
     /// Updates that were made and whose maker died before it could say so.
-    pub fn untold(&self) -> Result<usize, Box<dyn std::error::Error>> {
+    pub fn untold(&self) -> TestResult<usize> {
         let stored = self.database.count("SELECT count(*) FROM agent_updates")?;
         Ok(usize::try_from(stored)? - self.acknowledged())
     }
 }
 
-fn rows(conn: &Connection) -> rusqlite::Result<Rows> {
-    let mut statement = conn.prepare(
+fn rows(database: &Database) -> TestResult<Rows> {
+    let found = database.rows(
         "SELECT p.pid, u.agent_id, u.update_no, u.risk_score
          FROM agent_updates AS u JOIN processes AS p ON p.process_id = u.process_id",
     )?;
     let mut rows = Rows::new();
-    let found = statement.query_map([], |row| {
-        let update = Acknowledged { agent_id: row.get(1)?, update_no: row.get(2)?, risk_score: row.get(3)? };
-        Ok((row.get(0)?, update))
-    })?;
     for row in found {
-        let (pid, update) = row?;
-        rows.entry(pid).or_default().push(update);
+        let (pid, agent_id, update_no) = (row[0].as_u64(), row[1].as_str(), row[2].as_i64());
+        rows.entry(u32::try_from(pid.ok_or("no PID")?)?).or_default().push(Acknowledged {
+            agent_id: agent_id.ok_or("no agent")?.to_owned(),
+            update_no: update_no.ok_or("no number")?,
+            risk_score: row[3].as_f64(),
+        });
     }
     Ok(rows)
 }

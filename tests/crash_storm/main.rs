@@ -1,10 +1,10 @@
 //! Processes are killed by the hundred, at random instants and at named points of the code, and nothing is lost.
 //!
-//! A storm is a run of [`scenes`]: real servers and programs that link the library ([`child`]) work on one database
-//! until their [`fate`] has come. Once all of them are dead, [`inspection`] compares the database with what they had
-//! said: every update that was acknowledged is there, once; the file is sound; a fresh process gets every lock at
-//! once; and no place in the registry stays occupied. All that in spite of `limit_policy` `refuse`: newcomers find
-//! room among the dead.
+//! A storm is a run of [`scenes`], and of those about a file, which are SQLite's ([`files`]): real servers and programs
+//! that link the library ([`child`]) work on one database until their [`fate`] has come. Once all of them are dead,
+//! [`inspection`] compares the database with what they had said: every update that was acknowledged is there, once; the
+//! database is sound; a fresh process gets every lock at once; and no place in the registry stays occupied. All that in
+//! spite of `limit_policy` `refuse`: newcomers find room among the dead.
 //!
 //! A kill counts if the process really died of SIGKILL. `cargo test` has some hundred of them; as many as you like:
 //!
@@ -17,6 +17,7 @@
 
 mod child;
 mod fate;
+mod files;
 mod inspection;
 mod scenes;
 
@@ -79,16 +80,16 @@ impl Storm {
             }
         }
         for _ in 0..2 {
-            self.count(scenes::during_a_checkpoint(&database, &mut ledger)?);
+            self.count(files::during_a_checkpoint(&database, &mut ledger)?);
         }
         ledger.assert_no_place_stays_occupied()?;
         self.acknowledged += ledger.acknowledged();
         self.untold += ledger.untold()?;
         if HAS_CRASH_POINTS {
-            self.count(scenes::during_a_migration()?);
             self.count(scenes::during_a_reaping()?);
-            self.count(scenes::during_a_backup(&database)?);
-            self.count(scenes::during_a_restore()?);
+            self.count(files::during_a_migration()?);
+            self.count(files::during_a_backup(&database)?);
+            self.count(files::during_a_restore()?);
         }
         Ok(())
     }

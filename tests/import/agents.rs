@@ -3,7 +3,9 @@
 use govstore::{AgentFilter, Lifecycle, Update};
 use serde_json::{Value, json};
 
-use crate::{Setup, TestResult, entry, entry_with, export, reasons};
+use govstore_testkit::TestResult;
+
+use crate::{Setup, entry, entry_with, export, reasons};
 
 #[test]
 fn an_entry_that_cannot_be_used_does_not_spoil_the_others() -> TestResult {

@@ -13,7 +13,7 @@ fn with_summary(agent_id: &str, lines: &[&str], total_updates: usize) -> String 
         "\nSummary,,,,,,,,\nagent_id,{agent_id},,,,,,,\ntotal_updates,{total_updates},,,,,,,\n\
          total_time,0.7,,,,,,,\nlambda1_final,0.16,,,,,,,\n"
     );
-    let lines: String = lines.iter().map(|line| format!("{line}\n")).collect();
+    let lines = lines.join("\n") + "\n";
     format!("{HEADER}\n{lines}{summary}").replace('\n', "\r\n")
 }
 

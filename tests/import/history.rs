@@ -5,7 +5,9 @@ use std::fs;
 use govstore::{HealthStatus, Update};
 use serde_json::{Value, json};
 
-use crate::{Setup, TestResult, entry, entry_with, export, reasons};
+use govstore_testkit::TestResult;
+
+use crate::{Setup, entry, entry_with, export, reasons};
 
 fn export_with(field: &str, value: Value) -> Value {
     let mut export = export("a", &[0.0, 0.1]);

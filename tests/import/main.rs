@@ -5,42 +5,40 @@ mod csv;
 mod history;
 mod reference;
 mod times;
+mod trigger;
 mod whole;
 
-use std::error::Error;
 use std::fs;
 use std::io;
 use std::path::PathBuf;
 
 use govstore::{ImportReport, Store};
+use govstore_testkit::{Database, TestResult};
 use serde_json::{Value, json};
-use tempfile::TempDir;
-
-type TestResult = Result<(), Box<dyn Error>>;
 
 /// A store, and beside it an empty data folder.
 struct Setup {
-    dir: TempDir,
+    database: Database,
     store: Store,
 }
 
 impl Setup {
-    fn new() -> Result<Self, Box<dyn Error>> {
-        let dir = tempfile::tempdir()?;
-        fs::create_dir(dir.path().join("data"))?;
-        let store = Store::open(dir.path().join("governance.db"))?;
-        Ok(Self { dir, store })
+    fn new() -> TestResult<Self> {
+        let database = Database::new(&[])?;
+        fs::create_dir(database.folder().join("data"))?;
+        let store = database.store()?;
+        Ok(Self { database, store })
     }
 
     /// With these agents in `agent_metadata.json`.
-    fn with_agents(agents: &Value) -> Result<Self, Box<dyn Error>> {
+    fn with_agents(agents: &Value) -> TestResult<Self> {
         let setup = Self::new()?;
         setup.put("agent_metadata.json", agents)?;
         Ok(setup)
     }
 
     fn data(&self) -> PathBuf {
-        self.dir.path().join("data")
+        self.database.folder().join("data")
     }
 
     fn put(&self, name: &str, contents: &Value) -> io::Result<()> {
@@ -53,6 +51,14 @@ impl Setup {
 
     fn import(&self) -> govstore::Result<ImportReport> {
         self.store.import_v1(self.data())
+    }
+
+    /// Rows of agents, updates and events together.
+    fn rows(&self) -> TestResult<i64> {
+        self.database.count(
+            "SELECT (SELECT count(*) FROM agents) + (SELECT count(*) FROM agent_updates)
+                  + (SELECT count(*) FROM agent_events)",
+        )
     }
 }
 

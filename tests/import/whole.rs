@@ -8,23 +8,13 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use govstore::{Error, ImportOptions, Store, Update};
-use rusqlite::Connection;
+use govstore::{Error, Update};
+use govstore_testkit::TestResult;
 use serde_json::json;
 
-use crate::{Setup, TestResult, entry, entry_with, export};
+use crate::{Setup, entry, entry_with, export};
 
 const DEADLINE: Duration = Duration::from_mins(1);
-
-/// Rows of agents, updates and events together.
-fn rows(db: &Path) -> Result<i64, rusqlite::Error> {
-    Connection::open(db)?.query_row(
-        "SELECT (SELECT count(*) FROM agents) + (SELECT count(*) FROM agent_updates)
-              + (SELECT count(*) FROM agent_events)",
-        [],
-        |row| row.get(0),
-    )
-}
 
 #[test]
 fn a_folder_without_readable_metadata_is_refused_and_nothing_is_imported() -> TestResult {
@@ -63,36 +53,13 @@ fn a_folder_without_readable_metadata_is_refused_and_nothing_is_imported() -> Te
         };
         assert_eq!(*path, setup.data());
         assert!(reason.contains(expected), "{name}: {reason}");
-        assert_eq!(rows(setup.store.path())?, 0, "{name}");
+        assert_eq!(setup.rows()?, 0, "{name}");
     }
     Ok(())
 }
 
 fn metadata(data: &Path, contents: &[u8]) -> io::Result<()> {
     fs::write(data.join("agent_metadata.json"), contents)
-}
-
-#[test]
-fn an_import_that_fails_on_its_last_row_leaves_nothing_behind() -> TestResult {
-    let setup = Setup::with_agents(&json!({
-        "a": entry_with("lifecycle_events", json!([{ "event": "created", "timestamp": "2025-11-19T20:41:09" }])),
-        "z": entry(),
-    }))?;
-    setup.put("a.json", &export("a", &[0.0]))?;
-    setup.put("z.json", &export("z", &[0.0, 0.5]))?;
-    let conn = Connection::open(setup.store.path())?;
-    conn.execute_batch(
-        "CREATE TRIGGER refuse BEFORE INSERT ON agent_updates WHEN NEW.void_integral = 0.5
-         BEGIN SELECT RAISE(ABORT, 'no such update'); END",
-    )?;
-    let refused = setup.import();
-    assert!(matches!(&refused, Err(Error::Constraint { rule }) if rule == "no such update"), "{refused:?}");
-    assert_eq!(rows(setup.store.path())?, 0);
-
-    conn.execute_batch("DROP TRIGGER refuse")?;
-    assert_eq!(setup.import()?.imported.len(), 2);
-    assert_eq!(rows(setup.store.path())?, 6);
-    Ok(())
 }
 
 #[cfg(unix)]
@@ -104,8 +71,9 @@ fn only_regular_files_of_a_sane_size_are_read() -> TestResult {
 
     let setup = Setup::with_agents(&json!({ "a": entry_with("total_updates", json!(2)) }))?;
     let data = setup.data();
-    fs::write(setup.dir.path().join("outside.json"), export("a", &[0.0; 5]).to_string())?;
-    symlink(setup.dir.path().join("outside.json"), data.join("link.json"))?;
+    let outside = setup.database.folder().join("outside.json");
+    fs::write(&outside, export("a", &[0.0; 5]).to_string())?;
+    symlink(outside, data.join("link.json"))?;
     symlink(data.join("nothing"), data.join("dangling.json"))?;
     fs::create_dir(data.join("folder.json"))?;
     File::create(data.join("large.json"))?.set_len((64 << 20) + 1)?;
@@ -149,81 +117,14 @@ fn progress_counts_every_file_that_is_read_while_no_transaction_is_open() -> Tes
     Ok(())
 }
 
-#[test]
-fn every_folder_that_is_passed_over_is_named() -> TestResult {
-    let setup = Setup::with_agents(&json!({ "a": entry() }))?;
-    for folder in ["archive", "locks.json"] {
-        fs::create_dir(setup.data().join(folder))?;
-    }
-    fs::create_dir(setup.data().join("archive/old"))?;
-    setup.put("archive/a.json", &export("a", &[0.0; 5]))?;
-    #[cfg(unix)]
-    std::os::unix::fs::symlink(setup.data().join("archive"), setup.data().join("link"))?;
-    let report = setup.import()?;
-    assert_eq!(report.imported[0].history_file, None);
-    let named: Vec<_> = report.remarks.iter().map(|remark| remark.subject.as_str()).collect();
-    assert_eq!(
-        named,
-        if cfg!(unix) { &["archive", "link", "locks.json"][..] } else { &["archive", "locks.json"] }
-    );
-    let reason = "it is a folder, and was passed over with what is in it";
-    assert!(report.remarks.iter().all(|remark| remark.reason == reason), "{:?}", report.remarks);
-    Ok(())
-}
-
-#[test]
-fn a_database_that_cannot_be_filled_is_not_made() -> TestResult {
-    let setup = Setup::with_agents(&json!({ "a": entry() }))?;
-    let found = ImportOptions::new().read(setup.data())?;
-    let target = setup.dir.path().join("new.db");
-    let refused = Store::options().create_with(&target, |store| {
-        assert!(!target.exists(), "nobody sees it before it is whole");
-        store.import_v1_folder(&found)?;
-        store.agent("nobody")
-    });
-    assert!(matches!(refused, Err(Error::AgentNotFound { .. })), "{refused:?}");
-    let left = |setup: &Setup| -> io::Result<Vec<_>> {
-        let names = fs::read_dir(setup.dir.path())?.map(|entry| Ok(entry?.file_name()));
-        let names: io::Result<Vec<_>> = names.collect();
-        Ok(names?.into_iter().filter(|name| !name.to_string_lossy().starts_with("governance")).collect())
-    };
-    assert_eq!(left(&setup)?, ["data"]);
-
-    // A store that somebody keeps would go on writing into a file that has another name by then.
-    let mut kept = None;
-    let refused = Store::options().create_with(&target, |store| {
-        kept = Some(store.clone());
-        store.import_v1_folder(&found)
-    });
-    assert!(matches!(refused, Err(Error::CannotCreate { .. })), "{refused:?}");
-    drop(kept);
-    assert_eq!(left(&setup)?, ["data"]);
-
-    let made = Store::options().create_with(&target, |store| store.import_v1_folder(&found))?;
-    assert_eq!(made.map(|report| report.imported.len()), Some(1));
-    let mut names = left(&setup)?;
-    names.sort();
-    assert_eq!(names, ["data", "new.db"]);
-    assert_eq!(Store::options().create(false).open(&target)?.agent("a")?.agent_id, "a");
-
-    // What is there already is left to others, and so is a name beside which there is a log.
-    assert!(Store::options().create_with(&target, |_| Ok(()))?.is_none());
-    fs::write(setup.dir.path().join("other.db-wal"), "a log")?;
-    assert!(Store::options().create_with(setup.dir.path().join("other.db"), |_| Ok(()))?.is_none());
-    let nowhere = setup.dir.path().join("nowhere/new.db");
-    let refused = Store::options().create_with(&nowhere, |_| Ok(()));
-    assert!(matches!(&refused, Err(Error::CannotCreate { path, .. }) if *path == nowhere), "{refused:?}");
-    Ok(())
-}
-
 const CHILD_DATABASE: &str = "GOVSTORE_TEST_IMPORT_DATABASE";
 
 /// The other process of the test below: updates two agents until its stdin ends, then prints how often.
 #[test]
 #[ignore = "started by importing_while_another_process_writes_loses_nothing"]
 fn child_that_updates_until_told_to_stop() -> TestResult {
-    let Some(path) = std::env::var_os(CHILD_DATABASE) else { return Ok(()) };
-    let store = Store::options().create(false).open(path)?;
+    let Ok(address) = std::env::var(CHILD_DATABASE) else { return Ok(()) };
+    let store = govstore_testkit::open(&address)?;
     let (stop, stopped) = mpsc::channel();
     thread::spawn(move || {
         let _ = io::stdin().read_to_end(&mut Vec::new());
@@ -251,7 +152,7 @@ fn importing_while_another_process_writes_loses_nothing() -> TestResult {
     }
     let mut child = Command::new(std::env::current_exe()?)
         .args(["--ignored", "--exact", "--nocapture", "whole::child_that_updates_until_told_to_stop"])
-        .env(CHILD_DATABASE, setup.store.path())
+        .env(CHILD_DATABASE, setup.database.address())
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()?;
@@ -267,7 +168,7 @@ fn importing_while_another_process_writes_loses_nothing() -> TestResult {
     wait_for_updates(&mut child, 10);
     let report = thread::scope(|scope| {
         // Two importers at once, one of them through connections of its own.
-        let other = scope.spawn(|| Store::open(setup.store.path())?.import_v1(setup.data()));
+        let other = scope.spawn(|| setup.database.store()?.import_v1(setup.data()));
         let one = setup.import();
         let other = other.join().expect("the other importer");
         one.and_then(|one| Ok((one, other?)))
@@ -289,5 +190,27 @@ fn importing_while_another_process_writes_loses_nothing() -> TestResult {
         let numbers: Vec<i64> = setup.store.history(id, None)?.iter().map(|row| row.update_no).collect();
         assert_eq!(numbers, (1..=total(id)).collect::<Vec<_>>(), "{id}");
     }
+    Ok(())
+}
+
+#[test]
+fn every_folder_that_is_passed_over_is_named() -> TestResult {
+    let setup = Setup::with_agents(&json!({ "a": entry() }))?;
+    for folder in ["archive", "locks.json"] {
+        fs::create_dir(setup.data().join(folder))?;
+    }
+    fs::create_dir(setup.data().join("archive/old"))?;
+    setup.put("archive/a.json", &export("a", &[0.0; 5]))?;
+    #[cfg(unix)]
+    std::os::unix::fs::symlink(setup.data().join("archive"), setup.data().join("link"))?;
+    let report = setup.import()?;
+    assert_eq!(report.imported[0].history_file, None);
+    let named: Vec<_> = report.remarks.iter().map(|remark| remark.subject.as_str()).collect();
+    assert_eq!(
+        named,
+        if cfg!(unix) { &["archive", "link", "locks.json"][..] } else { &["archive", "locks.json"] }
+    );
+    let reason = "it is a folder, and was passed over with what is in it";
+    assert!(report.remarks.iter().all(|remark| remark.reason == reason), "{:?}", report.remarks);
     Ok(())
 }

@@ -78,7 +78,10 @@ fn nine_whose_namespace_was_killed_cost_nobody_here_his_life() -> TestResult {
     let database = Database::new(&SETTINGS)?;
     let mut container = Command::new(PID_NAMESPACE[0]);
     container.args(&PID_NAMESPACE[1..]).args(["--kill-child", "--mount-proc", "sh", "-c"]);
-    container.arg(format!("exec 3<&0\n{START_NINE}")).env("SERVER", test_server()).env("DB", database.path());
+    container
+        .arg(format!("exec 3<&0\n{START_NINE}"))
+        .env("SERVER", test_server())
+        .env("DB", database.address());
     let mut nine = nine(&database, container)?;
     nine.crash();
     nine.rest_until_end(); // until nobody is left who has its stdout
@@ -95,10 +98,10 @@ fn nine_of_another_user_cost_nobody_here_his_life() -> TestResult {
     }
     let database = Database::new(&[])?;
     let _open = database.store()?;
-    let theirs = share_with_everybody(&database)?;
+    let theirs = share_with_everybody(&database, test_server())?;
     let mut command = Command::new(as_nobody[0]);
     command.args(&as_nobody[1..]).args(["sh", "-c", &format!("exec 3<&0\n{START_NINE}")]);
-    command.env("SERVER", theirs).env("DB", database.path());
+    command.env("SERVER", theirs).env("DB", database.address());
     let mut nine = nine(&database, command)?;
     the_one_here_lives(&database)?;
     nine.close_stdin();
@@ -127,7 +130,7 @@ fn nobody_is_harmed_by_a_reaper_whose_clock_is_ahead(clock: &str) -> TestResult 
     let process_ids = [holder.process_id, server.process_id];
 
     let mut example_server = Command::new(test_server());
-    example_server.arg(database.path()).args(["--name", "reaper"]);
+    example_server.arg(database.address()).args(["--name", "reaper"]);
     let mut reaper = Server::launch_command(in_time_namespace(clock, &example_server)).registered();
     for _ in 0..3 {
         done(in_time_namespace(clock, &govstore(&database, &["reap"])));
@@ -170,20 +173,18 @@ fn a_forged_row_never_aims_a_signal() -> TestResult {
     let start_ticks: i64 =
         stat.rsplit_once(") ").ok_or("a stat")?.1.split(' ').nth(19).ok_or("a start")?.parse()?;
     // All that can be known of it is right: boot, namespaces, user, PID and start.
-    let forged = database.sql()?.query_row(
+    let pid = bystander.id();
+    let forged = database.count(&format!(
         "INSERT INTO processes (name, version, pid, host_id, boot_id, pid_namespace, time_namespace, start_ticks, uid,
                                 registered_at, last_activity_monotonic_ms)
-         SELECT 'forged', version, ?1, host_id, boot_id, pid_namespace, time_namespace, ?2, uid, registered_at,
-                last_activity_monotonic_ms
-         FROM processes RETURNING process_id",
-        (bystander.id(), start_ticks),
-        |row| row.get::<_, i64>(0),
-    )?;
-    database.sql()?.execute(
+         SELECT 'forged', version, {pid}, host_id, boot_id, pid_namespace, time_namespace, {start_ticks}, uid,
+                registered_at, last_activity_monotonic_ms
+         FROM processes RETURNING process_id"
+    ))?;
+    database.execute(&format!(
         "INSERT INTO heartbeats (process_id, boot_id, monotonic_ms, beat_at, interval_ms)
-         SELECT ?1, boot_id, monotonic_ms, beat_at, interval_ms FROM heartbeats",
-        [forged],
-    )?;
+         SELECT {forged}, boot_id, monotonic_ms, beat_at, interval_ms FROM heartbeats"
+    ))?;
     for process_id in [stale.process_id, forged] {
         database.age_heartbeat(process_id, 400)?;
     }

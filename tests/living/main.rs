@@ -1,11 +1,12 @@
 //! The living are never harmed: not while the database can't be written, not for a newcomer, not by a reaper that sees
 //! another clock, and not on the word of a forged row. Real servers, real reapers, and the binary's own `reap`.
 //!
-//! `outage` locks the database or fills its disk, `suspended` stops a server together with its client, `elsewhere` has
-//! other namespaces and users, and `old_servers` runs what govstore 0.1.0 runs.
+//! `outage` locks the database, `full_disk` fills its disk, `suspended` stops a server together with its client,
+//! `elsewhere` has other namespaces and users, and `old_servers` runs what govstore 0.1.0 runs.
 #![cfg(all(target_os = "linux", not(govstore_portable)))]
 
 mod elsewhere;
+mod full_disk;
 mod old_servers;
 mod outage;
 mod suspended;
@@ -22,7 +23,7 @@ const SETTINGS: [(&str, &str); 3] =
 /// The binary on this database.
 fn govstore(database: &Database, arguments: &[&str]) -> Command {
     let mut command = Command::new(govstore_testkit::govstore());
-    command.arg("--db").arg(database.path()).args(arguments).stdin(Stdio::null());
+    command.args(["--db", &database.address()]).args(arguments).stdin(Stdio::null());
     command
 }
 
@@ -36,12 +37,8 @@ fn done(mut command: Command) -> Output {
 
 /// No reaper has signalled anybody.
 fn assert_no_signal(database: &Database) -> TestResult {
-    let signalled: Vec<String> = database
-        .sql()?
-        .prepare("SELECT name || ', PID ' || pid || ': ' || evidence FROM reap_events WHERE signals <> ''")?
-        .query_map([], |row| row.get(0))?
-        .collect::<Result<_, _>>()?;
-    assert_eq!(signalled, [""; 0]);
+    let signalled = database.rows("SELECT name, pid, evidence FROM reap_events WHERE signals <> ''")?;
+    assert!(signalled.is_empty(), "{signalled:?}");
     Ok(())
 }
 

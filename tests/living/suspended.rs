@@ -14,7 +14,7 @@ fn client_with_worker(database: &Database) -> Server {
     let mut client = Command::new("sh");
     // A shell gives a job in the background /dev/null for stdin, unless told otherwise.
     client.args(["-c", "exec 3<&0; \"$@\" <&3 & exec 3<&-; wait", "client"]);
-    client.arg(test_worker()).arg(database.path()).arg("suspended").process_group(0);
+    client.arg(test_worker()).arg(database.address()).arg("suspended").process_group(0);
     Server::launch_command(client).registered()
 }
 
@@ -30,13 +30,12 @@ fn survive(signal: Signal) -> TestResult {
     let others = [Server::start(&database, &[]), Server::start(&database, &["--agent", "other"])];
 
     let group = Pid::from_raw(i32::try_from(suspended.pid())?).ok_or("no PID")?;
-    let shell = database.sql()?;
-    shell.execute_batch("BEGIN IMMEDIATE")?; // so that it stops outside its own transaction
+    let write_lock = database.hold_write_lock()?; // so that it stops outside its own transaction
     kill_process_group(group, signal)?;
     for pid in [suspended.pid(), pid] {
         wait_until("client and server to stop", || state_letter(pid) == Some('T'));
     }
-    shell.execute_batch("ROLLBACK")?;
+    drop(write_lock);
 
     wait_until("three times stale_after_s to pass", || {
         silent().and_then(|process| process.heartbeat_age_s).is_some_and(|age_s| age_s > 3.0)

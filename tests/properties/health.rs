@@ -1,11 +1,12 @@
 //! Health has one meaning: for any row and any thresholds, the view says what the classifier says.
 
 use govstore::health::classify;
-use govstore::{AgentFilter, HealthThresholds, Store};
+use govstore::{AgentFilter, HealthThresholds};
+use govstore_testkit::{Database, TestResult};
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
-use rusqlite::{Connection, named_params};
+use serde_json::json;
 
 use crate::config;
 
@@ -52,49 +53,47 @@ fn figures(thresholds: &HealthThresholds) -> impl Strategy<Value = Figures> + us
         .prop_map(|(risk_score, coherence, void_active)| Figures { risk_score, coherence, void_active })
 }
 
-/// As with the `sqlite3` shell: the row of settings and the agents' own.
-fn write(conn: &mut Connection, thresholds: &HealthThresholds, fleet: &[Figures]) -> rusqlite::Result<()> {
-    let tx = conn.transaction()?;
-    tx.execute("DELETE FROM agents", [])?;
-    tx.execute(
-        "UPDATE settings SET
-           risk_healthy_max = :risk_healthy_max, risk_degraded_max = :risk_degraded_max,
-           coherence_healthy_min = :coherence_healthy_min, coherence_degraded_min = :coherence_degraded_min,
-           coherence_overrides_risk = :coherence_overrides_risk",
-        named_params! {
-            ":risk_healthy_max": thresholds.risk_healthy_max,
-            ":risk_degraded_max": thresholds.risk_degraded_max,
-            ":coherence_healthy_min": thresholds.coherence_healthy_min,
-            ":coherence_degraded_min": thresholds.coherence_degraded_min,
-            ":coherence_overrides_risk": thresholds.coherence_overrides_risk,
-        },
-    )?;
+/// As by hand: the row of settings and the agents' own.
+fn write(database: &Database, thresholds: &HealthThresholds, fleet: &[Figures]) -> TestResult {
+    let mut statements = vec![
+        ("DELETE FROM agents", Vec::new()),
+        (
+            "UPDATE settings SET
+               risk_healthy_max = $1, risk_degraded_max = $2,
+               coherence_healthy_min = $3, coherence_degraded_min = $4,
+               coherence_overrides_risk = $5",
+            vec![
+                json!(thresholds.risk_healthy_max),
+                json!(thresholds.risk_degraded_max),
+                json!(thresholds.coherence_healthy_min),
+                json!(thresholds.coherence_degraded_min),
+                json!(thresholds.coherence_overrides_risk),
+            ],
+        ),
+    ];
     for (n, figures) in fleet.iter().enumerate() {
-        tx.execute(
+        statements.push((
             "INSERT INTO agents (agent_id, created_at, risk_score, coherence, void_active)
-             VALUES (:agent_id, '2025-11-19T20:41:09.824Z', :risk_score, :coherence, :void_active)",
-            named_params! {
-                ":agent_id": format!("agent-{n:03}"),
-                ":risk_score": figures.risk_score,
-                ":coherence": figures.coherence,
-                ":void_active": figures.void_active,
-            },
-        )?;
+             VALUES ($1, '2025-11-19T20:41:09.824Z', $2, $3, $4)",
+            vec![
+                json!(format!("agent-{n:03}")),
+                json!(figures.risk_score),
+                json!(figures.coherence),
+                json!(figures.void_active),
+            ],
+        ));
     }
-    tx.commit()
+    database.write(&statements)
 }
 
 #[test]
-fn the_view_says_what_the_classifier_says() -> Result<(), Box<dyn std::error::Error>> {
-    let folder = tempfile::tempdir()?;
-    let store = Store::open(folder.path().join("governance.db"))?;
-    let mut conn = Connection::open(store.path())?;
-    conn.pragma_update(None, "synchronous", "OFF")?;
+fn the_view_says_what_the_classifier_says() -> TestResult {
+    let database = Database::new(&[])?;
+    let store = database.store()?;
     let fleets =
         thresholds().prop_flat_map(|thresholds| (Just(thresholds), vec(figures(&thresholds), 1..60)));
-    let conn = std::cell::RefCell::new(&mut conn);
     proptest!(config(64), |((thresholds, fleet) in fleets)| {
-        write(&mut conn.borrow_mut(), &thresholds, &fleet)?;
+        write(&database, &thresholds, &fleet).expect("rows that break no rule");
         prop_assert_eq!(store.settings()?.health_thresholds(), thresholds);
         let listed = store.agents(&AgentFilter::default())?;
         prop_assert_eq!(listed.len(), fleet.len());

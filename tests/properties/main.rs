@@ -1,10 +1,11 @@
 //! Properties that hold whatever is done: of the store against a model of it ([`store`]), of the classifier against
-//! the view ([`health`]), of migrations ([`migration`]).
+//! the view ([`health`]), of groups of updates ([`group`]), of migrations ([`migration`]).
 //!
 //! Each tries a few dozen cases; `PROPTEST_CASES=10000 cargo test --release --test properties` tries more. What once
 //! failed is in a `*.regressions` file beside its property, and is tried first.
 
 mod dynamics;
+mod group;
 mod health;
 mod migration;
 mod model;

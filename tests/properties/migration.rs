@@ -198,18 +198,34 @@ fn write(conn: &mut Connection, fleet: &[Agent]) -> rusqlite::Result<()> {
     for agent in fleet {
         insert(
             &tx,
-            "INSERT INTO agents VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            "INSERT INTO agents (
+               agent_id, lifecycle_status, created_at, last_update_at, paused_at, archived_at,
+               deleted_at, version, energy, integrity, entropy, void_integral, coherence, lambda1,
+               pi_integral, elapsed, risk_score, void_active, update_count, total_updates,
+               last_decision, last_decision_reason, tags, notes, attributes, parameters,
+               recent_void)
+             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             &agent.row,
         )?;
         for update in &agent.updates {
             insert(
                 &tx,
-                "INSERT INTO agent_updates VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                "INSERT INTO agent_updates (
+               agent_id, update_no, applied_at, energy, integrity, entropy, void_integral,
+               coherence, lambda1, risk_score, void_active, elapsed, decision, decision_reason,
+               health_status, process_id)
+             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 update,
             )?;
         }
         for event in &agent.events {
-            insert(&tx, "INSERT INTO agent_events VALUES (?, ?, ?, ?, ?, ?, ?, ?)", event)?;
+            insert(
+                &tx,
+                "INSERT INTO agent_events (
+               event_id, agent_id, event, occurred_at, reason, health_from, health_to, process_id)
+             VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                event,
+            )?;
         }
     }
     tx.commit()
@@ -249,7 +265,9 @@ proptest! {
             for (new, old) in after.iter_mut().zip(&before) {
                 // Columns come at the end, and say nothing of rows from before.
                 let width = old.first().map_or(0, Vec::len);
-                new.iter_mut().for_each(|row| row.truncate(width));
+                for row in new.iter_mut() {
+                    row.truncate(width);
+                }
             }
             // By their text: a NaN would differ from itself, and 0 be equal to -0.
             prop_assert_eq!(format!("{after:?}"), format!("{before:?}"));

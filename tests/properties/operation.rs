@@ -92,7 +92,7 @@ pub fn operation() -> impl Strategy<Value = Operation> {
         ),
         1 => (agent_id(), update()).prop_map(|(agent_id, update)| Operation::UpdateElsewhere {
             agent_id,
-            update: in_json(update),
+            update: in_json(&update),
         }),
         1 => (agent_id(), any::<bool>(), 0..50_i64).prop_map(|(agent_id, paused, total_updates)| {
             Operation::Import { agent_id, paused, total_updates }
@@ -172,7 +172,7 @@ fn setting() -> impl Strategy<Value = (&'static str, &'static str)> {
 }
 
 /// The same update without what JSON has no word for.
-fn in_json(update: Update) -> Update {
+fn in_json(update: &Update) -> Update {
     let finite = |number: f64| if number.is_infinite() { f64::MAX.copysign(number) } else { number };
     let finite_all = |numbers: &[f64]| numbers.iter().copied().map(finite).collect::<Vec<_>>();
     let mut finite_update = update.clone().complexity(finite(update.complexity));

@@ -1,4 +1,4 @@
-//! The real thing: a database file, two stores of this process that have it open, and now and then another process.
+//! The real thing: a database, two stores of this process that have it open, and now and then another process.
 
 use std::collections::HashMap;
 use std::fs;
@@ -7,9 +7,9 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use govstore::{AgentLock, Durability, Error, ProcessInfo, Registration, Store, Update};
+use govstore::{AgentLock, Error, ProcessInfo, Registration, Store, Update};
+use govstore_testkit::Database;
 use serde_json::{Value, json};
-use tempfile::TempDir;
 
 use crate::model::Refusal;
 use crate::operation::{Act, Edit, Handle};
@@ -17,14 +17,14 @@ use crate::operation::{Act, Edit, Handle};
 /// How long the other process waits for an agent that is locked. Nothing else is ever in its way.
 const PATIENCE_ELSEWHERE_MS: &str = "50";
 
-/// A database with its folder and everyone who has it open. The fields are dropped in this order.
+/// A database and everyone who has it open. The fields are dropped in this order.
 pub struct World {
     locks: HashMap<&'static str, AgentLock>,
     registration: Option<Registration>,
     registered: Option<Store>,
     other: Option<Store>,
     backups: u32,
-    folder: TempDir,
+    database: Database,
 }
 
 /// Why an edit was not made.
@@ -41,28 +41,23 @@ impl From<Error> for EditError {
 
 impl World {
     pub fn new() -> Self {
-        let folder = tempfile::tempdir().expect("a folder");
+        let database = Database::new(&[]).expect("a database");
         let mut world = Self {
             locks: HashMap::new(),
             registration: None,
             registered: None,
             other: None,
             backups: 0,
-            folder,
+            database,
         };
         world.open_all();
         world.store(Handle::Other).set_setting("lock_timeout_ms", PATIENCE_ELSEWHERE_MS).expect("a timeout");
         world
     }
 
-    fn database(&self) -> PathBuf {
-        self.folder.path().join("governance.db")
-    }
-
     fn open(&self) -> Store {
         let patience = Duration::from_mins(1); // nobody is ever in the way, save for a lock on an agent
-        let options = Store::options().durability(Durability::Normal).lock_timeout(patience);
-        options.open(self.database()).expect("a sound database")
+        self.database.store().expect("a sound database").with_lock_timeout(patience)
     }
 
     fn open_all(&mut self) {
@@ -130,9 +125,7 @@ impl World {
             "complexity": update.complexity,
         });
         let mut apply = Command::new(govstore_testkit::govstore())
-            .arg("--db")
-            .arg(self.database())
-            .args(["--json", "apply", "-"])
+            .args(["--db", &self.database.address(), "--json", "apply", "-"])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
@@ -182,7 +175,7 @@ impl World {
     }
 
     pub fn import(&self, agent_id: &str, paused: bool, total_updates: i64) {
-        let folder = self.folder.path().join("data");
+        let folder = self.database.folder().join("data");
         fs::create_dir_all(&folder).expect("a folder");
         let at = "2025-11-19T20:41:09.824739";
         let entry = json!({
@@ -209,12 +202,12 @@ impl World {
     }
 
     fn backup_path(&self, number: u32) -> PathBuf {
-        self.folder.path().join(format!("backup_{number}.db"))
+        self.database.folder().join(format!("backup_{number}.db"))
     }
 
     pub fn restore(&mut self, number: u32) {
         self.close_all();
-        govstore::restore(self.backup_path(number), self.database()).expect("a sound backup");
+        self.database.restore(&self.backup_path(number)).expect("a sound backup");
         self.open_all();
     }
 

@@ -5,7 +5,7 @@ use std::io;
 
 use govstore::HistoryRow;
 
-const HISTORY_HEADER: [&str; 14] = [
+const HISTORY_HEADER: [&str; 22] = [
     "update_no",
     "applied_at",
     "E",
@@ -20,6 +20,14 @@ const HISTORY_HEADER: [&str; 14] = [
     "decision",
     "decision_reason",
     "health_status",
+    "complexity",
+    "text_length",
+    "patterns",
+    "length_part",
+    "complexity_part",
+    "coherence_part",
+    "pattern_part",
+    "key",
 ];
 
 /// An agent's history: a header, then a row for each update. What is not known is empty.
@@ -29,6 +37,7 @@ pub fn history(rows: &[HistoryRow]) -> io::Result<String> {
     csv.write_record(HISTORY_HEADER)?;
     for row in rows {
         let number = |value: Option<f64>| value.map_or(String::new(), |value| format!("{value:?}"));
+        let (basis, parts) = (row.risk_basis, row.risk_parts());
         csv.write_record([
             row.update_no.to_string(),
             text(row.applied_at),
@@ -44,6 +53,14 @@ pub fn history(rows: &[HistoryRow]) -> io::Result<String> {
             row.decision.to_string(),
             text(row.decision_reason.as_ref()),
             row.health_status.to_string(),
+            number(basis.map(|basis| basis.complexity)),
+            text(basis.map(|basis| basis.text_length)),
+            text(basis.map(|basis| basis.patterns.iter().collect::<Vec<_>>().join(", "))),
+            number(parts.map(|parts| parts.length)),
+            number(parts.map(|parts| parts.complexity)),
+            number(parts.map(|parts| parts.coherence)),
+            number(parts.map(|parts| parts.patterns)),
+            text(row.key.as_ref()),
         ])?;
     }
     let bytes = csv.into_inner().map_err(|e| io::Error::from(e.error().kind()))?;

@@ -28,6 +28,9 @@ impl fmt::Display for Hinted<'_> {
             Error::AgentLocked { agent_id, holder: Some(_), .. } => {
                 write!(f, ", or take the lock away with `{}`", unlock(agent_id))
             }
+            Error::KeyReused { agent_id, .. } => {
+                write!(f, "; `govstore history {agent_id}` shows what was made")
+            }
             Error::WrongLifecycle {
                 status: Lifecycle::Paused | Lifecycle::Archived,
                 action: "updated",

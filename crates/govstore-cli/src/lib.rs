@@ -6,6 +6,7 @@
 //! `output::Output`, everything for stderr through `output::complain`: they keep what the database holds
 //! from acting on a terminal.
 
+mod actors;
 mod command;
 mod csv;
 mod facts;
@@ -18,6 +19,7 @@ mod occupancy;
 mod output;
 mod paint;
 mod report;
+mod risk;
 mod selftest;
 mod session;
 mod sparkline;

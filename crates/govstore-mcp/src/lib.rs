@@ -168,19 +168,21 @@ pub fn serve_streams(
         .enable_all()
         .max_blocking_threads(CALLS_AT_ONCE as usize)
         .build()?;
+    let session = Arc::new(Session::new(&store));
+    drop(store); // the session's handle is the last one
     runtime.block_on(async {
         let (stdio, hangup) = Stdio::over(|| io::BufReader::new(input), output)?;
         let ending = async {
             hangup.wait().await;
             Reason::ClientGone
         };
-        converse(Server::new(Arc::new(Session::new(store))), stdio, ending).await
+        converse(Server::new(session), stdio, ending).await
     })
 }
 
 /// The life of a registered server.
 async fn live(store: Store, registration: Registration, parent: Parent) -> Result<(), ServeError> {
-    let session = Arc::new(Session::new(store.clone()));
+    let session = Arc::new(Session::new(&store));
     let (membership, must_end) = Membership::begin(registration, Arc::clone(&session.must_end))?;
     let reaper = store.clone();
     spawn_blocking(move || reap(&reaper)); // the client need not wait for the dead

@@ -1,6 +1,6 @@
 //! Lines of untrusted input, none of which can take more memory than it is allowed.
 
-use std::io::{self, BufRead};
+use std::io::{self, BufRead, BufReader};
 
 /// A buffer that is kept for the next line; a larger one is given back.
 const KEPT_BYTES: usize = 64 << 10;
@@ -12,6 +12,18 @@ pub enum Line<'b> {
     Whole(&'b [u8]),
     /// One of more bytes than are allowed; they were passed over.
     TooLong,
+}
+
+/// An input that says what it has read ahead.
+pub trait Buffered {
+    /// What can be had without waiting.
+    fn buffered(&self) -> &[u8];
+}
+
+impl<R> Buffered for BufReader<R> {
+    fn buffered(&self) -> &[u8] {
+        self.buffer()
+    }
 }
 
 /// An input that is read in lines.
@@ -33,6 +45,14 @@ impl<R: BufRead> Lines<R> {
     /// Bytes read so far.
     pub const fn bytes_read(&self) -> u64 {
         self.bytes_read
+    }
+
+    /// Whether the next line has to be waited for.
+    pub fn must_wait(&self) -> bool
+    where
+        R: Buffered,
+    {
+        !self.input.buffered().contains(&b'\n')
     }
 
     /// The next line; `None` at the end.

@@ -167,7 +167,7 @@ mod tests {
     fn a_tool_that_panics_is_refused_and_the_next_one_works() -> Result<(), Box<dyn std::error::Error>> {
         let folder = tempfile::tempdir()?;
         let store = Store::open(folder.path().join("governance.db"))?;
-        let server = Server::new(Arc::new(Session::new(store)));
+        let server = Server::new(Arc::new(Session::new(&store)));
         let runtime = tokio::runtime::Builder::new_current_thread().build()?;
         runtime.block_on(async {
             let panicked = server.off_thread(|_| -> () { panic!("as a tool never should") }).await;

@@ -20,7 +20,7 @@ pub struct Session {
 }
 
 impl Session {
-    pub fn new(store: Store) -> Self {
+    pub fn new(store: &Store) -> Self {
         let store = store.acting_as(Actor::client(""));
         Self { store, introduced: OnceLock::new(), started: Instant::now(), must_end: Arc::default() }
     }

@@ -1,8 +1,8 @@
 //! What the tests and the benchmarks of govstore share: databases, real servers that live and misbehave as they are
-//! told, an MCP client, and what must hold of every database.
+//! told, and an MCP client.
 //!
 //! A test of what a store does goes through the library's public interface and this crate, so that another backend
-//! can pass the very same test.
+//! can pass the very same test: all that differs is in [`Database`].
 
 #![cfg(unix)]
 #![allow(missing_docs, reason = "for tests alone, which say more by their names")]
@@ -14,18 +14,16 @@ mod preload;
 mod program;
 mod server;
 mod skip;
-mod sound;
 pub mod test_server;
 pub mod test_worker;
 mod wait;
 
-pub use database::{Database, reap};
+pub use database::{Database, open, reap};
 pub use mcp_client::McpClient;
 pub use preload::compiled;
 pub use program::{govstore, program, test_server, test_worker};
 pub use server::{Launched, PID_NAMESPACE, Server, go, in_pid_namespace, share_with_everybody, state_letter};
 pub use skip::can;
-pub use sound::{assert_numbered_without_gaps, assert_sound};
 pub use wait::{PATIENCE, wait_for, wait_until};
 
 /// What a test returns.

@@ -3,7 +3,7 @@
 use std::fs;
 use std::io::{self, BufRead, BufReader, Write};
 use std::os::unix::fs::PermissionsExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{self, Receiver};
 use std::thread;
@@ -34,7 +34,7 @@ impl Server {
     /// Starts a server and doesn't wait.
     pub fn launch(database: &Database, options: &[&str]) -> Launched {
         let mut command = Command::new(test_server());
-        command.arg(database.path()).args(options);
+        command.arg(database.address()).args(options);
         Self::launch_command(command)
     }
 
@@ -46,7 +46,7 @@ impl Server {
     /// The command that starts a worker.
     pub fn worker_command(database: &Database, options: &[&str]) -> Command {
         let mut command = Command::new(test_worker());
-        command.arg(database.path()).args(options);
+        command.arg(database.address()).args(options);
         command
     }
 
@@ -70,7 +70,7 @@ impl Server {
         let mut client = Command::new("sh");
         // A shell gives a job in the background /dev/null for stdin, unless told otherwise.
         client.args(["-c", "exec 3<&0; \"$@\" <&3 & exec 3<&-; wait", "client"]);
-        client.arg(test_server()).arg(database.path()).args(options);
+        client.arg(test_server()).arg(database.address()).args(options);
         Self::launch_command(client).registered()
     }
 
@@ -215,30 +215,27 @@ pub fn in_pid_namespace(database: &Database, mount_proc: bool, script: &str) -> 
     command.args([
         "sh",
         "-c",
-        &format!("exec 3<&0\nawait_go() {{ until [ -e $DB.go ]; do sleep 0.02; done; }}\n{script}"),
+        &format!("exec 3<&0\nawait_go() {{ until [ -e $GO ]; do sleep 0.02; done; }}\n{script}"),
     ]);
-    command.env("SERVER", test_server()).env("DB", database.path());
+    command.env("SERVER", test_server()).env("DB", database.address()).env("GO", go_file(database));
     command
 }
 
 /// Lets the script go on.
 pub fn go(database: &Database) -> io::Result<()> {
-    fs::write(format!("{}.go", database.path().display()), "")
+    fs::write(go_file(database), "")
 }
 
-/// Lets other users write the database, which somebody must have open, and gives them a server to run.
-pub fn share_with_everybody(database: &Database) -> io::Result<PathBuf> {
-    let copy = database.folder().join("server");
-    fs::copy(test_server(), &copy)?;
-    let file = |suffix: &str| PathBuf::from(format!("{}{suffix}", database.path().display()));
-    for (path, mode) in [
-        (database.folder().to_owned(), 0o777),
-        (copy.clone(), 0o755),
-        (file(""), 0o666),
-        (file("-wal"), 0o666),
-        (file("-shm"), 0o666),
-    ] {
-        fs::set_permissions(path, fs::Permissions::from_mode(mode))?;
-    }
+/// What the script waits for.
+fn go_file(database: &Database) -> PathBuf {
+    database.folder().join("go")
+}
+
+/// Lets other users write the database, which somebody must have open, and gives them a copy of this program to run.
+pub fn share_with_everybody(database: &Database, program: &Path) -> io::Result<PathBuf> {
+    let copy = database.folder().join(program.file_name().expect("a program has a name"));
+    fs::copy(program, &copy)?;
+    fs::set_permissions(&copy, fs::Permissions::from_mode(0o755))?;
+    database.share_with_everybody()?;
     Ok(copy)
 }

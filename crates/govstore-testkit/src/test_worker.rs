@@ -92,6 +92,10 @@ impl Worker {
                 let metrics = self.store.process_update(agent, &update)?.metrics;
                 format!("updated {} {}", metrics.total_updates, metrics.risk_score)
             }
+            ["update", agent, "key", key] => {
+                let metrics = self.store.process_update(agent, &Update::new().key(key))?.metrics;
+                format!("updated {}", metrics.total_updates)
+            }
             ["total", agent] => format!("total {}", self.store.agent(agent)?.total_updates),
             ["must-exit"] => format!("must exit {}", self.registration.must_exit()),
             ["beat"] => format!("beat {:?}", self.registration.beat()?),

@@ -12,7 +12,7 @@ use super::connection::explain_fault;
 use super::doubt;
 use super::immediate::{CommitFault, Immediate};
 use crate::backend::pause::Section;
-use crate::backend::statements::{Fault, Reader, Transaction, TxResult};
+use crate::backend::statements::{Fault, Isolation, Reader, Transaction, TxResult};
 use crate::crash_point;
 use crate::error::Error;
 use crate::model::Timestamp;
@@ -50,7 +50,7 @@ impl WriteTransaction<'_> {
 
     /// What a fault in a part of the transaction means to its caller. The lock was not waited for any more.
     fn explain(&self, fault: Fault) -> Error {
-        let path = self.conn().path().map(Path::new).unwrap_or_else(|| Path::new(""));
+        let path = self.conn().path().map_or_else(|| Path::new(""), Path::new);
         explain_fault(fault, path, Duration::ZERO)
     }
 
@@ -86,26 +86,43 @@ impl Transaction for WriteTransaction<'_> {
         self.process_id.set(Some(process_id));
     }
 
-    fn nested(&self, body: &mut dyn FnMut() -> TxResult<()>) -> TxResult<Result<(), Error>> {
+    fn nested(
+        &self,
+        isolation: Isolation,
+        body: &mut dyn FnMut() -> TxResult<()>,
+    ) -> TxResult<Result<(), Error>> {
         let run = |sql: &str| self.conn().prepare_cached(sql)?.execute([]);
-        run("SAVEPOINT nested")?;
-        // A panic of one body must not undo what the others did; it goes on once that is safe.
-        let ended = catch_unwind(AssertUnwindSafe(&mut *body));
+        let is_bare = isolation == Isolation::Bare;
+        let before = self.changes();
+        if !is_bare {
+            run("SAVEPOINT nested")?;
+        }
+        // A panic of one part must not undo what the others did; it goes on once that is safe.
+        let ended = catch_unwind(AssertUnwindSafe(body));
         if matches!(ended, Ok(Ok(()))) {
-            run("RELEASE nested")?;
+            if !is_bare {
+                run("RELEASE nested")?;
+            }
             return Ok(Ok(()));
         }
-        let lost = self.conn().is_autocommit(); // SQLite has rolled back all of it
-        if !lost {
+        let is_lost = self.conn().is_autocommit(); // SQLite has rolled back all of it
+        if !is_bare && !is_lost {
             run("ROLLBACK TO nested")?;
             run("RELEASE nested")?;
         }
+        let costs_all = is_lost || is_bare && self.changes() != before;
         match ended {
-            Ok(Err(fault)) if lost => Err(fault),
-            Ok(Err(fault)) => Ok(Err(self.explain(fault))),
             Ok(Ok(())) => Ok(Ok(())),
+            Ok(Err(fault)) if costs_all => Err(fault),
+            Ok(Err(fault)) => Ok(Err(self.explain(fault))),
+            // It runs again in a savepoint, and the panic goes on from there.
+            Err(_) if costs_all => Err(Fault::Failed("a part of the transaction panicked".into())),
             Err(panic) => resume_unwind(panic),
         }
+    }
+
+    fn changes(&self) -> u64 {
+        self.conn().total_changes()
     }
 }
 

@@ -1,16 +1,17 @@
 //! `agent`: all that is known of one.
 
 use govstore::health::classify;
-use govstore::{Agent, AgentEvent, EventKind, Timestamp, WindowStatistics};
+use govstore::{Agent, AgentEvent, EventKind, HealthThresholds, Timestamp, WindowStatistics, explain};
 use govstore_mcp::wire::HistoryRow;
 use serde::Serialize;
 
+use super::actors;
 use super::facts::Facts;
 use super::figures::{age, count, percent, time};
 use super::sparkline::sparkline;
 use super::table::{Column, table};
 use super::visible::{visible, visible_lines};
-use super::{Exit, Outcome, Session, paint, update};
+use super::{Exit, Outcome, Session, paint, risk, update};
 
 /// How many updates a sparkline shows.
 const SPARKLINE_UPDATES: u32 = 50;
@@ -36,6 +37,8 @@ struct Portrait {
     /// The newest updates, oldest first.
     recent: Vec<HistoryRow>,
     events: Vec<AgentEvent>,
+    #[serde(skip)]
+    thresholds: HealthThresholds,
 }
 
 pub fn run(args: &Args, session: &mut Session) -> Outcome {
@@ -54,6 +57,7 @@ pub fn run(args: &Args, session: &mut Session) -> Outcome {
             .collect(),
         events: store.events(&args.agent)?,
         agent,
+        thresholds,
     };
     if session.out.json() {
         session.out.success(&portrait)?;
@@ -84,15 +88,22 @@ impl Portrait {
 
         let status_since = agent.deleted_at.or(agent.archived_at).or(agent.paused_at);
         let status_since = status_since.map_or(String::new(), |at| format!(" since {}", since(at)));
-        facts.add("status", format!("{}{status_since}", paint::lifecycle(agent.lifecycle_status)));
-        facts.add("health", format!("{}: {}", paint::health(agent.health_status), self.health_message));
+        let by = agent.lifecycle_actor.filter(|_| !status_since.is_empty());
+        let by = by.map_or(String::new(), |actor| format!(" by {}", actors::named(actor, None)));
+        facts.add("status", format!("{}{by}{status_since}", paint::lifecycle(agent.lifecycle_status)));
+        let why = explain::health(agent.risk_score, agent.coherence, agent.void_active, &self.thresholds);
+        facts.add("health", format!("{}: {why}", paint::health(agent.health_status)));
         if let Some(action) = agent.last_decision {
-            let reason = agent.last_decision_reason.as_deref().map(|reason| format!(": {}", visible(reason)));
-            facts.add("decision", format!("{}{}", paint::action(action), reason.unwrap_or_default()));
+            facts.add("decision", format!("{}: {}", paint::action(action), decided(agent)));
         }
         if let Some(risk) = agent.risk_score {
             let line = sparkline(self.recent.iter().map(|row| row.risk_score));
-            facts.add("risk", format!("{:<7}  {line}", percent(risk)));
+            facts.add("risk", format!("{:<7}  {line}", explain::risk(risk, &self.thresholds)));
+            let newest = self.recent.last();
+            if let Some((parts, patterns)) = newest.and_then(|row| row.risk_parts.zip(row.patterns.as_ref()))
+            {
+                facts.add("made of", risk::parts(risk, &parts, patterns, &self.thresholds));
+            }
         }
         if let Some(coherence) = agent.coherence {
             let line = sparkline(self.recent.iter().map(|row| row.coherence));
@@ -124,15 +135,25 @@ impl Portrait {
 
     fn event_list(&self) -> String {
         let earlier = self.events.len().saturating_sub(EVENTS_SHOWN);
-        let columns = [Column::Text("TIME (UTC)"), Column::Text("EVENT"), Column::Wrapped("WHY")];
-        let rows =
-            self.events[earlier..].iter().map(|event| [time(event.occurred_at), what(event), why(event)]);
+        let columns =
+            [Column::Text("TIME (UTC)"), Column::Text("EVENT"), Column::Text("BY"), Column::Wrapped("WHY")];
+        let rows = self.events[earlier..]
+            .iter()
+            .map(|event| [time(event.occurred_at), what(event), actors::of(event), why(event)]);
         let mut text = table(columns, rows);
         if earlier > 0 {
             text.push('\n');
             text.push_str(&paint::pale(&format!("{earlier} earlier ones: govstore --json agent")));
         }
         text
+    }
+}
+
+/// What the decision on its newest update rests on.
+fn decided(agent: &Agent) -> String {
+    match agent.risk_score.zip(agent.coherence) {
+        Some((risk, coherence)) => explain::decision(risk, coherence, agent.void_active),
+        None => agent.last_decision_reason.as_deref().map(visible).unwrap_or_default().into_owned(),
     }
 }
 

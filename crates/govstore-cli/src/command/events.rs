@@ -6,6 +6,7 @@ use std::time::Duration;
 use govstore::{AgentEvent, EventKind};
 use serde::Serialize;
 
+use super::actors;
 use super::figures::{NONE, time};
 use super::timeline::{Event, Page, Timeline};
 use super::visible::visible;
@@ -132,5 +133,7 @@ fn happened(event: &AgentEvent) -> String {
         (event, _) => event.to_string(),
     };
     let reason = event.reason.as_deref().map(|reason| format!(": {}", visible(reason))).unwrap_or_default();
-    format!("{happened}{reason}")
+    let by = event.actor.filter(|_| event.event != EventKind::HealthChanged);
+    let by = by.map(|actor| format!(" by {}", actors::named(actor, event.actor_name.as_deref())));
+    format!("{happened}{}{reason}", by.unwrap_or_default())
 }

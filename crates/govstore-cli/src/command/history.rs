@@ -1,7 +1,7 @@
 //! `history`: one agent's updates, one a row.
 
 use clap::ValueEnum;
-use govstore::HistoryRow;
+use govstore::{HistoryRow, RiskParts};
 use govstore_mcp::wire;
 use serde::Serialize;
 
@@ -18,6 +18,7 @@ use super::{Exit, Failure, Outcome, Session, csv, paint};
 #[command(after_long_help = "\
 Examples:
   govstore history writer --last 20
+  govstore history writer --parts
   govstore history writer --format csv > writer.csv")]
 pub struct Args {
     /// The agent's id
@@ -26,6 +27,10 @@ pub struct Args {
     /// How to print them
     #[arg(long, value_enum)]
     format: Option<Format>,
+
+    /// What each risk was made of, in place of the agent's state
+    #[arg(long)]
+    parts: bool,
 
     /// Only the newest ones, this many
     #[arg(long, value_name = "NUMBER")]
@@ -71,9 +76,42 @@ pub fn run(args: &Args, session: &mut Session) -> Outcome {
             session.out.exactly(csv.as_bytes())?;
         }
         Format::Table if history.is_empty() => session.out.say("no updates yet")?,
+        Format::Table if args.parts => session.out.say(made_of(&history))?,
         Format::Table => session.out.say(listing(&history))?,
     }
     Ok(Exit::DONE)
+}
+
+/// The parts of each risk: they add up to it. They fit 80 columns, too.
+fn made_of(history: &[HistoryRow]) -> String {
+    let columns = [
+        Column::Figure("NO"),
+        Column::Text("TIME (UTC)"),
+        Column::Text("DECIDED"),
+        Column::Dense("RISK"),
+        Column::Dense("COMPL"),
+        Column::Dense("COH"),
+        Column::Dense("LENGTH"),
+        Column::Dense("PATT"),
+        Column::Wrapped("PATTERNS"),
+    ];
+    let rows = history.iter().map(|row| {
+        let part =
+            |of: fn(&RiskParts) -> f64| row.risk_parts().map_or(NONE.into(), |parts| percent(of(&parts)));
+        let patterns = row.risk_basis.map(|basis| basis.patterns.iter().collect::<Vec<_>>().join(", "));
+        [
+            row.update_no.to_string(),
+            row.applied_at.map_or(NONE.into(), time),
+            paint::action(row.decision),
+            percent(row.risk_score),
+            part(|parts| parts.complexity),
+            part(|parts| parts.coherence),
+            part(|parts| parts.length),
+            part(|parts| parts.patterns),
+            patterns.unwrap_or_default(),
+        ]
+    });
+    table(columns, rows)
 }
 
 fn listing(history: &[HistoryRow]) -> String {

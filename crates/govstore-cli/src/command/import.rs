@@ -44,12 +44,12 @@ pub fn run(args: &Args, session: &mut Session) -> Outcome {
     if session.out.json() {
         session.out.success(&report)?;
     } else {
-        session.out.say(for_people(&report, &args.time_zone))?;
+        session.out.say(for_people(&report, args.time_zone))?;
     }
     Ok(Exit::DONE)
 }
 
-fn for_people(report: &ImportReport, zone: &Zone) -> String {
+fn for_people(report: &ImportReport, zone: Zone) -> String {
     let mut parts = Vec::new();
     if !report.imported.is_empty() {
         parts.push(imported(report));

@@ -29,8 +29,8 @@ mod watch;
 use clap::Subcommand;
 
 use super::{
-    Arguments, Exit, Failure, Outcome, Session, csv, facts, figures, occupancy, output, paint, sparkline,
-    table, text_argument, timeline, visible, zone,
+    Arguments, Exit, Failure, Outcome, Session, actors, csv, facts, figures, occupancy, output, paint, risk,
+    sparkline, table, text_argument, timeline, visible, zone,
 };
 
 /// What to do. The order is that of `--help`.

@@ -1,13 +1,13 @@
 //! `update`: one governance update from the command line.
 
-use govstore::Update;
-use govstore_mcp::wire::UpdateReport;
+use govstore::{HealthThresholds, Update, explain};
+use govstore_mcp::wire::{Metrics, UpdateReport};
 
 use super::facts::Facts;
-use super::figures::{count, percent};
+use super::figures::count;
 use super::output::complain;
 use super::visible::visible;
-use super::{Exit, Failure, Outcome, Session, paint, text_argument};
+use super::{Exit, Failure, Outcome, Session, paint, risk, text_argument};
 
 /// Make one update of an agent
 ///
@@ -74,12 +74,13 @@ pub fn run(args: Args, session: &mut Session) -> Outcome {
         .complexity(args.complexity);
     update.parameters = args.parameters;
     update.key = args.key;
-    let report: UpdateReport = session.open_or_create()?.process_update(&args.agent, &update)?.into();
-    print(&report, session)?;
+    let store = session.open_or_create()?;
+    let report: UpdateReport = store.process_update(&args.agent, &update)?.into();
+    print(&report, &store.settings()?.health_thresholds(), session)?;
     Ok(Exit::DONE)
 }
 
-fn print(report: &UpdateReport, session: &mut Session) -> Result<(), Failure> {
+fn print(report: &UpdateReport, thresholds: &HealthThresholds, session: &mut Session) -> Result<(), Failure> {
     if let Some(warning) = report.warning {
         complain(&format!("warning: {warning}"));
     }
@@ -93,10 +94,17 @@ fn print(report: &UpdateReport, session: &mut Session) -> Result<(), Failure> {
     facts
         .add(
             "decision",
-            format!("{}: {}{human}", paint::action(report.decision.action), report.decision.reason),
+            format!(
+                "{}: {}{human}",
+                paint::action(report.decision.action),
+                explain::decision(metrics.risk_score, metrics.coherence, metrics.void_active)
+            ),
         )
-        .add("health", format!("{}: {}", paint::health(metrics.health_status), metrics.health_message))
-        .add("risk", percent(metrics.risk_score))
+        .add(
+            "health",
+            format!("{}: {}", paint::health(metrics.health_status), why_health(metrics, thresholds)),
+        )
+        .add("risk", risk::parts(metrics.risk_score, &metrics.risk_parts, &metrics.patterns, thresholds))
         .add("coherence", format!("{:.4}", metrics.coherence))
         .add(
             "state",
@@ -117,9 +125,17 @@ fn print(report: &UpdateReport, session: &mut Session) -> Result<(), Failure> {
             ),
         )
         .add("updates", updates(metrics.updates, metrics.total_updates));
+    if report.repeated {
+        facts.add("repeated", "made before under this key; nothing was written now");
+    }
     session.out.say(paint::strong(&visible(&report.agent_id)))?;
     session.out.say(facts)?;
     Ok(())
+}
+
+/// What the health rests on.
+pub fn why_health(metrics: &Metrics, thresholds: &HealthThresholds) -> String {
+    explain::health(Some(metrics.risk_score), Some(metrics.coherence), metrics.void_active, thresholds)
 }
 
 /// How many updates there were, and how many in all where a reset lies between.

@@ -1,8 +1,10 @@
 //! The part of the page about one agent.
 
-use govstore::health::classify;
+use govstore::explain;
 use govstore::{Action, Agent, AgentEvent, EventKind, HistoryRow, Settings, Timestamp};
 use maud::{Markup, html};
+
+use crate::actors;
 
 use super::figures::{count, percent, time};
 use super::parts::{badge, facts};
@@ -19,7 +21,6 @@ const TAGS_SHOWN: usize = 50;
 /// One agent: how it is, how it went, what happened to it. `number` is its place in the list.
 pub fn section(number: usize, agent: &Agent, past: &Past, settings: &Settings) -> Markup {
     let thresholds = settings.health_thresholds();
-    let health = classify(agent.risk_score, agent.coherence, agent.void_active, &thresholds);
     html! {
         article id={ "agent-" (number) } aria-labelledby={ "name-" (number) } {
             header {
@@ -27,7 +28,7 @@ pub fn section(number: usize, agent: &Agent, past: &Past, settings: &Settings) -
                 p {
                     (badge(agent.health_status.as_str())) " "
                     span.(agent.lifecycle_status.as_str()) { (agent.lifecycle_status.as_str()) }
-                    " · " (health.message)
+                    " · " (explain::health(agent.risk_score, agent.coherence, agent.void_active, &thresholds))
                 }
             }
             (about(agent, &past.history))
@@ -46,14 +47,14 @@ fn about(agent: &Agent, history: &[HistoryRow]) -> Markup {
     let status_since = agent.deleted_at.or(agent.archived_at).or(agent.paused_at);
     let mut about: Vec<(&str, Markup)> = Vec::new();
     if let Some(at) = status_since {
-        about.push((agent.lifecycle_status.as_str(), html! { "since " (since(at)) }));
+        let by = agent.lifecycle_actor.map(|actor| format!(", by {}", actors::named(actor, None)));
+        about
+            .push((agent.lifecycle_status.as_str(), html! { "since " (since(at)) (by.unwrap_or_default()) }));
     }
     if let Some(action) = agent.last_decision {
-        let reason = agent.last_decision_reason.as_deref();
-        about.push((
-            "decision",
-            html! { (action.as_str()) @if let Some(reason) = reason { ": " (Name(reason)) } },
-        ));
+        let known = agent.risk_score.zip(agent.coherence);
+        let why = known.map(|(risk, coherence)| explain::decision(risk, coherence, agent.void_active));
+        about.push(("decision", html! { (action.as_str()) @if let Some(why) = why { ": " (why) } }));
     }
     if !history.is_empty() {
         about.push(("decisions", decisions(history)));
@@ -115,12 +116,14 @@ fn decisions(history: &[HistoryRow]) -> Markup {
 
 fn events(events: &[AgentEvent]) -> Markup {
     let earlier = events.len().saturating_sub(EVENTS_SHOWN);
-    let titles = html! { @for title in ["Time (UTC)", "Event", "Reason"] { th scope="col" { (title) } } };
+    let titles =
+        html! { @for title in ["Time (UTC)", "Event", "By", "Reason"] { th scope="col" { (title) } } };
     let rows = html! {
         @for event in events.iter().take(EVENTS_SHOWN) {
             tr {
                 td.time { (time(event.occurred_at)) }
                 td { (what(event)) }
+                td.text { (actors::of(event)) }
                 td.text { @if let Some(reason) = &event.reason { (Name(reason)) } }
             }
         }

@@ -8,6 +8,7 @@
 
 mod agent;
 mod line;
+mod made_of;
 mod page;
 mod parts;
 mod plot;

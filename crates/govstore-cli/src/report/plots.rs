@@ -6,6 +6,7 @@ use maud::{Markup, html};
 
 use super::figures::{NONE, count, percent};
 use super::line::{Scale, bars, line, newest};
+use super::made_of::made_of;
 use super::plot::{Line, Plot};
 
 const SHARE: Scale = Scale { low: 0.0, high: 1.0 };
@@ -15,6 +16,7 @@ pub fn plots(history: &[HistoryRow], thresholds: &HealthThresholds) -> Markup {
     html! {
         div.plots {
             (risk(history, thresholds).render())
+            (made_of(history))
             (coherence(history, thresholds).render())
             (void(history).render())
             (state(history).render())

@@ -52,6 +52,8 @@ pub struct Row {
     pub agent: Agent,
     pub risk: String,
     pub coherence: String,
+    /// The part that made most of the newest risk, by its name.
+    pub made_of: Option<(&'static str, f64)>,
 }
 
 impl Snapshot {
@@ -121,6 +123,7 @@ impl Row {
         Ok(Self {
             risk: sparkline(recent.iter().map(|update| update.risk_score)),
             coherence: sparkline(recent.iter().map(|update| update.coherence)),
+            made_of: recent.last().and_then(|update| update.risk_parts()?.largest()),
             agent,
         })
     }

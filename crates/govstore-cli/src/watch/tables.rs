@@ -1,12 +1,14 @@
 //! The four tables: what is in their columns, and what is said of a selected row.
 
-use govstore::health::classify;
+use govstore::explain;
 use govstore::{
     AgentEvent, AgentLockInfo, EventKind, HolderState, Judgement, Lifecycle, ReapEvent, Timestamp, Verdict,
 };
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::style::Style;
+
+use crate::actors;
 
 use super::figures::{NONE, age, percent, span, time};
 use super::grid::{Cell, Column, Grid, Set, cut};
@@ -65,7 +67,7 @@ impl Shown<'_> {
             Column::new("UPDATES", 7).set(Set::Right).dispensable(7),
             Column::new("LAST", 6).set(Set::Right).dispensable(4),
         ];
-        let rows = self.snapshot.agents.iter().map(|Row { agent, risk, coherence }| {
+        let rows = self.snapshot.agents.iter().map(|Row { agent, risk, coherence, .. }| {
             let health = self.palette.of(&agent.health_status);
             [
                 Cell::new(shown(&agent.agent_id)),
@@ -202,14 +204,17 @@ impl Shown<'_> {
                 };
                 let why = event.reason.as_deref().map(|why| format!(": {}", shown(why))).unwrap_or_default();
                 let (at, agent) = (time(event.occurred_at), shown(&event.agent_id));
-                format!("{at} UTC: {agent} {}{why}", what(event))
+                let by = event
+                    .actor
+                    .map(|actor| format!(" by {}", actors::named(actor, event.actor_name.as_deref())));
+                format!("{at} UTC: {agent} {}{}{why}", what(event), by.unwrap_or_default())
             }
         })
     }
 
-    fn about_agent(&self, Row { agent, .. }: &Row) -> String {
-        let health =
-            classify(agent.risk_score, agent.coherence, agent.void_active, &self.snapshot.thresholds);
+    fn about_agent(&self, Row { agent, made_of, .. }: &Row) -> String {
+        let thresholds = &self.snapshot.thresholds;
+        let health = explain::health(agent.risk_score, agent.coherence, agent.void_active, thresholds);
         let since =
             |at: Timestamp| format!("{} for {}", agent.lifecycle_status, age(at, self.snapshot.read_at));
         let since = match agent.lifecycle_status {
@@ -219,12 +224,15 @@ impl Shown<'_> {
             Lifecycle::Deleted => agent.deleted_at,
         }
         .map(since);
-        let decision = agent.last_decision.map(|action| {
-            let reason = agent.last_decision_reason.as_deref();
-            format!("{action}{}", reason.map(|reason| format!(": {}", shown(reason))).unwrap_or_default())
+        let decision = agent.last_decision.zip(agent.risk_score.zip(agent.coherence));
+        let decision = decision.map(|(action, (risk, coherence))| {
+            format!("{action}: {}", explain::decision(risk, coherence, agent.void_active))
         });
+        let made_of = made_of.map(|(name, part)| format!("most of it {name}, {}", percent(part)));
         let tags = (!agent.tags.is_empty()).then(|| format!("tags {}", shown(&agent.tags.join(", "))));
-        let parts = [since, Some(health.message), decision, tags].into_iter().flatten();
+        let parts = [since, Some(format!("{}: {health}", agent.health_status)), made_of, decision, tags]
+            .into_iter()
+            .flatten();
         format!("{}: {}", cut(&shown(&agent.agent_id), NAME_MAX), parts.collect::<Vec<_>>().join("; "))
     }
 }

@@ -111,7 +111,9 @@ fn fatten(folder: &Folder) {
         .execute_batch(
             "UPDATE agents SET total_updates = 100001, update_count = 100001 WHERE agent_id = 'writer';
              WITH RECURSIVE n (i) AS (SELECT 2 UNION ALL SELECT i + 1 FROM n WHERE i <= 100000)
-             INSERT INTO agent_updates
+             INSERT INTO agent_updates (
+               agent_id, update_no, applied_at, energy, integrity, entropy, void_integral, coherence, lambda1,
+               risk_score, void_active, elapsed, decision, decision_reason, health_status, process_id)
              SELECT agent_id, n.i, applied_at, energy, integrity, entropy, void_integral, coherence, lambda1,
                     risk_score, void_active, elapsed, decision, decision_reason, health_status, process_id
              FROM agent_updates, n WHERE update_no = 1",

@@ -73,11 +73,11 @@ fn on_the_small_disk() {
 
     // It fills up in the middle: what was printed as applied is there, and nothing else.
     fill(&filler, 200 << 10);
-    let lines = folder.run_with_input(&["--json", "apply", "-"], "{\"agent_id\":\"writer\"}\n".repeat(300));
+    let lines = folder.run_with_input(&["--json", "apply", "-"], "{\"agent_id\":\"writer\"}\n".repeat(3_000));
     let lines = lines.refused(1, &no_room).json_lines();
-    assert_eq!(lines.len(), 300);
+    assert_eq!(lines.len(), 3_000);
     let applied = lines.iter().filter(|line| line["success"] == true).count();
-    assert!((1..300).contains(&applied), "{applied} were applied");
+    assert!((1..3_000).contains(&applied), "{applied} were applied");
     let totals = |rows: &[String]| rows.iter().filter(|row| row.starts_with("agent_updates")).count();
     assert_eq!(totals(&rows_of_a_copy(&folder)), 5 + applied);
 

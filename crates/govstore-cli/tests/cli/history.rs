@@ -182,9 +182,12 @@ fn events_are_listed_for_people_and_for_programs() {
     let ran = folder.run(&["events"]).done();
     let lines: Vec<&str> = ran.stdout.lines().collect();
     assert_eq!(lines.len(), 3, "{ran:?}");
-    assert!(lines[0].starts_with("     1  20") && lines[0].ends_with("  writer  created"), "{ran:?}");
+    assert!(
+        lines[0].starts_with("     1  20") && lines[0].ends_with("  writer  created by an operator"),
+        "{ran:?}"
+    );
     assert!(lines[1].contains("writer  health – → healthy: Low risk ("), "{ran:?}");
-    assert!(lines[2].ends_with("  writer  paused: lunch"), "{ran:?}");
+    assert!(lines[2].ends_with("  writer  paused by an operator: lunch"), "{ran:?}");
     assert_eq!(folder.run(&["events", "--last", "1"]).done().stdout.lines().collect::<Vec<_>>(), lines[2..]);
     assert_eq!(folder.run(&["events", "--after", "1"]).done().stdout.lines().collect::<Vec<_>>(), lines[1..]);
     assert_eq!(folder.run(&["events", "--last", "9"]).done().stdout, ran.stdout);
@@ -226,7 +229,10 @@ fn what_the_reaper_did_is_among_the_events_in_order_of_time() -> Result<(), Box<
     assert_eq!(lines.len(), 3 + 6, "{ran:?}");
     let terminated = r"  PID 4711 (editor\u{1b}[2J) was stale: its heartbeat is old; ended at SIGTERM within 12 ms, by PID 99";
     assert!(lines[2].starts_with("     –  20") && lines[2].ends_with(terminated), "{ran:?}");
-    assert!(lines[3].ends_with("  writer  paused: lunch") && lines[4].contains("PID 1 (editor"), "{ran:?}");
+    assert!(
+        lines[3].ends_with("  writer  paused by an operator: lunch") && lines[4].contains("PID 1 (editor"),
+        "{ran:?}"
+    );
     assert!(!ran.stdout.contains("4712"), "what is put off is no event: {ran:?}");
 
     let shown = |arguments: &[&str]| {

@@ -439,12 +439,16 @@ fn limited(folder: &Folder, blocks: u32, arguments: &[&str]) -> Command {
 fn a_limit_on_the_size_of_files_ends_no_process_and_costs_no_data() -> TestResult {
     let sayings = ["may not become larger than", "nothing was changed", "ulimit -f"];
     let folder = Folder::with_writer();
-    let updates = folder.write("updates.jsonl", "{\"agent_id\":\"writer\"}\n".repeat(300));
+    let updates = folder.write("updates.jsonl", "{\"agent_id\":\"writer\"}\n".repeat(3_000));
     let ran = Ran::of(&mut limited(&folder, 400, &["--json", "apply", &updates]));
-    let lines = ran.refused(1, &sayings).json_lines();
+    // Once the database itself has no room for what is in its log, the fate of a commit may stay open.
+    let lines =
+        if ran.code == Some(5) { ran.refused(5, &sayings) } else { ran.refused(1, &sayings) }.json_lines();
     let applied = lines.iter().filter(|line| line["success"] == true).count();
-    assert!((1..300).contains(&applied), "{applied} were applied");
-    assert_eq!(folder.number("SELECT count(*) FROM agent_updates"), i64::try_from(applied)? + 1);
+    let in_doubt = lines.iter().filter(|line| line["in_doubt"] == true).count();
+    assert!((1..3_000).contains(&applied), "{applied} were applied");
+    let kept = usize::try_from(folder.number("SELECT count(*) FROM agent_updates"))? - 1;
+    assert!(kept == applied || kept == applied + in_doubt, "{kept} of {applied} and {in_doubt} in doubt");
 
     // Not even the index of the log can be made.
     Ran::of(&mut limited(&folder, 16, &["update", "writer"])).refused(1, &sayings);

@@ -9,6 +9,7 @@ mod commands;
 mod faulty;
 mod full_disk;
 mod history;
+mod import;
 mod json;
 mod keep;
 mod lifecycle;

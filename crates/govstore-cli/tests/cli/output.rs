@@ -111,6 +111,6 @@ fn output_that_cannot_be_written_is_a_failure() {
     let file = folder.write("updates.jsonl", "{\"agent_id\":\"a\"}\n".repeat(3));
     let full = File::options().write(true).open("/dev/full").expect("it was there before");
     let ran = Ran::of(folder.command(&["apply", &file]).stdout(full));
-    ran.refused(1, &["stopped at line 1; 1 update applied", "cannot write to standard output"]);
-    assert_eq!(folder.number("SELECT total_updates FROM agents WHERE agent_id = 'a'"), 1);
+    ran.refused(1, &["stopped at line 3; 3 updates applied", "cannot write to standard output"]);
+    assert_eq!(folder.number("SELECT total_updates FROM agents WHERE agent_id = 'a'"), 3);
 }

@@ -13,7 +13,7 @@ use crate::wire;
 use govstore::Action;
 use govstore::HealthStatus;
 use govstore::Timestamp;
-use govstore::{AgentFilter, EventKind, Lifecycle};
+use govstore::{ActorKind, AgentFilter, EventKind, Lifecycle};
 
 pub struct ListAgents;
 
@@ -154,6 +154,10 @@ struct LifecycleEvent {
     timestamp: Timestamp,
     /// Why, in the words of whoever did it.
     reason: Option<String>,
+    /// Who did it: operator, client or library; null where nobody was named.
+    actor: Option<&'static str>,
+    /// The client's name and version.
+    actor_name: Option<String>,
 }
 
 impl Tool for GetAgentMetadata {
@@ -206,6 +210,8 @@ pub fn metadata(session: &Session, agent_id: &str) -> Result<AgentMetadata, Refu
                 event: event.event,
                 timestamp: event.occurred_at,
                 reason: event.reason,
+                actor: event.actor.map(ActorKind::as_str),
+                actor_name: event.actor_name,
             })
             .collect(),
     })

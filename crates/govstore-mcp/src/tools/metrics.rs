@@ -36,6 +36,8 @@ pub struct GovernanceMetrics {
     /// Share of these updates with V further than 0.15 from 0.
     void_frequency: f64,
     decision_statistics: DecisionStatistics,
+    /// The four parts that add up to the risk of the newest update; null where they are not known.
+    risk_parts: Option<wire::RiskParts>,
 }
 
 /// The state that the governance cycle advances.
@@ -88,6 +90,7 @@ impl Tool for GetGovernanceMetrics {
     ) -> Result<Self::Outcome, Refusal> {
         let agent = session.store().agent(&agent_id)?;
         let window = session.store().window_statistics(&agent_id)?;
+        let newest = session.store().history(&agent_id, Some(1))?.pop().filter(|_| agent.update_count > 0);
         let health = health_of(&agent, &session.store().settings()?.health_thresholds());
         Ok(GovernanceMetrics {
             agent_id,
@@ -115,6 +118,7 @@ impl Tool for GetGovernanceMetrics {
                 reject: window.reject,
                 total: window.approve + window.revise + window.reject,
             },
+            risk_parts: newest.and_then(|row| row.risk_parts()).map(Into::into),
         })
     }
 }
