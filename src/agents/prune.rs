@@ -1,40 +1,96 @@
-//! Pruning: old history goes, by `history_limit`.
+//! Pruning: what is past goes, by `history_limit` and by `history_max_age_days`.
 //!
-//! What the newest 1000 updates since a reset are needed for stays, however small the limit. An agent's oldest
-//! updates go first, so its history has no gap at any moment.
+//! What explains the present stays: the newest update of each agent, its newest event and the newest of its lifecycle; and,
+//! whatever their number, the newest 1000 updates since a reset, which figures are made of. (An age is another wish: who
+//! sets one wants what is older gone.) The oldest go first, so that a history has no gap at any moment.
 
 use super::statistics::WINDOW;
 use crate::backend::statements::{Reader, Transaction, TxResult};
-use crate::model::{PruneReport, SurplusHistory};
+use crate::model::{PruneReport, SurplusHistory, Timestamp};
 
 /// Rows that one transaction removes: a few milliseconds.
 const ROWS_A_TRANSACTION: i64 = 1_000;
 
-/// What a prune would remove, and of whom.
-pub(crate) fn plan(reader: &dyn Reader) -> TxResult<(PruneReport, Vec<SurplusHistory>)> {
-    let history_limit = reader.settings()?.history_limit;
-    let surplus = match history_limit {
-        Some(limit) => reader.surplus_history(limit, WINDOW)?,
-        None => Vec::new(),
+const MS_A_DAY: f64 = 86_400_000.0;
+
+/// What goes, and what of it has gone.
+pub(crate) struct Surplus {
+    agents: Vec<SurplusHistory>,
+    /// How many agents are done.
+    done: usize,
+    reap_events_up_to: i64,
+    is_ledger_done: bool,
+}
+
+impl Surplus {
+    pub const fn is_removed(&self) -> bool {
+        self.done == self.agents.len() && self.is_ledger_done
+    }
+}
+
+/// What a prune would remove, and of whom, by a snapshot of now.
+pub(crate) fn plan(reader: &dyn Reader, now: Timestamp) -> TxResult<(PruneReport, Surplus)> {
+    let settings = reader.settings()?;
+    let (history_limit, history_max_age_days) = (settings.history_limit, settings.history_max_age_days);
+    #[expect(clippy::cast_possible_truncation, reason = "at most a hundred years")]
+    let before = history_max_age_days.map(|days| now.earlier_by_ms((days * MS_A_DAY) as i64));
+    let agents = match (history_limit, before) {
+        (None, None) => Vec::new(),
+        _ => reader.surplus_history(history_limit, before, WINDOW)?,
     };
-    let rows: i64 = surplus.iter().map(|agent| agent.rows).sum();
-    let report = PruneReport { history_limit, agents: surplus.len() as u64, updates: rows.unsigned_abs() };
+    let (reap_events_up_to, reap_events) = reader.surplus_reap_events(history_limit, before)?;
+    let sum = |rows: fn(&SurplusHistory) -> i64| agents.iter().map(rows).sum::<i64>().unsigned_abs();
+    let report = PruneReport {
+        history_limit,
+        history_max_age_days,
+        agents: agents.iter().filter(|agent| agent.updates + agent.events > 0).count() as u64,
+        updates: sum(|agent| agent.updates),
+        events: sum(|agent| agent.events),
+        reap_events: reap_events.unsigned_abs(),
+        kept_for_statistics: sum(|agent| agent.kept_for_statistics),
+    };
+    let surplus = Surplus { agents, done: 0, reap_events_up_to, is_ledger_done: reap_events == 0 };
     Ok((report, surplus))
 }
 
-/// Removes what one transaction may of the first agents: how many of these are done, and the rows removed. The
-/// limit is that of the settings as they are now.
-pub(crate) fn remove_some(tx: &dyn Transaction, agents: &[SurplusHistory]) -> TxResult<(usize, u64)> {
-    let Some(history_limit) = tx.settings()?.history_limit else { return Ok((agents.len(), 0)) };
-    let (mut done, mut room, mut removed) = (0, ROWS_A_TRANSACTION, 0);
-    for agent in agents {
-        let rows = tx.remove_surplus_history(&agent.agent_id, room, history_limit, WINDOW)?;
-        removed += rows;
-        room -= i64::try_from(rows).unwrap_or(room);
+/// What one transaction has removed.
+#[derive(Default)]
+pub(crate) struct Removed {
+    pub updates: u64,
+    pub events: u64,
+    pub reap_events: u64,
+    /// Agents that are done with it, and whether the ledger is.
+    agents: usize,
+    is_ledger_done: bool,
+}
+
+/// Removes as much of it as one transaction may.
+pub(crate) fn remove_some(tx: &dyn Transaction, surplus: &Surplus) -> TxResult<Removed> {
+    let mut removed = Removed::default();
+    let mut room = ROWS_A_TRANSACTION;
+    for agent in &surplus.agents[surplus.done..] {
+        let id = agent.agent_id.as_str();
+        let updates = tx.remove_updates(id, agent.updates_up_to, room)?;
+        room -= i64::try_from(updates).unwrap_or(room);
+        removed.updates += updates;
+        let events =
+            if room > 0 { tx.remove_events(id, agent.events_up_to, agent.kept_event, room)? } else { 0 };
+        room -= i64::try_from(events).unwrap_or(room);
+        removed.events += events;
         if room <= 0 {
-            break; // perhaps this agent has more
+            return Ok(removed); // perhaps this agent has more
         }
-        done += 1;
+        removed.agents += 1;
     }
-    Ok((done, removed))
+    removed.reap_events = tx.remove_reap_events(surplus.reap_events_up_to, room)?;
+    removed.is_ledger_done = removed.reap_events < room.unsigned_abs();
+    Ok(removed)
+}
+
+impl Surplus {
+    /// Takes note of what a transaction has removed, once it is committed.
+    pub fn note(&mut self, removed: &Removed) {
+        self.done += removed.agents;
+        self.is_ledger_done = removed.is_ledger_done;
+    }
 }

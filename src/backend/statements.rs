@@ -148,8 +148,15 @@ pub(crate) trait HistoryReads {
     /// `void_limit` count as void.
     fn window_statistics(&self, agent_id: &str, window: i64, void_limit: f64) -> TxResult<WindowStatistics>;
 
-    /// The agents with updates over a limit. The last `window` updates since the start or the last reset are none.
-    fn surplus_history(&self, history_limit: u64, window: i64) -> TxResult<Vec<SurplusHistory>>;
+    /// What of each agent's past goes by number and by age, without those of which nothing goes. The last `window`
+    /// updates since the start or the last reset stay whatever their number; the newest update, the newest event and the
+    /// newest event of its lifecycle stay in any case.
+    fn surplus_history(
+        &self,
+        history_limit: Option<u64>,
+        before: Option<Timestamp>,
+        window: i64,
+    ) -> TxResult<Vec<SurplusHistory>>;
 }
 
 /// What a retry of an update is answered by.
@@ -174,14 +181,8 @@ pub(crate) trait HistoryWrites {
     /// Inserts updates that were made elsewhere.
     fn import_updates(&self, agent_id: &str, rows: &[HistoryRow]) -> TxResult<()>;
 
-    /// Removes an agent's oldest updates over a limit, at most `rows` of them; says how many.
-    fn remove_surplus_history(
-        &self,
-        agent_id: &str,
-        rows: i64,
-        history_limit: u64,
-        window: i64,
-    ) -> TxResult<u64>;
+    /// Removes an agent's oldest updates up to this number, at most `rows` of them; says how many.
+    fn remove_updates(&self, agent_id: &str, up_to: i64, rows: i64) -> TxResult<u64>;
 }
 
 pub(crate) trait EventReads {
@@ -197,6 +198,9 @@ pub(crate) trait EventReads {
 
 pub(crate) trait EventWrites {
     fn insert_event(&self, event: &NewEvent<'_>) -> TxResult<()>;
+
+    /// Removes an agent's oldest events up to this number but for one, at most `rows` of them; says how many.
+    fn remove_events(&self, agent_id: &str, up_to: i64, kept: i64, rows: i64) -> TxResult<u64>;
 }
 
 pub(crate) trait LockReads {
@@ -336,12 +340,18 @@ pub(crate) trait LedgerReads {
     /// Entries after the one of this number, oldest first.
     fn reap_events_after(&self, reap_event_id: i64, limit: u32) -> TxResult<Vec<ReapEvent>>;
 
+    /// The number up to which entries go by number and by age, and how many they are.
+    fn surplus_reap_events(&self, kept: Option<u64>, before: Option<Timestamp>) -> TxResult<(i64, i64)>;
+
     /// How the registrations of processes from this number on came to their end, as far as a reaper had a part in
     /// it; by `process_id`.
     fn reaped_from(&self, first_process_id: i64) -> TxResult<HashMap<i64, ReapEvent>>;
 }
 
 pub(crate) trait LedgerWrites {
+    /// Removes the oldest entries up to this number, at most `rows` of them; says how many.
+    fn remove_reap_events(&self, up_to: i64, rows: i64) -> TxResult<u64>;
+
     /// Appends an entry about a process, and returns its number. All but the newest `kept` entries go.
     fn append_reap_event(&self, event: &ReapEvent, process: &Process, kept: i64) -> TxResult<i64>;
 }

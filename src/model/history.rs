@@ -79,20 +79,37 @@ pub struct WindowStatistics {
     pub reject: u64,
 }
 
-/// What pruning removed, or would remove.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+/// What pruning removed, or would remove. [`Store::prune`](crate::Store::prune) says what always stays.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct PruneReport {
-    /// `history_limit` as it is set; with `None` nothing is removed.
+    /// `history_limit` as it is set; `None` removes nothing by number.
     pub history_limit: Option<u64>,
-    /// Agents with updates over the limit.
+    /// `history_max_age_days` as it is set; `None` removes nothing by age.
+    pub history_max_age_days: Option<f64>,
+    /// Agents with updates or events that go.
     pub agents: u64,
     /// Updates removed.
     pub updates: u64,
+    /// Events of agents removed.
+    pub events: u64,
+    /// Entries of the reaper's ledger removed.
+    pub reap_events: u64,
+    /// Updates over `history_limit` that stay, since the figures of their agents are made of their newest 1000 updates
+    /// since their start or last reset.
+    pub kept_for_statistics: u64,
 }
 
-/// An agent with history over the limit.
+/// What of an agent's past goes.
 pub(crate) struct SurplusHistory {
     pub agent_id: String,
-    pub rows: i64,
+    /// Updates up to this number, and how many they are.
+    pub updates_up_to: i64,
+    pub updates: i64,
+    /// Updates over the limit by number that stay all the same.
+    pub kept_for_statistics: i64,
+    /// Events up to this number but for one, and how many they are.
+    pub events_up_to: i64,
+    pub kept_event: i64,
+    pub events: i64,
 }

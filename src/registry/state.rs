@@ -16,6 +16,8 @@ pub(crate) struct OwnProcess {
     pub registering: Mutex<()>,
     must_exit: AtomicBool,
     last_scan: Mutex<Option<Instant>>,
+    /// When it last began to prune by itself.
+    last_prune: Mutex<Option<Instant>>,
     scanning: AtomicBool,
     background_error: Mutex<Option<String>>,
     /// How many writes were held up or failed: others may have fared likewise.
@@ -94,6 +96,16 @@ impl OwnProcess {
         }
         *last = Some(Instant::now());
         true
+    }
+
+    /// Whether this process has not pruned for `interval`. If so it is taken to begin now.
+    pub fn begin_prune(&self, interval: Duration) -> bool {
+        let mut last = lock(&self.last_prune);
+        let is_due = last.is_none_or(|at| at.elapsed() >= interval);
+        if is_due {
+            *last = Some(Instant::now());
+        }
+        is_due
     }
 
     pub fn end_scan(&self) {

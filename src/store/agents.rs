@@ -8,7 +8,7 @@ use crate::agents::{self, AgentEdit, edit, lifecycle, prune, statistics};
 use crate::error::{Error, Result};
 use crate::model::{
     Agent, AgentEvent, AgentFilter, AgentId, AgentOrder, AgentPatch, AgentRanking, FleetHealth, HistoryRow,
-    Lifecycle, PruneReport, WindowStatistics,
+    Lifecycle, PruneReport, Timestamp, WindowStatistics,
 };
 
 /// Looking.
@@ -244,31 +244,36 @@ impl Store {
 
     /// What [`Store::prune`] would remove now. Changes nothing.
     pub fn prune_plan(&self) -> Result<PruneReport> {
-        self.read(|reader| Ok(prune::plan(reader)?.0))
+        self.read(|reader| Ok(prune::plan(reader, Timestamp::now())?.0))
     }
 
-    /// Removes history over `history_limit`, in small transactions between which others write.
+    /// Removes updates and events of agents, and what the reaper did, over `history_limit` or older than
+    /// `history_max_age_days`, in small transactions between which others write.
     ///
-    /// Never removed are an agent's last 1000 updates since its start or last reset, which
-    /// [`Store::window_statistics`] looks at. Totals and numbers stay as they are.
+    /// What explains the present stays: of each agent the newest update, the newest event, and the newest event of its
+    /// lifecycle. By number, also its last 1000 updates since its start or last reset, which
+    /// [`Store::window_statistics`] looks at. An update that was imported without a time is as old as the next one that
+    /// has one. Totals and numbers stay as they are; the key of an update that was removed is unknown again.
     ///
     /// ```
     /// # let dir = tempfile::tempdir()?;
     /// # let store = govstore::Store::open(dir.path().join("governance.db"))?;
     /// store.set_setting("history_limit", "5000")?;
+    /// store.set_setting("history_max_age_days", "90")?;
     /// assert_eq!(store.prune()?.updates, 0);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn prune(&self) -> Result<PruneReport> {
-        let (plan, surplus) = self.read(|reader| prune::plan(reader))?;
-        let mut pruned = PruneReport { updates: 0, ..plan };
-        let mut left = surplus.as_slice();
-        while !left.is_empty() {
+        let (plan, mut surplus) = self.read(|reader| prune::plan(reader, Timestamp::now()))?;
+        let mut pruned = PruneReport { updates: 0, events: 0, reap_events: 0, ..plan };
+        while !surplus.is_removed() {
             let began = Instant::now();
-            let (done, removed) = self.write(|tx| prune::remove_some(tx, left))?;
-            left = &left[done..];
-            pruned.updates += removed;
-            if !left.is_empty() {
+            let removed = self.write(|tx| prune::remove_some(tx, &surplus))?;
+            surplus.note(&removed);
+            pruned.updates += removed.updates;
+            pruned.events += removed.events;
+            pruned.reap_events += removed.reap_events;
+            if !surplus.is_removed() {
                 thread::sleep(began.elapsed()); // other processes that poll for the lock get it in between
             }
         }

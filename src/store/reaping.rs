@@ -12,6 +12,9 @@ use crate::os::{System, clock};
 use crate::reaper::{self, Claimed, Ending, RECORD_PATIENCE, Scene, Victim};
 use crate::registry;
 
+/// How often a process prunes, where the settings say so.
+const PRUNE_EVERY: Duration = Duration::from_hours(24);
+
 /// A second look comes this much later than it may, so that it isn't a moment too early.
 const SECOND_LOOK_SLACK: Duration = Duration::from_millis(5);
 
@@ -117,10 +120,21 @@ impl Store {
             let outcome = store.scan();
             store.own().note_background(&outcome);
             store.own().end_scan();
+            // It wants no answer: what can't be pruned now, by whatever reason, is pruned another day.
+            let _ = store.prune_if_due();
         });
         if started.is_err() {
             own.end_scan(); // no thread to be had: the next scan is an interval away
         }
+    }
+
+    /// Prunes where the settings say so, when a server starts and once a day. Of several servers each does; those that come
+    /// later find nothing to do.
+    fn prune_if_due(&self) -> Result<()> {
+        if self.settings()?.prune_automatically && self.own().begin_prune(PRUNE_EVERY) {
+            self.prune()?;
+        }
+        Ok(())
     }
 
     fn scan(&self) -> Result<()> {

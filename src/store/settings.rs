@@ -54,6 +54,7 @@ fn changed(settings: &Settings, key: &str, value: &str) -> Result<Settings> {
     let takes = match field {
         Value::Bool(_) => "true or false",
         Value::String(_) => "spare, evict or refuse",
+        _ if key == "history_max_age_days" => "a number of days above 0, or none",
         Value::Number(number) if number.is_f64() => "a number",
         Value::Number(_) if key != "history_limit" => "a whole number from 0 on",
         _ => "a whole number from 1 on, or none",

@@ -327,6 +327,21 @@ impl Fleet {
             agent.history.drain(..surplus);
             removed += surplus as u64;
         }
+        let limit = usize::try_from(limit).expect("a count");
+        for agent_id in self.agents.keys() {
+            let own = |event: &Event| event.agent_id == *agent_id;
+            let is_lifecycle = |event: &Event| own(event) && event.kind != EventKind::HealthChanged;
+            let newest_of_lifecycle = self.events.iter().rposition(is_lifecycle);
+            let places: Vec<usize> =
+                self.events.iter().enumerate().filter(|(_, event)| own(event)).map(|(n, _)| n).collect();
+            let surplus = &places[..places.len().saturating_sub(limit)];
+            let mut place = 0;
+            self.events.retain(|_| {
+                let goes = surplus.contains(&place) && newest_of_lifecycle != Some(place) && place > 0;
+                place += 1;
+                !goes
+            });
+        }
         removed
     }
 

@@ -9,7 +9,7 @@
 //!   which may hold more updates, are older all the same.
 //! - all updates in the lifetime of all agents. Agents are never removed, nor does their total fall. (Not the
 //!   largest rowid of the history: SQLite says that `VACUUM` may number its rows anew.)
-//! - the number of the last lifecycle event, of which none is ever removed.
+//! - the number of the newest event: pruning leaves it, and the first one.
 //!
 //! What isn't surely a backup of this very database is neither counted nor removed: a folder, a link, a file of
 //! another kind, one that is in use as a database, one of another database with the same name. Nor is one that is

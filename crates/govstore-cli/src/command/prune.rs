@@ -8,14 +8,17 @@ use serde::Serialize;
 use super::figures::{count, megabytes};
 use super::{Exit, Outcome, Session};
 
-/// Remove old updates from the history, by the setting `history_limit`
+/// Remove what is past, by the settings `history_limit` and `history_max_age_days`
 ///
-/// Each agent keeps its newest `history_limit` updates, and never less than its last 1000 since its start or last
-/// reset: figures are made from those. Totals stay. Servers may run meanwhile.
+/// Updates, events of agents and the reaper's ledger go by number and by age. What explains the present stays: of each
+/// agent the newest update, the newest event, and the newest event of its lifecycle. By number, also its last 1000 updates
+/// since its start or last reset: figures are made from those. Totals stay. Servers may run meanwhile. With the setting
+/// `prune_automatically` servers do this themselves, once a day.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "\
 Examples:
   govstore config set history_limit 10000
+  govstore config set history_max_age_days 90
   govstore prune --dry-run
   govstore prune --vacuum")]
 pub struct Args {
@@ -53,16 +56,44 @@ pub fn run(args: &Args, session: &mut Session) -> Outcome {
         session.out.success(&Report { dry_run: args.dry_run, pruned, freed_bytes })?;
         return Ok(Exit::DONE);
     }
-    let updates = count(pruned.updates, "update");
-    let agents = count(pruned.agents, "agent");
-    session.out.say(match (pruned.history_limit, pruned.updates) {
-        (None, _) => "history_limit is none: every update is kept".to_owned(),
-        (Some(limit), 0) => format!("history_limit is {limit}: there is nothing to remove"),
-        (Some(_), _) if args.dry_run => format!("{updates} of {agents} would be removed"),
-        (Some(_), _) => format!("{updates} of {agents} removed"),
-    })?;
+    session.out.say(for_people(&pruned, args.dry_run))?;
     if let Some(freed_bytes) = freed_bytes {
         session.out.say(format!("{} given back", megabytes(freed_bytes)))?;
     }
     Ok(Exit::DONE)
+}
+
+fn for_people(pruned: &PruneReport, dry_run: bool) -> String {
+    if pruned.history_limit.is_none() && pruned.history_max_age_days.is_none() {
+        return "history_limit and history_max_age_days are none: everything is kept".to_owned();
+    }
+    let gone = [
+        (pruned.updates, "update"),
+        (pruned.events, "event"),
+        (pruned.reap_events, "entry of the reaper's ledger"),
+    ];
+    let gone: Vec<String> = gone
+        .into_iter()
+        .filter(|(rows, _)| *rows > 0)
+        .map(|(rows, what)| match what.strip_prefix("entry") {
+            Some(rest) if rows > 1 => format!("{rows} entries{rest}"),
+            Some(_) => format!("{rows} {what}"),
+            None => count(rows, what),
+        })
+        .collect();
+    let said = match (gone.is_empty(), dry_run) {
+        (true, _) => "there is nothing to remove".to_owned(),
+        (false, true) => {
+            format!("{} would be removed, of {}", gone.join(", "), count(pruned.agents, "agent"))
+        }
+        (false, false) => format!("{} removed, of {}", gone.join(", "), count(pruned.agents, "agent")),
+    };
+    if let (Some(limit), 1..) = (pruned.history_limit, pruned.kept_for_statistics) {
+        let stay = count(pruned.kept_for_statistics, "update");
+        return format!(
+            "{said}\n{stay} over history_limit {limit} stay: figures are made of each agent's newest 1000 since its last \
+             reset"
+        );
+    }
+    said
 }

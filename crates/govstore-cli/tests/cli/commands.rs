@@ -131,8 +131,8 @@ fn agent_shows_all_that_is_known_of_one() {
         "2 approve, 0 revise, 1 reject in the last 3 updates",
         "tags         production\n",
         "notes        one\n               two\n",
-        "  created\n",
-        "  health healthy → critical  High risk",
+        "  created  ",
+        "  health healthy → critical  operator  High risk",
         "too eager\n",
     ] {
         assert!(shown.contains(part), "{part:?} is missing: {shown}");

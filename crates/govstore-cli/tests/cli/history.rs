@@ -34,16 +34,16 @@ fn numbers(folder: &Folder) -> (i64, i64, i64) {
 fn prune_keeps_what_the_window_needs_and_the_limit_says() -> govstore::Result<()> {
     let folder = with_updates(2_500);
     let ran = folder.run(&["prune"]).done();
-    assert_eq!(ran.stdout, "history_limit is none: every update is kept\n");
+    assert_eq!(ran.stdout, "history_limit and history_max_age_days are none: everything is kept\n");
     let statistics = || govstore::Store::open(folder.db())?.window_statistics("writer");
     let before = statistics()?;
     assert_eq!(before.history_size, 1_000);
 
     folder.run(&["config", "set", "history_limit", "2400"]).done();
     let dry = folder.run(&["prune", "--dry-run"]).done();
-    assert_eq!(dry.stdout, "100 updates of 1 agent would be removed\n");
+    assert_eq!(dry.stdout, "100 updates would be removed, of 1 agent\n");
     assert_eq!(numbers(&folder), (1, 2_500, 2_500));
-    assert_eq!(folder.run(&["prune"]).done().stdout, "100 updates of 1 agent removed\n");
+    assert_eq!(folder.run(&["prune"]).done().stdout, "100 updates removed, of 1 agent\n");
     assert_eq!(numbers(&folder), (101, 2_500, 2_400));
 
     // A limit below the window: the window stays, and so does what is made from it.
@@ -53,7 +53,8 @@ fn prune_keeps_what_the_window_needs_and_the_limit_says() -> govstore::Result<()
     assert_eq!(numbers(&folder), (1_501, 2_500, 1_000));
     assert_eq!(statistics()?, before);
     let again = folder.run(&["prune"]).done();
-    assert_eq!(again.stdout, "history_limit is 5: there is nothing to remove\n");
+    let stays = "995 updates over history_limit 5 stay: figures are made of each agent's newest 1000 since its last reset";
+    assert_eq!(again.stdout, format!("there is nothing to remove\n{stays}\n"));
 
     // A reset begins a new window.
     folder.run(&["reset", "writer"]).done();

@@ -65,6 +65,24 @@ impl EventWrites for WriteTransaction<'_> {
             })?;
         Ok(())
     }
+
+    /// The first event of all stays: it tells one database from another, for the backups of each.
+    fn remove_events(&self, agent_id: &str, up_to: i64, kept: i64, rows: i64) -> TxResult<u64> {
+        let removed = self
+            .conn()
+            .prepare_cached(
+                "DELETE FROM agent_events WHERE event_id IN (
+                   SELECT event_id FROM agent_events
+                   WHERE agent_id = :agent_id AND event_id <= :up_to AND event_id <> :kept
+                     AND event_id <> (SELECT min(event_id) FROM agent_events)
+                   ORDER BY event_id
+                   LIMIT :rows)",
+            )?
+            .execute(
+                named_params! { ":agent_id": agent_id, ":up_to": up_to, ":kept": kept, ":rows": rows },
+            )?;
+        Ok(removed as u64)
+    }
 }
 
 fn from_row(row: &Row<'_>) -> rusqlite::Result<AgentEvent> {

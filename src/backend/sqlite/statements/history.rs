@@ -7,7 +7,7 @@ use crate::backend::sqlite::transaction::{OnConnection, WriteTransaction};
 use crate::backend::statements::{HistoryReads, HistoryWrites, Receipt, Transaction, TxResult};
 use crate::governance::{Assessment, Patterns, RiskBasis, State};
 use crate::health::Health;
-use crate::model::{HistoryRow, KeyedUpdate, SurplusHistory, WindowStatistics};
+use crate::model::{HistoryRow, KeyedUpdate, SurplusHistory, Timestamp, WindowStatistics};
 
 const DIGEST_BYTES: usize = size_of::<u128>();
 const RECEIPT_BYTES: usize = DIGEST_BYTES + size_of::<i64>();
@@ -90,18 +90,84 @@ impl<C: OnConnection> HistoryReads for C {
         })?)
     }
 
-    fn surplus_history(&self, history_limit: u64, window: i64) -> TxResult<Vec<SurplusHistory>> {
+    /// Old rows are those before the first that is young enough: a clock that was set back makes no gap. Rows without a
+    /// time, which were imported, are as old as the next one that has one.
+    fn surplus_history(
+        &self,
+        history_limit: Option<u64>,
+        before: Option<Timestamp>,
+        window: i64,
+    ) -> TxResult<Vec<SurplusHistory>> {
         let mut statement = self.conn().prepare_cached(
-            "SELECT a.agent_id, count(*)
-             FROM agents AS a
-             CROSS JOIN agent_updates AS u
-               ON u.agent_id = a.agent_id
-              AND u.update_no <= a.total_updates - max(:history_limit, min(a.update_count, :window))
-             GROUP BY a.agent_id",
+            "WITH limits AS (
+               SELECT
+                 a.agent_id,
+                 a.total_updates,
+                 iif(:history_limit IS NULL, 0, a.total_updates - :history_limit) AS wanted,
+                 iif(:history_limit IS NULL, 0, a.total_updates - max(:history_limit, min(a.update_count, :window)))
+                   AS by_number,
+                 iif(:before IS NULL, 0, coalesce((
+                   SELECT max(u.update_no) FROM agent_updates AS u
+                   WHERE u.agent_id = a.agent_id AND u.applied_at < :before
+                     AND u.update_no < coalesce((
+                       SELECT min(y.update_no) FROM agent_updates AS y
+                       WHERE y.agent_id = a.agent_id AND y.applied_at >= :before), a.total_updates)
+                 ), 0)) AS by_age,
+                 (SELECT max(e.event_id) FROM agent_events AS e WHERE e.agent_id = a.agent_id) AS newest_event,
+                 coalesce((SELECT max(e.event_id) FROM agent_events AS e
+                           WHERE e.agent_id = a.agent_id AND e.event <> 'health_changed'), 0) AS kept_event,
+                 iif(:history_limit IS NULL, 0, coalesce((
+                   SELECT e.event_id FROM agent_events AS e WHERE e.agent_id = a.agent_id
+                   ORDER BY e.event_id DESC LIMIT 1 OFFSET coalesce(:history_limit, 0)), 0)) AS events_by_number,
+                 iif(:before IS NULL, 0, coalesce((
+                   SELECT max(e.event_id) FROM agent_events AS e
+                   WHERE e.agent_id = a.agent_id AND e.occurred_at < :before
+                     AND e.event_id < coalesce((
+                       SELECT min(y.event_id) FROM agent_events AS y
+                       WHERE y.agent_id = a.agent_id AND y.occurred_at >= :before), 9223372036854775807)
+                 ), 0)) AS events_by_age
+               FROM agents AS a
+             ),
+             surplus AS (
+               SELECT
+                 agent_id, wanted, kept_event,
+                 min(max(by_number, by_age), total_updates - 1) AS updates_up_to,
+                 min(max(events_by_number, events_by_age), coalesce(newest_event, 0) - 1) AS events_up_to
+               FROM limits
+             ),
+             counted AS (
+               SELECT
+                 *,
+                 (SELECT count(*) FROM agent_updates AS u
+                  WHERE u.agent_id = s.agent_id AND u.update_no <= s.updates_up_to) AS updates,
+                 (SELECT count(*) FROM agent_updates AS u
+                  WHERE u.agent_id = s.agent_id AND u.update_no > s.updates_up_to AND u.update_no <= s.wanted)
+                   AS kept_for_statistics,
+                 (SELECT count(*) FROM agent_events AS e
+                  WHERE e.agent_id = s.agent_id AND e.event_id <= s.events_up_to AND e.event_id <> s.kept_event
+                    AND e.event_id <> (SELECT min(event_id) FROM agent_events)) AS events
+               FROM surplus AS s
+             )
+             SELECT agent_id, updates_up_to, updates, kept_for_statistics, events_up_to, kept_event, events
+             FROM counted
+             WHERE updates > 0 OR events > 0 OR kept_for_statistics > 0",
         )?;
-        let parameters = named_params! { ":history_limit": history_limit, ":window": window };
-        let rows = statement
-            .query_map(parameters, |row| Ok(SurplusHistory { agent_id: row.get(0)?, rows: row.get(1)? }))?;
+        let parameters = named_params! {
+            ":history_limit": history_limit.map(|limit| i64::try_from(limit).unwrap_or(i64::MAX)),
+            ":before": before.map(|at| at.to_string()),
+            ":window": window,
+        };
+        let rows = statement.query_map(parameters, |row| {
+            Ok(SurplusHistory {
+                agent_id: row.get(0)?,
+                updates_up_to: row.get(1)?,
+                updates: row.get(2)?,
+                kept_for_statistics: row.get(3)?,
+                events_up_to: row.get(4)?,
+                kept_event: row.get(5)?,
+                events: row.get(6)?,
+            })
+        })?;
         Ok(rows.collect::<rusqlite::Result<_>>()?)
     }
 }
@@ -187,28 +253,16 @@ impl HistoryWrites for WriteTransaction<'_> {
         Ok(())
     }
 
-    fn remove_surplus_history(
-        &self,
-        agent_id: &str,
-        rows: i64,
-        history_limit: u64,
-        window: i64,
-    ) -> TxResult<u64> {
+    fn remove_updates(&self, agent_id: &str, up_to: i64, rows: i64) -> TxResult<u64> {
         let removed = self
             .conn()
             .prepare_cached(
                 "DELETE FROM agent_updates
                  WHERE agent_id = :agent_id
                    AND update_no < :rows + (SELECT min(update_no) FROM agent_updates WHERE agent_id = :agent_id)
-                   AND update_no <= (SELECT total_updates - max(:history_limit, min(update_count, :window))
-                                     FROM agents WHERE agent_id = :agent_id)",
+                   AND update_no <= :up_to",
             )?
-            .execute(named_params! {
-                ":agent_id": agent_id,
-                ":rows": rows,
-                ":history_limit": history_limit,
-                ":window": window,
-            })?;
+            .execute(named_params! { ":agent_id": agent_id, ":rows": rows, ":up_to": up_to })?;
         Ok(removed as u64)
     }
 }

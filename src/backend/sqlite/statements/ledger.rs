@@ -7,7 +7,7 @@ use rusqlite::{Row, named_params};
 use crate::backend::sqlite::column::Parsed;
 use crate::backend::sqlite::transaction::{OnConnection, WriteTransaction};
 use crate::backend::statements::{LedgerReads, LedgerWrites, TxResult};
-use crate::model::{Process, ReapEvent};
+use crate::model::{Process, ReapEvent, Timestamp};
 
 impl<C: OnConnection> LedgerReads for C {
     fn reap_events(&self, last: u32) -> TxResult<Vec<ReapEvent>> {
@@ -31,6 +31,28 @@ impl<C: OnConnection> LedgerReads for C {
         Ok(rows.collect::<rusqlite::Result<_>>()?)
     }
 
+    fn surplus_reap_events(&self, kept: Option<u64>, before: Option<Timestamp>) -> TxResult<(i64, i64)> {
+        let mut statement = self.conn().prepare_cached(
+            "WITH surplus (up_to) AS (
+               SELECT max(
+                 iif(:kept IS NULL, 0, coalesce((
+                   SELECT reap_event_id FROM reap_events
+                   ORDER BY reap_event_id DESC LIMIT 1 OFFSET coalesce(:kept, 0)), 0)),
+                 iif(:before IS NULL, 0, coalesce((
+                   SELECT max(reap_event_id) FROM reap_events
+                   WHERE recorded_at < :before AND reap_event_id < coalesce(
+                     (SELECT min(reap_event_id) FROM reap_events WHERE recorded_at >= :before),
+                     9223372036854775807)), 0)))
+             )
+             SELECT up_to, (SELECT count(*) FROM reap_events WHERE reap_event_id <= up_to) FROM surplus",
+        )?;
+        let parameters = named_params! {
+            ":kept": kept.map(|kept| i64::try_from(kept).unwrap_or(i64::MAX)),
+            ":before": before.map(|at| at.to_string()),
+        };
+        Ok(statement.query_row(parameters, |row| Ok((row.get(0)?, row.get(1)?)))?)
+    }
+
     fn reaped_from(&self, first_process_id: i64) -> TxResult<HashMap<i64, ReapEvent>> {
         let mut statement = self.conn().prepare_cached(
             "SELECT * FROM reap_events
@@ -43,6 +65,18 @@ impl<C: OnConnection> LedgerReads for C {
 }
 
 impl LedgerWrites for WriteTransaction<'_> {
+    fn remove_reap_events(&self, up_to: i64, rows: i64) -> TxResult<u64> {
+        let removed = self
+            .conn()
+            .prepare_cached(
+                "DELETE FROM reap_events WHERE reap_event_id IN (
+                   SELECT reap_event_id FROM reap_events WHERE reap_event_id <= :up_to
+                   ORDER BY reap_event_id LIMIT :rows)",
+            )?
+            .execute(named_params! { ":up_to": up_to, ":rows": rows })?;
+        Ok(removed as u64)
+    }
+
     fn append_reap_event(&self, event: &ReapEvent, process: &Process, kept: i64) -> TxResult<i64> {
         let reap_event_id = self
             .conn()
