@@ -121,10 +121,10 @@ fn events(events: &[AgentEvent]) -> Markup {
     let rows = html! {
         @for event in events.iter().take(EVENTS_SHOWN) {
             tr {
-                td.time { (time(event.occurred_at)) }
-                td { (what(event)) }
-                td.text { (actors::of(event)) }
-                td.text { @if let Some(reason) = &event.reason { (Name(reason)) } }
+                td.time data-label="Time (UTC)" { (time(event.occurred_at)) }
+                td data-label="Event" { (what(event)) }
+                td.text data-label="By" { (actors::of(event)) }
+                td.text data-label="Reason" { @if let Some(reason) = &event.reason { (Name(reason)) } }
             }
         }
     };

@@ -136,16 +136,16 @@ fn row(number: usize, agent: &Agent, plotted: bool, snapshot: &Snapshot) -> Mark
             th.text scope="row" {
                 @if plotted { a href={ "#agent-" (number) } { (name) } } @else { (name) }
             }
-            td {
+            td data-label="Health" {
                 (badge(agent.health_status.as_str()))
                 @if agent.void_active { " void" }
             }
-            td.figure { (agent.risk_score.map_or(NONE.into(), percent)) }
-            td.figure { (agent.coherence.map_or(NONE.into(), |coherence| format!("{coherence:.4}"))) }
-            td.figure { (agent.total_updates) }
-            td.figure { (agent.last_update_at.map_or(NONE.into(), |at| age(at, snapshot.read_at))) }
-            td { (agent.last_decision.map_or(NONE, |action| action.as_str())) }
-            td.pale[agent.lifecycle_status != Lifecycle::Active] { (agent.lifecycle_status.as_str()) }
+            td.figure data-label="Risk" { (agent.risk_score.map_or(NONE.into(), percent)) }
+            td.figure data-label="Coherence" { (agent.coherence.map_or(NONE.into(), |coherence| format!("{coherence:.4}"))) }
+            td.figure data-label="Updates" { (agent.total_updates) }
+            td.figure data-label="Last" { (agent.last_update_at.map_or(NONE.into(), |at| age(at, snapshot.read_at))) }
+            td data-label="Decision" { (agent.last_decision.map_or(NONE, |action| action.as_str())) }
+            td.pale[agent.lifecycle_status != Lifecycle::Active] data-label="Status" { (agent.lifecycle_status.as_str()) }
         }
     }
 }

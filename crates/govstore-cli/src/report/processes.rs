@@ -46,16 +46,16 @@ fn registry(processes: &[Judgement], now: Timestamp) -> Markup {
         @for Judgement { process, verdict, evidence, stopped, .. } in processes {
             tr {
                 th.text scope="row" { (Name(&process.name)) }
-                td.figure { (process.pid) }
-                td.figure { (age(process.registered_at, now)) }
-                td.figure { (ago(process.heartbeat_age_s)) }
-                td.figure { (ago(process.activity_age_s)) }
-                td.text { (Name(&process.version)) }
-                td {
+                td.figure data-label="PID" { (process.pid) }
+                td.figure data-label="Uptime" { (age(process.registered_at, now)) }
+                td.figure data-label="Heartbeat" { (ago(process.heartbeat_age_s)) }
+                td.figure data-label="Activity" { (ago(process.activity_age_s)) }
+                td.text data-label="Version" { (Name(&process.version)) }
+                td data-label="Verdict" {
                     span.(tone(*verdict)) { (verdict.as_str()) }
                     @if *stopped { ", " span.bad { "stopped" } }
                 }
-                td.text { (Name(evidence)) }
+                td.text data-label="Evidence" { (Name(evidence)) }
             }
         }
     };
@@ -72,13 +72,13 @@ fn locks(locks: &[AgentLockInfo], now: Timestamp) -> Markup {
         @for lock in locks {
             tr {
                 th.text scope="row" { (Name(&lock.agent_id)) }
-                td.figure { (lock.pid.map_or(NONE.into(), |pid| pid.to_string())) }
-                td.figure { (age(lock.acquired_at, now)) }
-                td.figure { (age(lock.renewed_at, now)) }
-                td.figure { (lock.token) }
-                td.text { (Name(lock.name.as_deref().unwrap_or(NONE))) }
-                td { (lock.state.to_string()) }
-                td.text { (Name(lock.reason.as_deref().unwrap_or(NONE))) }
+                td.figure data-label="PID" { (lock.pid.map_or(NONE.into(), |pid| pid.to_string())) }
+                td.figure data-label="Held" { (age(lock.acquired_at, now)) }
+                td.figure data-label="Renewed" { (age(lock.renewed_at, now)) }
+                td.figure data-label="Token" { (lock.token) }
+                td.text data-label="Holder" { (Name(lock.name.as_deref().unwrap_or(NONE))) }
+                td data-label="State" { (lock.state.to_string()) }
+                td.text data-label="Reason" { (Name(lock.reason.as_deref().unwrap_or(NONE))) }
             }
         }
     };
@@ -96,14 +96,14 @@ fn ledger(events: &[ReapEvent]) -> Markup {
     let rows = html! {
         @for event in events {
             tr {
-                td.time { (time(event.recorded_at)) }
-                td.figure { (event.pid) }
+                td.time data-label="Time (UTC)" { (time(event.recorded_at)) }
+                td.figure data-label="PID" { (event.pid) }
                 th.text scope="row" { (Name(&event.name)) }
-                td { span.(tone(event.verdict)) { (event.verdict.as_str()) } }
-                td { (event.outcome.as_str()) }
-                td { (Name(&event.signals)) }
-                td.figure { @if let Some(ms) = event.took_ms { (ms) " ms" } @else { (NONE) } }
-                td.text { (Name(&event.evidence)) }
+                td data-label="Verdict" { span.(tone(event.verdict)) { (event.verdict.as_str()) } }
+                td data-label="Outcome" { (event.outcome.as_str()) }
+                td data-label="Signals" { (Name(&event.signals)) }
+                td.figure data-label="Took" { @if let Some(ms) = event.took_ms { (ms) " ms" } @else { (NONE) } }
+                td.text data-label="Evidence" { (Name(&event.evidence)) }
             }
         }
     };

@@ -1,4 +1,5 @@
-//! A table that scrolls by itself where the page is too narrow for it, by keyboard too.
+//! A table that scrolls by itself where the page is too narrow for it, by keyboard too. On a phone each row is a card,
+//! with the titles that its cells have as `data-label`.
 
 use maud::{Markup, html};
 

@@ -99,43 +99,54 @@ impl<C: OnConnection> HistoryReads for C {
         window: i64,
     ) -> TxResult<Vec<SurplusHistory>> {
         let mut statement = self.conn().prepare_cached(
-            "WITH limits AS (
+            // Each step is computed once an agent: in one statement, a search for the first young row would be made anew
+            // for each old one.
+            "WITH ends AS MATERIALIZED (
                SELECT
-                 a.agent_id,
-                 a.total_updates,
-                 iif(:history_limit IS NULL, 0, a.total_updates - :history_limit) AS wanted,
-                 iif(:history_limit IS NULL, 0, a.total_updates - max(:history_limit, min(a.update_count, :window)))
-                   AS by_number,
-                 iif(:before IS NULL, 0, coalesce((
-                   SELECT max(u.update_no) FROM agent_updates AS u
-                   WHERE u.agent_id = a.agent_id AND u.applied_at < :before
-                     AND u.update_no < coalesce((
-                       SELECT min(y.update_no) FROM agent_updates AS y
-                       WHERE y.agent_id = a.agent_id AND y.applied_at >= :before), a.total_updates)
-                 ), 0)) AS by_age,
+                 a.agent_id, a.total_updates, a.update_count,
+                 iif(:before IS NULL, NULL, (
+                   SELECT u.update_no FROM agent_updates AS u
+                   WHERE u.agent_id = a.agent_id AND u.applied_at >= :before
+                   ORDER BY u.update_no LIMIT 1)) AS young_update,
+                 iif(:before IS NULL, NULL, (
+                   SELECT e.event_id FROM agent_events AS e
+                   WHERE e.agent_id = a.agent_id AND e.occurred_at >= :before
+                   ORDER BY e.event_id LIMIT 1)) AS young_event,
                  (SELECT max(e.event_id) FROM agent_events AS e WHERE e.agent_id = a.agent_id) AS newest_event,
-                 coalesce((SELECT max(e.event_id) FROM agent_events AS e
-                           WHERE e.agent_id = a.agent_id AND e.event <> 'health_changed'), 0) AS kept_event,
-                 iif(:history_limit IS NULL, 0, coalesce((
-                   SELECT e.event_id FROM agent_events AS e WHERE e.agent_id = a.agent_id
-                   ORDER BY e.event_id DESC LIMIT 1 OFFSET coalesce(:history_limit, 0)), 0)) AS events_by_number,
-                 iif(:before IS NULL, 0, coalesce((
-                   SELECT max(e.event_id) FROM agent_events AS e
-                   WHERE e.agent_id = a.agent_id AND e.occurred_at < :before
-                     AND e.event_id < coalesce((
-                       SELECT min(y.event_id) FROM agent_events AS y
-                       WHERE y.agent_id = a.agent_id AND y.occurred_at >= :before), 9223372036854775807)
-                 ), 0)) AS events_by_age
+                 coalesce((SELECT e.event_id FROM agent_events AS e
+                           WHERE e.agent_id = a.agent_id AND e.event <> 'health_changed'
+                           ORDER BY e.event_id DESC LIMIT 1), 0) AS kept_event
                FROM agents AS a
              ),
-             surplus AS (
+             limits AS MATERIALIZED (
+               SELECT
+                 n.agent_id, n.total_updates, n.newest_event, n.kept_event,
+                 iif(:history_limit IS NULL, 0, n.total_updates - :history_limit) AS wanted,
+                 iif(:history_limit IS NULL, 0, n.total_updates - max(:history_limit, min(n.update_count, :window)))
+                   AS by_number,
+                 iif(:before IS NULL, 0, coalesce((
+                   SELECT u.update_no FROM agent_updates AS u
+                   WHERE u.agent_id = n.agent_id AND u.applied_at < :before
+                     AND u.update_no < coalesce(n.young_update, n.total_updates)
+                   ORDER BY u.update_no DESC LIMIT 1), 0)) AS by_age,
+                 iif(:history_limit IS NULL, 0, coalesce((
+                   SELECT e.event_id FROM agent_events AS e WHERE e.agent_id = n.agent_id
+                   ORDER BY e.event_id DESC LIMIT 1 OFFSET coalesce(:history_limit, 0)), 0)) AS events_by_number,
+                 iif(:before IS NULL, 0, coalesce((
+                   SELECT e.event_id FROM agent_events AS e
+                   WHERE e.agent_id = n.agent_id AND e.occurred_at < :before
+                     AND e.event_id < coalesce(n.young_event, 9223372036854775807)
+                   ORDER BY e.event_id DESC LIMIT 1), 0)) AS events_by_age
+               FROM ends AS n
+             ),
+             surplus AS MATERIALIZED (
                SELECT
                  agent_id, wanted, kept_event,
                  min(max(by_number, by_age), total_updates - 1) AS updates_up_to,
                  min(max(events_by_number, events_by_age), coalesce(newest_event, 0) - 1) AS events_up_to
                FROM limits
              ),
-             counted AS (
+             counted AS MATERIALIZED (
                SELECT
                  *,
                  (SELECT count(*) FROM agent_updates AS u
