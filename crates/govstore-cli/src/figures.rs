@@ -1,6 +1,6 @@
 //! Figures and times as people read them.
 
-use govstore::Timestamp;
+use govstore::{HealthThresholds, Timestamp, explain};
 
 /// What stands for a figure that there isn't.
 pub const NONE: &str = "–";
@@ -8,6 +8,16 @@ pub const NONE: &str = "–";
 /// A share from 0 to 1 as a percentage: `12.34%`.
 pub fn percent(share: f64) -> String {
     format!("{:.2}%", share * 100.0)
+}
+
+/// A risk in a table: `15.36%`, and more decimals only where it takes them to tell it from a boundary.
+pub fn risk(risk: f64, thresholds: &HealthThresholds) -> String {
+    explain::risk(risk, 2, thresholds).replace(' ', "") // tables are cut at blanks
+}
+
+/// A coherence likewise: `0.4321`.
+pub fn coherence(coherence: f64, thresholds: &HealthThresholds) -> String {
+    explain::coherence(coherence, 4, thresholds)
 }
 
 /// `2025-11-19 20:41:09`, in UTC.

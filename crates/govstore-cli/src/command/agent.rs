@@ -2,12 +2,12 @@
 
 use govstore::health::classify;
 use govstore::{Agent, AgentEvent, EventKind, HealthThresholds, Timestamp, WindowStatistics, explain};
-use govstore_mcp::wire::HistoryRow;
+use govstore_mcp::wire::{HistoryRow, RiskParts};
 use serde::Serialize;
 
 use super::actors;
 use super::facts::Facts;
-use super::figures::{age, count, percent, time};
+use super::figures::{self, age, count, percent, time};
 use super::sparkline::sparkline;
 use super::table::{Column, table};
 use super::visible::{visible, visible_lines};
@@ -37,6 +37,8 @@ struct Portrait {
     /// The newest updates, oldest first.
     recent: Vec<HistoryRow>,
     events: Vec<AgentEvent>,
+    /// The four parts that add up to the agent's risk; null where they are not known.
+    risk_parts: Option<RiskParts>,
     #[serde(skip)]
     thresholds: HealthThresholds,
 }
@@ -46,15 +48,15 @@ pub fn run(args: &Args, session: &mut Session) -> Outcome {
     let agent = store.agent(&args.agent)?;
     let thresholds = store.settings()?.health_thresholds();
     let health = classify(agent.risk_score, agent.coherence, agent.void_active, &thresholds);
+    let recent: Vec<HistoryRow> =
+        store.history(&args.agent, Some(SPARKLINE_UPDATES))?.into_iter().map(HistoryRow::from).collect();
     let portrait = Portrait {
         should_alert: health.should_alert(),
         health_message: health.message,
         statistics: store.window_statistics(&args.agent)?,
-        recent: store
-            .history(&args.agent, Some(SPARKLINE_UPDATES))?
-            .into_iter()
-            .map(HistoryRow::from)
-            .collect(),
+        // A reset leaves the history, and no risk.
+        risk_parts: recent.last().filter(|_| agent.update_count > 0).and_then(|newest| newest.risk_parts),
+        recent,
         events: store.events(&args.agent)?,
         agent,
         thresholds,
@@ -94,20 +96,19 @@ impl Portrait {
         let why = explain::health(agent.risk_score, agent.coherence, agent.void_active, &self.thresholds);
         facts.add("health", format!("{}: {why}", paint::health(agent.health_status)));
         if let Some(action) = agent.last_decision {
-            facts.add("decision", format!("{}: {}", paint::action(action), decided(agent)));
+            facts.add("decision", format!("{}: {}", paint::action(action), decided(agent, &self.thresholds)));
         }
         if let Some(risk) = agent.risk_score {
             let line = sparkline(self.recent.iter().map(|row| row.risk_score));
-            facts.add("risk", format!("{:<7}  {line}", explain::risk(risk, &self.thresholds)));
-            let newest = self.recent.last();
-            if let Some((parts, patterns)) = newest.and_then(|row| row.risk_parts.zip(row.patterns.as_ref()))
-            {
+            facts.add("risk", format!("{:<7}  {line}", explain::risk(risk, 1, &self.thresholds)));
+            let patterns = self.recent.last().and_then(|newest| newest.patterns.as_ref());
+            if let Some((parts, patterns)) = self.risk_parts.zip(patterns) {
                 facts.add("made of", risk::parts(risk, &parts, patterns, &self.thresholds));
             }
         }
         if let Some(coherence) = agent.coherence {
             let line = sparkline(self.recent.iter().map(|row| row.coherence));
-            facts.add("coherence", format!("{:<7}  {line}", format!("{coherence:.4}")));
+            facts.add("coherence", format!("{:<7}  {line}", figures::coherence(coherence, &self.thresholds)));
         }
         facts.add("state", state(agent));
         facts.add("updates", update::updates(agent.update_count, agent.total_updates));
@@ -150,9 +151,9 @@ impl Portrait {
 }
 
 /// What the decision on its newest update rests on.
-fn decided(agent: &Agent) -> String {
+fn decided(agent: &Agent, thresholds: &HealthThresholds) -> String {
     match agent.risk_score.zip(agent.coherence) {
-        Some((risk, coherence)) => explain::decision(risk, coherence, agent.void_active),
+        Some((risk, coherence)) => explain::decision(risk, coherence, agent.void_active, thresholds),
         None => agent.last_decision_reason.as_deref().map(visible).unwrap_or_default().into_owned(),
     }
 }

@@ -1,9 +1,9 @@
 //! `agents`: all of them in a table.
 
-use govstore::{Agent, AgentFilter, FleetHealth, HealthStatus, Lifecycle, Timestamp};
+use govstore::{Agent, AgentFilter, FleetHealth, HealthStatus, HealthThresholds, Lifecycle, Timestamp};
 use serde::Serialize;
 
-use super::figures::{NONE, age, count, percent};
+use super::figures::{self, NONE, age, count};
 use super::table::{Column, table};
 use super::visible::visible;
 use super::{Exit, Outcome, Session, paint};
@@ -69,7 +69,7 @@ pub fn run(args: Args, session: &mut Session) -> Outcome {
         session.out.say(none)?;
         return Ok(Exit::DONE);
     }
-    session.out.say(listing(&agents))?;
+    session.out.say(listing(&agents, &store.settings()?.health_thresholds()))?;
     if let Some(last) = next {
         session.out.say(paint::pale(&format!("more: --after {}", visible(last))))?;
     }
@@ -77,7 +77,7 @@ pub fn run(args: Args, session: &mut Session) -> Outcome {
     Ok(Exit::DONE)
 }
 
-fn listing(agents: &[Agent]) -> String {
+fn listing(agents: &[Agent], thresholds: &HealthThresholds) -> String {
     let now = Timestamp::now();
     let columns = [
         Column::Wrapped("AGENT"),
@@ -93,8 +93,8 @@ fn listing(agents: &[Agent]) -> String {
             visible(&agent.agent_id).into_owned(),
             paint::lifecycle(agent.lifecycle_status),
             paint::health(agent.health_status),
-            agent.risk_score.map_or(NONE.into(), percent),
-            agent.coherence.map_or(NONE.into(), |coherence| format!("{coherence:.4}")),
+            agent.risk_score.map_or(NONE.into(), |risk| figures::risk(risk, thresholds)),
+            agent.coherence.map_or(NONE.into(), |coherence| figures::coherence(coherence, thresholds)),
             agent.total_updates.to_string(),
             agent.last_update_at.map_or(NONE.into(), |at| age(at, now)),
         ]

@@ -7,7 +7,7 @@ use std::sync::mpsc;
 use std::thread;
 
 use clap::ValueHint;
-use govstore::{Error, Store, Update, explain};
+use govstore::{Error, HealthThresholds, Store, Update, explain};
 use govstore_mcp::lines::Lines;
 use govstore_mcp::update_line;
 use govstore_mcp::wire::UpdateReport;
@@ -60,7 +60,7 @@ const BATCH_BYTES: usize = 256 << 10;
 pub fn run(args: &Args, session: &mut Session) -> Outcome {
     let input = Input::open(&args.file)?; // first, so that a mistyped name creates no database
     let store = session.open_or_create()?;
-    let mut results = Results::new(&mut session.out, input.size_bytes);
+    let mut results = Results::new(&mut session.out, input.size_bytes, store.settings()?.health_thresholds());
     let mut tally = Tally::default();
     let ended = apply(store, input, &mut results, &mut tally);
     results.finish(&tally, ended.is_ok() && !tally.in_doubt)?;
@@ -290,15 +290,16 @@ struct Results<'o> {
     /// Whoever read stdout has stopped. The updates go on: to stop half way would lose the rest silently.
     reader_gone: bool,
     warned: bool,
+    thresholds: HealthThresholds,
 }
 
 impl<'o> Results<'o> {
-    fn new(out: &'o mut Output, size_bytes: Option<u64>) -> Self {
+    fn new(out: &'o mut Output, size_bytes: Option<u64>, thresholds: HealthThresholds) -> Self {
         let bar = match size_bytes {
             Some(size_bytes) if io::stderr().is_terminal() => bar(size_bytes),
             _ => ProgressBar::hidden(),
         };
-        Self { out, bar, reader_gone: false, warned: false }
+        Self { out, bar, reader_gone: false, warned: false, thresholds }
     }
 
     /// Prints what became of one line.
@@ -346,7 +347,7 @@ impl<'o> Results<'o> {
         }
         match result {
             Ok(report) if self.out.json() => self.out.success(report)?,
-            Ok(report) => self.out.say(summary(line, report))?,
+            Ok(report) => self.out.say(summary(line, report, &self.thresholds))?,
             Err(refused) if self.out.json() => {
                 let (error, in_doubt) = (&refused.to_string(), refused.is_in_doubt());
                 self.out.document(&RefusedLine { success: false, line, error, in_doubt })?;
@@ -390,12 +391,13 @@ fn bar(size_bytes: u64) -> ProgressBar {
 }
 
 /// An update on one line.
-fn summary(line: u64, report: &UpdateReport) -> String {
+fn summary(line: u64, report: &UpdateReport, thresholds: &HealthThresholds) -> String {
+    let metrics = &report.metrics;
     format!(
         "{line:>6}  {}  {}, {}: {}",
         paint::strong(&visible(&report.agent_id)),
         paint::action(report.decision.action),
-        paint::health(report.metrics.health_status),
-        explain::decision(report.metrics.risk_score, report.metrics.coherence, report.metrics.void_active),
+        paint::health(metrics.health_status),
+        explain::decision(metrics.risk_score, metrics.coherence, metrics.void_active, thresholds),
     )
 }

@@ -2,11 +2,13 @@
 
 use std::io;
 
-use govstore::{Agent, AgentFilter, Error, FleetHealth, HealthStatus, Lifecycle, Store, Timestamp};
+use govstore::{
+    Agent, AgentFilter, Error, FleetHealth, HealthStatus, HealthThresholds, Lifecycle, Store, Timestamp,
+};
 use serde::Serialize;
 
 use super::facts::Facts;
-use super::figures::{NONE, age, count, percent};
+use super::figures::{self, NONE, age, count};
 use super::occupancy::Occupancy;
 use super::table::{Column, table};
 use super::visible::visible;
@@ -56,7 +58,7 @@ pub fn run(args: &Args, session: &mut Session) -> Outcome {
     if session.out.json() {
         session.out.success(&Report { fleet: &fleet, critical_agents: &critical, limit })?;
     } else {
-        session.out.say(for_people(&fleet, &critical))?;
+        session.out.say(for_people(&fleet, &critical, &store.settings()?.health_thresholds()))?;
         if let Some(sentence) = limit.and_then(|limit| limit.passed()) {
             session.out.say(format!("\n{sentence}"))?;
         }
@@ -91,7 +93,7 @@ fn critical_agents(store: &Store) -> Result<Vec<Agent>, Failure> {
     Ok(critical)
 }
 
-fn for_people(fleet: &FleetHealth, critical: &[Agent]) -> String {
+fn for_people(fleet: &FleetHealth, critical: &[Agent], thresholds: &HealthThresholds) -> String {
     let Some(status) = fleet.fleet_status else {
         let others = agents::lifecycles(fleet);
         return if others.is_empty() {
@@ -111,7 +113,7 @@ fn for_people(fleet: &FleetHealth, critical: &[Agent]) -> String {
     let mut text = facts.to_string();
     if !critical.is_empty() {
         text.push_str("\n\n");
-        text.push_str(&critical_table(critical));
+        text.push_str(&critical_table(critical, thresholds));
         let more = fleet.critical.saturating_sub(critical.len() as u64);
         if more > 0 {
             let more = format!("\n{more} more: govstore agents --health critical");
@@ -121,7 +123,7 @@ fn for_people(fleet: &FleetHealth, critical: &[Agent]) -> String {
     text
 }
 
-fn critical_table(critical: &[Agent]) -> String {
+fn critical_table(critical: &[Agent], thresholds: &HealthThresholds) -> String {
     let now = Timestamp::now();
     let columns = [
         Column::Wrapped("CRITICAL"),
@@ -135,8 +137,8 @@ fn critical_table(critical: &[Agent]) -> String {
         [
             visible(&agent.agent_id).into_owned(),
             paint::lifecycle(agent.lifecycle_status),
-            agent.risk_score.map_or(NONE.into(), percent),
-            agent.coherence.map_or(NONE.into(), |coherence| format!("{coherence:.4}")),
+            agent.risk_score.map_or(NONE.into(), |risk| figures::risk(risk, thresholds)),
+            agent.coherence.map_or(NONE.into(), |coherence| figures::coherence(coherence, thresholds)),
             if agent.void_active { "active" } else { NONE }.to_owned(),
             agent.last_update_at.map_or(NONE.into(), |at| age(at, now)),
         ]

@@ -1,11 +1,11 @@
 //! `history`: one agent's updates, one a row.
 
 use clap::ValueEnum;
-use govstore::{HistoryRow, RiskParts};
+use govstore::{HealthThresholds, HistoryRow, RiskParts, explain};
 use govstore_mcp::wire;
 use serde::Serialize;
 
-use super::figures::{NONE, percent, time};
+use super::figures::{self, NONE, percent, time};
 use super::table::{Column, table};
 use super::visible::visible_lines;
 use super::{Exit, Failure, Outcome, Session, csv, paint};
@@ -63,7 +63,8 @@ pub fn run(args: &Args, session: &mut Session) -> Outcome {
         }
         (false, format) => format.unwrap_or(Format::Table),
     };
-    let history = session.open()?.history(&args.agent, args.last)?;
+    let store = session.open()?;
+    let history = store.history(&args.agent, args.last)?;
     match format {
         Format::Json => session.out.success(&History {
             agent_id: &args.agent,
@@ -76,14 +77,16 @@ pub fn run(args: &Args, session: &mut Session) -> Outcome {
             session.out.exactly(csv.as_bytes())?;
         }
         Format::Table if history.is_empty() => session.out.say("no updates yet")?,
-        Format::Table if args.parts => session.out.say(made_of(&history))?,
-        Format::Table => session.out.say(listing(&history))?,
+        Format::Table if args.parts => {
+            session.out.say(made_of(&history, &store.settings()?.health_thresholds()))?;
+        }
+        Format::Table => session.out.say(listing(&history, &store.settings()?.health_thresholds()))?,
     }
     Ok(Exit::DONE)
 }
 
 /// The parts of each risk: they add up to it. They fit 80 columns, too.
-fn made_of(history: &[HistoryRow]) -> String {
+fn made_of(history: &[HistoryRow], thresholds: &HealthThresholds) -> String {
     let columns = [
         Column::Figure("NO"),
         Column::Text("TIME (UTC)"),
@@ -103,7 +106,7 @@ fn made_of(history: &[HistoryRow]) -> String {
             row.update_no.to_string(),
             row.applied_at.map_or(NONE.into(), time),
             paint::action(row.decision),
-            percent(row.risk_score),
+            figures::risk(row.risk_score, thresholds),
             part(|parts| parts.complexity),
             part(|parts| parts.coherence),
             part(|parts| parts.length),
@@ -114,8 +117,8 @@ fn made_of(history: &[HistoryRow]) -> String {
     table(columns, rows)
 }
 
-fn listing(history: &[HistoryRow]) -> String {
-    // These fit 80 columns up to update 99999.
+fn listing(history: &[HistoryRow], thresholds: &HealthThresholds) -> String {
+    // These fit 80 columns up to update 99999, unless a figure is so near a boundary that it takes more decimals.
     let columns = [
         Column::Figure("NO"),
         Column::Text("TIME (UTC)"),
@@ -136,8 +139,8 @@ fn listing(history: &[HistoryRow]) -> String {
             row.applied_at.map_or(NONE.into(), time),
             paint::action(row.decision),
             paint::health(row.health_status),
-            percent(row.risk_score),
-            figure(Some(row.coherence)),
+            figures::risk(row.risk_score, thresholds),
+            explain::coherence(row.coherence, 2, thresholds),
             figure(row.energy),
             figure(row.integrity),
             figure(row.entropy),

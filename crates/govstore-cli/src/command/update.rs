@@ -4,7 +4,7 @@ use govstore::{HealthThresholds, Update, explain};
 use govstore_mcp::wire::{Metrics, UpdateReport};
 
 use super::facts::Facts;
-use super::figures::count;
+use super::figures::{self, count};
 use super::output::complain;
 use super::visible::visible;
 use super::{Exit, Failure, Outcome, Session, paint, risk, text_argument};
@@ -97,7 +97,7 @@ fn print(report: &UpdateReport, thresholds: &HealthThresholds, session: &mut Ses
             format!(
                 "{}: {}{human}",
                 paint::action(report.decision.action),
-                explain::decision(metrics.risk_score, metrics.coherence, metrics.void_active)
+                explain::decision(metrics.risk_score, metrics.coherence, metrics.void_active, thresholds)
             ),
         )
         .add(
@@ -105,7 +105,7 @@ fn print(report: &UpdateReport, thresholds: &HealthThresholds, session: &mut Ses
             format!("{}: {}", paint::health(metrics.health_status), why_health(metrics, thresholds)),
         )
         .add("risk", risk::parts(metrics.risk_score, &metrics.risk_parts, &metrics.patterns, thresholds))
-        .add("coherence", format!("{:.4}", metrics.coherence))
+        .add("coherence", figures::coherence(metrics.coherence, thresholds))
         .add(
             "state",
             format!(

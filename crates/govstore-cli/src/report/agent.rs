@@ -1,7 +1,7 @@
 //! The part of the page about one agent.
 
 use govstore::explain;
-use govstore::{Action, Agent, AgentEvent, EventKind, HistoryRow, Settings, Timestamp};
+use govstore::{Action, Agent, AgentEvent, EventKind, HealthThresholds, HistoryRow, Settings, Timestamp};
 use maud::{Markup, html};
 
 use crate::actors;
@@ -31,7 +31,7 @@ pub fn section(number: usize, agent: &Agent, past: &Past, settings: &Settings) -
                     " · " (explain::health(agent.risk_score, agent.coherence, agent.void_active, &thresholds))
                 }
             }
-            (about(agent, &past.history))
+            (about(agent, &past.history, &thresholds))
             @if past.history.is_empty() {
                 p.pale { "No updates are kept." }
             } @else {
@@ -42,7 +42,7 @@ pub fn section(number: usize, agent: &Agent, past: &Past, settings: &Settings) -
     }
 }
 
-fn about(agent: &Agent, history: &[HistoryRow]) -> Markup {
+fn about(agent: &Agent, history: &[HistoryRow], thresholds: &HealthThresholds) -> Markup {
     let since = |at: Timestamp| html! { (time(at)) " UTC" };
     let status_since = agent.deleted_at.or(agent.archived_at).or(agent.paused_at);
     let mut about: Vec<(&str, Markup)> = Vec::new();
@@ -53,7 +53,8 @@ fn about(agent: &Agent, history: &[HistoryRow]) -> Markup {
     }
     if let Some(action) = agent.last_decision {
         let known = agent.risk_score.zip(agent.coherence);
-        let why = known.map(|(risk, coherence)| explain::decision(risk, coherence, agent.void_active));
+        let why =
+            known.map(|(risk, coherence)| explain::decision(risk, coherence, agent.void_active, thresholds));
         about.push(("decision", html! { (action.as_str()) @if let Some(why) = why { ": " (why) } }));
     }
     if !history.is_empty() {

@@ -3,7 +3,7 @@
 use govstore::{Agent, FleetHealth, HealthThresholds, Lifecycle, Store};
 use maud::{Markup, PreEscaped, html};
 
-use super::figures::{NONE, age, count, percent, time};
+use super::figures::{self, NONE, age, count, percent, time};
 use super::parts::{badge, facts};
 use super::snapshot::Snapshot;
 use super::table::{Called, table};
@@ -131,6 +131,7 @@ fn agents(snapshot: &Snapshot) -> Markup {
 
 fn row(number: usize, agent: &Agent, plotted: bool, snapshot: &Snapshot) -> Markup {
     let name = Name(&agent.agent_id);
+    let thresholds = &snapshot.settings.health_thresholds();
     html! {
         tr {
             th.text scope="row" {
@@ -140,8 +141,8 @@ fn row(number: usize, agent: &Agent, plotted: bool, snapshot: &Snapshot) -> Mark
                 (badge(agent.health_status.as_str()))
                 @if agent.void_active { " void" }
             }
-            td.figure data-label="Risk" { (agent.risk_score.map_or(NONE.into(), percent)) }
-            td.figure data-label="Coherence" { (agent.coherence.map_or(NONE.into(), |coherence| format!("{coherence:.4}"))) }
+            td.figure data-label="Risk" { (agent.risk_score.map_or(NONE.into(), |risk| figures::risk(risk, thresholds))) }
+            td.figure data-label="Coherence" { (agent.coherence.map_or(NONE.into(), |coherence| figures::coherence(coherence, thresholds))) }
             td.figure data-label="Updates" { (agent.total_updates) }
             td.figure data-label="Last" { (agent.last_update_at.map_or(NONE.into(), |at| age(at, snapshot.read_at))) }
             td data-label="Decision" { (agent.last_decision.map_or(NONE, |action| action.as_str())) }

@@ -4,7 +4,7 @@ use govstore::governance::{LAMBDA1_RANGE, VOID_THRESHOLD_RANGE};
 use govstore::{HealthThresholds, HistoryRow};
 use maud::{Markup, html};
 
-use super::figures::{NONE, count, percent};
+use super::figures::{self, NONE, count};
 use super::line::{Scale, bars, line, newest};
 use super::made_of::made_of;
 use super::plot::{Line, Plot};
@@ -27,13 +27,14 @@ pub fn plots(history: &[HistoryRow], thresholds: &HealthThresholds) -> Markup {
 
 fn risk(history: &[HistoryRow], thresholds: &HealthThresholds) -> Plot {
     let series = Series::of(history, |row| Some(row.risk_score));
+    let told = |risk| figures::risk(risk, thresholds);
     let (healthy, degraded) = (thresholds.risk_healthy_max, thresholds.risk_degraded_max);
     Plot {
         title: html! { "Risk" },
-        newest: series.newest(percent),
+        newest: series.newest(told),
         description: format!(
             "Risk, {}; below {} is healthy, from {} on critical",
-            series.told(percent),
+            series.told(told),
             boundary(healthy),
             boundary(degraded)
         ),

@@ -10,7 +10,7 @@ use ratatui::style::Style;
 
 use crate::actors;
 
-use super::figures::{NONE, age, percent, span, time};
+use super::figures::{self, NONE, age, percent, span, time};
 use super::grid::{Cell, Column, Grid, Set, cut};
 use super::palette::Palette;
 use super::snapshot::{Row, SPARKLINE_UPDATES, Snapshot, Table};
@@ -60,22 +60,27 @@ impl Shown<'_> {
             Column::new("AGENT", 8).up_to(NAME_MAX),
             Column::new("STATUS", 8).dispensable(1),
             Column::new("HEALTH", 8),
-            Column::new("RISK", 7).set(Set::Right).dispensable(2),
+            Column::new("RISK", 7).up_to(12).set(Set::Right).dispensable(2),
             Column::new("", 8).up_to(SPARKLINE_UPDATES.into()).set(Set::Newest).close().dispensable(5),
-            Column::new("COHERENCE", 9).set(Set::Right).dispensable(3),
+            Column::new("COHERENCE", 9).up_to(12).set(Set::Right).dispensable(3),
             Column::new("", 8).up_to(SPARKLINE_UPDATES.into()).set(Set::Newest).close().dispensable(6),
             Column::new("UPDATES", 7).set(Set::Right).dispensable(7),
             Column::new("LAST", 6).set(Set::Right).dispensable(4),
         ];
+        let thresholds = &self.snapshot.thresholds;
         let rows = self.snapshot.agents.iter().map(|Row { agent, risk, coherence, .. }| {
             let health = self.palette.of(&agent.health_status);
             [
                 Cell::new(shown(&agent.agent_id)),
                 Cell::styled(agent.lifecycle_status.as_str(), self.palette.of(&agent.lifecycle_status)),
                 Cell::styled(agent.health_status.as_str(), health),
-                Cell::new(agent.risk_score.map_or(NONE.into(), percent)),
+                Cell::new(agent.risk_score.map_or(NONE.into(), |risk| figures::risk(risk, thresholds))),
                 Cell::styled(risk.as_str(), health),
-                Cell::new(agent.coherence.map_or(NONE.into(), |coherence| format!("{coherence:.4}"))),
+                Cell::new(
+                    agent
+                        .coherence
+                        .map_or(NONE.into(), |coherence| figures::coherence(coherence, thresholds)),
+                ),
                 Cell::styled(coherence.as_str(), self.palette.pale()),
                 Cell::new(agent.total_updates.to_string()),
                 Cell::new(agent.last_update_at.map_or(NONE.into(), |at| age(at, now))),
@@ -226,7 +231,7 @@ impl Shown<'_> {
         .map(since);
         let decision = agent.last_decision.zip(agent.risk_score.zip(agent.coherence));
         let decision = decision.map(|(action, (risk, coherence))| {
-            format!("{action}: {}", explain::decision(risk, coherence, agent.void_active))
+            format!("{action}: {}", explain::decision(risk, coherence, agent.void_active, thresholds))
         });
         let made_of = made_of.map(|(name, part)| format!("most of it {name}, {}", percent(part)));
         let tags = (!agent.tags.is_empty()).then(|| format!("tags {}", shown(&agent.tags.join(", "))));

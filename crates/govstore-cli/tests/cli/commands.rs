@@ -31,6 +31,59 @@ fn update_prints_decision_health_and_figures() {
 }
 
 #[test]
+fn a_figure_near_a_boundary_is_the_same_in_every_line_and_on_its_side() {
+    let folder = Folder::new();
+    let ran = folder.run(&["update", "a", "--complexity", "0.48671"]).done(); // 14.961 %
+    for part in [
+        "approve: risk 14.96 % is below 30 %\n",
+        "healthy: risk 14.96 % is below 15 %\n",
+        "14.96 %: complexity 14.60 %, length 0.36 %\n",
+    ] {
+        assert!(ran.stdout.contains(part), "{part}: {}", ran.stdout);
+    }
+    let complexity = "0.98798"; // 29.99997 %
+    folder.run(&["update", "b", "--complexity", complexity]).done();
+    let shown = folder.run(&["agent", "b"]).done().stdout;
+    let risk =
+        shown.split("risk ").nth(1).and_then(|rest| rest.split(' ').next()).expect("a figure").to_owned();
+    assert!(risk.starts_with("29.99"), "{shown}");
+    assert!(shown.contains(&format!("approve: risk {risk} % is below 30 %")), "{shown}");
+    for arguments in [&["agents"][..], &["history", "b"], &["history", "b", "--parts"]] {
+        let table = folder.run(arguments).done().stdout;
+        assert!(table.contains(&format!("{risk}%")), "{arguments:?}: {table}");
+    }
+    let line = format!(r#"{{"agent_id": "c", "complexity": {complexity}}}"#);
+    let applied = folder.run_with_input(&["apply", "-"], line).done().stdout;
+    assert!(applied.contains(&format!("approve, degraded: risk {risk} % is below 30 %")), "{applied}");
+}
+
+#[test]
+fn an_agent_in_json_has_the_parts_of_its_risk() {
+    let folder = Folder::new();
+    folder.run(&["update", "a", "--text", "sudo bypass", "--complexity", "0.7"]).done();
+    let portrait = folder.run(&["--json", "agent", "a"]).done().json();
+    let parts = portrait["risk_parts"].as_object().expect("four parts");
+    assert_eq!(parts.len(), 4);
+    let sum: f64 = parts.values().filter_map(Value::as_f64).sum();
+    let risk = portrait["agent"]["risk_score"].as_f64().expect("a risk");
+    assert!((sum - risk).abs() < 1e-12, "{portrait}");
+
+    folder.run(&["reset", "a"]).done();
+    assert_eq!(folder.run(&["--json", "agent", "a"]).done().json()["risk_parts"], Value::Null);
+    folder.run(&["update", "b"]).done();
+    folder
+        .sql()
+        .execute_batch("UPDATE agent_updates SET complexity = NULL, text_length = NULL, patterns = NULL")
+        .expect("rows");
+    assert_eq!(
+        folder.run(&["--json", "agent", "b"]).done().json()["risk_parts"],
+        Value::Null,
+        "as older versions wrote"
+    );
+    assert!(!folder.run(&["agent", "b"]).done().stdout.contains("made of"));
+}
+
+#[test]
 fn any_number_is_accepted_and_no_other_text() {
     let folder = Folder::new();
     for numbers in ["-0.5,nan,inf", "-inf", "NaN, 1e-3", "-1,-2"] {
