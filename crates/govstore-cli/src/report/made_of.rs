@@ -58,7 +58,7 @@ pub fn made_of(history: &[HistoryRow]) -> Markup {
     }
 }
 
-/// Where from left to right each moment stands, with the newest parts of each column.
+/// Where from left to right each moment stands. A column shows the highest risk of its moments: no peak is left out.
 fn columns(known: &[(Timestamp, RiskParts)]) -> Vec<(usize, RiskParts)> {
     let ms = |at: Timestamp| at.to_utc().timestamp_millis();
     // Clocks are set back now and then: a plot goes forward all the same.
@@ -73,7 +73,11 @@ fn columns(known: &[(Timestamp, RiskParts)]) -> Vec<(usize, RiskParts)> {
     for (at, parts) in known {
         let at = columns.last().map_or(0, |(last, _)| *last).max(x(*at));
         match columns.last_mut() {
-            Some(last) if last.0 == at => last.1 = *parts,
+            Some(last) if last.0 == at => {
+                if parts.score() > last.1.score() {
+                    last.1 = *parts;
+                }
+            }
             _ => columns.push((at, *parts)),
         }
     }
@@ -83,7 +87,8 @@ fn columns(known: &[(Timestamp, RiskParts)]) -> Vec<(usize, RiskParts)> {
     columns
 }
 
-/// Path data of the area between the sum of the first `n` parts and the next one. Each column lasts until the next.
+/// Path data of the area between the sum of the first `n` parts and the next one, straight from
+/// column to column.
 fn area(columns: &[(usize, RiskParts)], n: usize) -> String {
     let sum = |parts: &RiskParts, parts_below: usize| {
         SHARE.y(AREAS.iter().take(parts_below).map(|(_, part)| part(parts)).sum())
@@ -96,4 +101,28 @@ fn area(columns: &[(usize, RiskParts)], n: usize) -> String {
         let _ = write!(data, "L{x} {}", sum(parts, n));
     }
     data + "z"
+}
+
+#[cfg(test)]
+mod tests {
+    use govstore::{Store, Update};
+    use govstore_testkit::TestResult;
+
+    use super::*;
+
+    /// Updates that shared a commit have one time, and stand in one column.
+    #[test]
+    fn a_peak_is_not_hidden_by_what_came_at_the_same_time() -> TestResult {
+        let folder = tempfile::tempdir()?;
+        let store = Store::open(folder.path().join("governance.db"))?;
+        for complexity in [0.1, 0.9, 0.2] {
+            store.process_update("a", &Update::new().complexity(complexity))?;
+        }
+        let parts: Vec<RiskParts> =
+            store.history("a", None)?.iter().filter_map(HistoryRow::risk_parts).collect();
+        let at = Timestamp::now();
+        let known: Vec<_> = parts.iter().map(|parts| (at, *parts)).collect();
+        assert_eq!(columns(&known), [(0, parts[1]), (WIDTH, parts[1])]);
+        Ok(())
+    }
 }
