@@ -65,6 +65,32 @@ fn the_views_read_well_while_the_store_is_open() -> TestResult {
     Ok(())
 }
 
+/// The view has no function that the shell lacks: not `exp`, which SQLite has only where it was built with it.
+#[test]
+fn the_parts_of_each_risk_add_up_in_the_shell() -> TestResult {
+    let folder = tempfile::tempdir()?;
+    let store = database(folder.path())?;
+    store.process_update("writer", &Update::new().response_text("sudo rm -rf /").parameters([0.5]))?;
+    let queries = [
+        (
+            "SELECT count(*), count(*) FILTER (WHERE abs(length_part + complexity_part + coherence_part
+               + pattern_part - risk_score) < 1e-12 AND length_part > 0) AS add_up FROM risk_parts",
+            "count(*)|add_up\n4|4\n",
+        ),
+        (
+            "SELECT update_no, round(complexity_part, 6) AS complexity, round(pattern_part, 6) AS pattern,
+               text_length, patterns FROM risk_parts WHERE agent_id = 'writer' ORDER BY update_no",
+            "update_no|complexity|pattern|text_length|patterns\n1|0.03|0.0|0|\n2|0.15|0.133333|13|sudo, rm -rf\n",
+        ),
+    ];
+    for (sql, expected) in queries {
+        let Some(output) = sqlite3(store.path(), sql) else { return Ok(()) };
+        let complaints = String::from_utf8(output.stderr)?;
+        assert_eq!((String::from_utf8(output.stdout)?.as_str(), complaints.as_str()), (expected, ""));
+    }
+    Ok(())
+}
+
 #[test]
 fn a_careless_update_in_the_shell_is_refused_with_its_rule() -> TestResult {
     let folder = tempfile::tempdir()?;

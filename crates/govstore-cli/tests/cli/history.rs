@@ -6,6 +6,7 @@ use std::sync::mpsc::{self, Receiver};
 use std::thread;
 use std::time::Duration;
 
+use govstore::{Actor, Error, Store};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
@@ -196,6 +197,76 @@ fn events_are_listed_for_people_and_for_programs() {
     assert_eq!(json["events"].as_array().map(Vec::len), Some(1));
     assert_eq!(json["events"][0]["event"], "paused");
     assert_eq!(folder.run(&["events", "--after", "3"]).done().stdout, "");
+}
+
+#[test]
+fn events_and_agents_say_who_did_it() -> Result<(), Box<dyn std::error::Error>> {
+    let folder = Folder::with_writer();
+    let store = Store::open(folder.db())?;
+    store.acting_as(Actor::client("claude-code 2.1\u{1b}[2J")).pause("writer", Some("a rest"))?;
+    store.resume("writer")?; // a program that names nobody
+    folder.run(&["archive", "writer", "--reason", "done"]).done();
+    folder.sql().execute_batch(
+        "INSERT INTO agent_events (agent_id, event, occurred_at) VALUES ('writer', 'reset', '2025-11-19T20:41:09.824Z')",
+    )?;
+
+    let events = folder.run(&["events"]).done().stdout;
+    for ending in [
+        "  writer  paused by a client claude-code 2.1[2J: a rest",
+        "  writer  resumed by a library",
+        "  writer  archived by an operator: done",
+        "  writer  reset", // by hand: nobody is named
+    ] {
+        assert!(events.lines().any(|line| line.ends_with(ending)), "{ending:?}: {events}");
+    }
+    let json = folder.run(&["--json", "events"]).done().json();
+    let told: Vec<_> = json["events"]
+        .as_array()
+        .ok_or("no events")?
+        .iter()
+        .skip(2) // created, healthy
+        .map(|event| (event["actor"].as_str(), event["actor_name"].as_str()))
+        .collect();
+    let client = (Some("client"), Some("claude-code 2.1[2J"));
+    assert_eq!(told, [client, (Some("library"), None), (Some("operator"), None), (None, None)]);
+
+    let shown = folder.run(&["agent", "writer"]).done().stdout;
+    for part in ["archived by an operator since 2", "  paused   ", "  client claude-code 2.1", "  library"] {
+        assert!(shown.contains(part), "{part:?}: {shown}");
+    }
+    Ok(())
+}
+
+#[test]
+fn what_an_operator_set_aside_only_an_operator_brings_back() -> Result<(), Box<dyn std::error::Error>> {
+    let folder = Folder::with_writer();
+    let store = Store::open(folder.db())?;
+    let client = store.acting_as(Actor::client("claude-code 2.1"));
+    for (command, status) in [("pause", "paused"), ("archive", "archived")] {
+        folder.run(&[command, "writer", "--reason", "lunch"]).done();
+        let events = store.events("writer")?.len();
+        for other in [&store, &client] {
+            for refused in [other.resume("writer"), other.reset("writer")] {
+                let error = refused.expect_err("an operator set it aside");
+                assert!(matches!(error, Error::SetByOperator { .. }), "{error}");
+                let expected = format!("was {status} by an operator (\"lunch\")");
+                assert!(error.to_string().contains(&expected), "{error}");
+                assert!(error.to_string().ends_with("ask the operator"), "{error}");
+            }
+        }
+        assert_eq!(store.events("writer")?.len(), events, "what is refused leaves no event");
+        folder.run(&["resume", "writer"]).done();
+    }
+    // A pause of a client's is its own to undo, until an operator takes it over.
+    client.pause("writer", None)?;
+    client.resume("writer")?;
+    client.pause("writer", None)?;
+    folder.run(&["pause", "writer"]).done();
+    assert!(matches!(client.resume("writer"), Err(Error::SetByOperator { .. })));
+    // Where nobody is named, as in older rows, anyone can undo it.
+    folder.sql().execute_batch("UPDATE agents SET lifecycle_actor = NULL")?;
+    client.resume("writer")?;
+    Ok(())
 }
 
 /// Writes into the ledger as a reaper does, at a time of its own.

@@ -1,6 +1,6 @@
 //! Pause, resume, archive, delete, reset: good calls, refusals, and what is stored then.
 
-use govstore::{EventKind, Lifecycle};
+use govstore::{Actor, EventKind, Lifecycle};
 use serde_json::{Value, json};
 
 use crate::TestResult;
@@ -126,5 +126,30 @@ async fn a_reset_puts_the_state_back_and_keeps_the_history() -> TestResult {
     client.ok("delete_agent", json!({ "agent_id": "a", "confirm": true })).await?;
     let error = client.refused("reset_monitor", json!({ "agent_id": "a" })).await?;
     assert!(error.contains("is deleted: it cannot be reset"), "{error}");
+    client.close().await
+}
+
+#[tokio::test]
+async fn what_an_operator_paused_a_tool_call_does_not_undo() -> TestResult {
+    let home = Home::new()?;
+    let client = home.connect().await?;
+    let a = json!({ "agent_id": "a" });
+    client.ok("process_agent_update", a.clone()).await?;
+    let operator = home.store()?.acting_as(Actor::operator());
+    operator.pause("a", Some("lunch"))?;
+    for tool in ["resume_agent", "archive_agent", "reset_monitor"] {
+        let error = client.refused(tool, a.clone()).await?;
+        assert!(error.contains("was paused by an operator (\"lunch\")"), "{tool}: {error}");
+        assert!(error.ends_with("ask the operator"), "{tool}: {error}");
+    }
+    let stored = home.store()?.agent("a")?;
+    assert_eq!((stored.lifecycle_status, stored.update_count), (Lifecycle::Paused, 1));
+    let metadata = client.ok("get_agent_metadata", a.clone()).await?;
+    let newest =
+        metadata["lifecycle_events"].as_array().and_then(|events| events.last()).ok_or("no event")?;
+    assert_eq!((&newest["event"], &newest["actor"]), (&json!("paused"), &json!("operator")));
+    assert_eq!(newest["actor_name"], Value::Null);
+    operator.resume("a")?;
+    client.ok("process_agent_update", a).await?;
     client.close().await
 }

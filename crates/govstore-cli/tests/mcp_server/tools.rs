@@ -214,6 +214,28 @@ async fn a_list_has_every_agent_with_its_health_and_a_summary() -> TestResult {
 }
 
 #[tokio::test]
+async fn metrics_have_the_parts_of_the_newest_risk() -> TestResult {
+    let home = Home::new()?;
+    let client = home.connect().await?;
+    let (tool, a) = ("get_governance_metrics", json!({ "agent_id": "a" }));
+    for (text, complexity) in [("harmless", 0.1), ("sudo rm -rf /", 0.7)] {
+        let call = json!({ "agent_id": "a", "response_text": text, "complexity": complexity });
+        let report = client.ok("process_agent_update", call).await?;
+        let parts = &client.ok(tool, a.clone()).await?["risk_parts"];
+        assert_eq!(parts, &report["metrics"]["risk_parts"]);
+        let sum: f64 = ["length", "complexity", "coherence", "patterns"]
+            .iter()
+            .filter_map(|part| parts[part].as_f64())
+            .sum();
+        let risk = report["metrics"]["risk_score"].as_f64().ok_or("no risk")?;
+        assert!((sum - risk).abs() < 1e-12, "{parts} add up to {sum}, not {risk}");
+    }
+    client.ok("reset_monitor", a.clone()).await?;
+    assert_eq!(client.ok(tool, a.clone()).await?["risk_parts"], Value::Null);
+    client.close().await
+}
+
+#[tokio::test]
 async fn metadata_has_everything_that_is_known_of_an_agent() -> TestResult {
     let home = Home::new()?;
     let client = home.connect().await?;
@@ -240,6 +262,12 @@ async fn metadata_has_everything_that_is_known_of_an_agent() -> TestResult {
         .map(|event| (event["event"].as_str().unwrap_or(""), event["reason"].as_str()))
         .collect();
     assert_eq!(events, [("created", None), ("paused", Some("lunch")), ("resumed", None)]);
+    for event in metadata["lifecycle_events"].as_array().ok_or("no events")? {
+        assert_eq!(event["actor"], "client", "{event}");
+        let name = event["actor_name"].as_str().ok_or("no name")?;
+        let (client, version) = name.split_once(' ').ok_or("no version")?;
+        assert!(client == "rmcp" && version.contains('.'), "the name and version of the handshake: {name}");
+    }
 
     let error = client.refused("get_agent_metadata", json!({ "agent_id": "nobody" })).await?;
     assert!(error.starts_with("there is no agent"), "{error}");
