@@ -1,12 +1,16 @@
 //! What it saves that updates share a commit. `cargo bench --bench group`
 //!
 //! Sixteen threads of one process, each on an agent of its own, under FULL: govstore against bare rusqlite with one
-//! transaction an update, by the same threads, and against the same updates made by one thread in groups of sixteen,
-//! which is as large as a group of theirs can be. All sides take turns in one run, so that they meet the same noise.
+//! transaction an update, by the same threads, once with a connection each and SQLite's own waiting, and once with one
+//! connection behind a mutex, so that nobody has to poll; and against the same updates made by one thread in groups of
+//! sixteen, which is as large as a group of theirs can be. All sides take turns in one run, so that they meet the same
+//! noise. The `fsync` of the folder's disk is timed beside them, since it is what a shared commit saves.
 
 mod by_hand;
 
 use std::error::Error;
+use std::fs::File;
+use std::io::Write;
 use std::path::Path;
 use std::sync::Mutex;
 use std::thread;
@@ -21,39 +25,73 @@ const THREADS: usize = 16;
 const TURNS: usize = 5;
 const TURN: Duration = Duration::from_secs(2);
 
+/// What one way to write did: updates a second in each turn, and how long each took.
+#[derive(Default)]
+struct Side {
+    rates: Vec<f64>,
+    latencies: Vec<Duration>,
+}
+
+impl Side {
+    fn turn(&mut self, took: Vec<Duration>) {
+        self.rates.push(a_second(took.len()));
+        self.latencies.extend(took);
+    }
+
+    /// Median of the rates, and the 99th percentile of the latencies in milliseconds.
+    fn figures(self) -> (f64, f64) {
+        (median(self.rates), percentile(self.latencies, 0.99).as_secs_f64() * 1e3)
+    }
+}
+
 fn main() -> BenchResult {
     let folder = tempfile::tempdir()?;
     let store = Store::open(folder.path().join("group.db"))?;
     let alone = Store::open(folder.path().join("alone.db"))?;
-    let bare = bare(&folder.path().join("bare.db"))?;
     for n in 0..THREADS {
         alone.process_update(&agent(n), &update())?;
     }
-    let mut rates = [const { Vec::new() }; 3];
-    let mut latencies = [const { Vec::new() }; 2];
+    let each = bare(&folder.path().join("each.db"), THREADS)?;
+    let shared = bare(&folder.path().join("shared.db"), 1)?;
+    let [mut group, mut bare_each, mut bare_shared]: [Side; 3] = Default::default();
+    let mut one = Vec::new();
+    let synced = sync_time(folder.path())?;
     for _ in 0..TURNS {
-        let took = by_threads(|n| store.process_update(&agent(n), &update()).map(drop).map_err(Into::into))?;
-        rates[0].push(a_second(took.len()));
-        latencies[0].extend(took);
-        let took = by_threads(|n| {
-            let mut conn = bare.lock().map_err(|_| "a thread panicked")?;
-            by_hand::update(&mut conn, &agent(n), 1)
-        })?;
-        rates[1].push(a_second(took.len()));
-        latencies[1].extend(took);
-        rates[2].push(a_second(by_one(&alone)?));
+        group.turn(by_threads(|n| store.process_update(&agent(n), &update()).map(drop).map_err(Into::into))?);
+        for (conns, side) in [(&each, &mut bare_each), (&shared, &mut bare_shared)] {
+            side.turn(by_threads(|n| {
+                let mut conn = conns[n % conns.len()].lock().map_err(|_| "a thread panicked")?;
+                by_hand::update(&mut conn, &agent(n), 1)
+            })?);
+        }
+        one.push(a_second(by_one(&alone)?));
     }
-    let [group, bare, one] = rates.map(median);
-    let [p99, bare_p99] = latencies.map(|took| percentile(took, 0.99));
-    println!("{THREADS} threads on {THREADS} agents, FULL, updates a second:");
-    println!("  govstore {group:.0}, p99 {:.2} ms", p99.as_secs_f64() * 1e3);
-    println!(
-        "  bare, one transaction an update {bare:.0}, p99 {:.2} ms, ratio {:.2} (at least 3)",
-        bare_p99.as_secs_f64() * 1e3,
-        group / bare
-    );
-    println!("  one thread, groups of {THREADS} {one:.0}, ratio {:.2} (at least 0.75)", group / one);
+    let (rate, p99) = group.figures();
+    println!("{THREADS} threads on {THREADS} agents, FULL, updates a second; an fsync takes {synced:.2} ms");
+    println!("  govstore {rate:.0}, p99 {p99:.2} ms");
+    for (name, side) in [("a connection a thread", bare_each), ("one connection, a mutex", bare_shared)] {
+        let (bare_rate, bare_p99) = side.figures();
+        println!(
+            "  bare, {name} {bare_rate:.0}, p99 {bare_p99:.2} ms, ratio {:.2} (at least 3)",
+            rate / bare_rate
+        );
+    }
+    let one = median(one);
+    println!("  one thread, groups of {THREADS} {one:.0}, ratio {:.2} (at least 0.75)", rate / one);
     Ok(())
+}
+
+/// How long it takes to append a page to a file and have it on the disk, in milliseconds, as a median.
+fn sync_time(folder: &Path) -> BenchResult<f64> {
+    let mut file = File::create(folder.join("synced"))?;
+    let mut took = Vec::new();
+    for _ in 0..200 {
+        let began = Instant::now();
+        file.write_all(&[0; 4096])?;
+        file.sync_data()?;
+        took.push(began.elapsed());
+    }
+    Ok(percentile(took, 0.5).as_secs_f64() * 1e3)
 }
 
 fn agent(n: usize) -> String {
@@ -67,16 +105,20 @@ fn update() -> Update {
         .complexity(0.3)
 }
 
-/// A database of the same schema, with a connection for all threads: they wait for each other without polling.
-fn bare(path: &Path) -> BenchResult<Mutex<Connection>> {
+/// Connections to a database of the same schema.
+fn bare(path: &Path, connections: usize) -> BenchResult<Vec<Mutex<Connection>>> {
     let store = Store::open(path)?;
     for n in 0..THREADS {
         store.process_update(&agent(n), &update())?;
     }
     drop(store);
-    let conn = Connection::open(path)?;
-    conn.execute_batch("PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON")?;
-    Ok(Mutex::new(conn))
+    let open = |_| {
+        let conn = Connection::open(path)?;
+        conn.busy_timeout(Duration::from_mins(1))?;
+        conn.execute_batch("PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON")?;
+        Ok(Mutex::new(conn))
+    };
+    (0..connections).map(open).collect()
 }
 
 /// How long each call took, of all threads together.

@@ -12,10 +12,10 @@ ALTER TABLE agent_updates ADD COLUMN patterns INTEGER -- which patterns occurred
 
 -- A caller's name for one update, so that a retry is not a second one.
 ALTER TABLE agent_updates ADD COLUMN key TEXT -- 1 to 200 characters; NULL: without
-  CONSTRAINT "key has 1 to 200 characters" CHECK (length(key) BETWEEN 1 AND 200 AND instr(key, char(0)) = 0);
-ALTER TABLE agent_updates ADD COLUMN key_receipt BLOB -- what a retry is answered by: 16 bytes that stand for the input, then update_count after the update as a little-endian integer of 8 bytes; NULL without key
-  CONSTRAINT "key_receipt holds 24 bytes" CHECK (length(key_receipt) = 24)
-  CONSTRAINT "key_receipt comes with key" CHECK ((key IS NULL) = (key_receipt IS NULL));
+  CONSTRAINT "key has 1 to 200 characters" CHECK (key IS NULL OR length(key) BETWEEN 1 AND 200 AND instr(key, char(0)) = 0);
+ALTER TABLE agent_updates ADD COLUMN key_receipt BLOB -- what a retry is answered by: 8 bytes that stand for the input, then update_count after the update as a little-endian integer of 8 bytes; NULL without key
+  CONSTRAINT "key_receipt holds 16 bytes and comes with key"
+    CHECK (key IS NULL AND key_receipt IS NULL OR key IS NOT NULL AND length(key_receipt) IS 16);
 
 -- Partial, so that an update without a key pays nothing for it.
 CREATE UNIQUE INDEX agent_updates_by_key ON agent_updates (agent_id, key) WHERE key IS NOT NULL;

@@ -80,9 +80,9 @@ CREATE TABLE agent_updates (
   CONSTRAINT "complexity lies between 0 and 1" CHECK (complexity BETWEEN 0 AND 1), text_length INTEGER -- characters of the response, likewise
   CONSTRAINT "text_length is not negative" CHECK (text_length >= 0), patterns INTEGER -- which patterns occurred, one bit each, likewise; risk_parts has them in words
   CONSTRAINT "patterns lies between 0 and 1023" CHECK (patterns BETWEEN 0 AND 1023), key TEXT -- 1 to 200 characters; NULL: without
-  CONSTRAINT "key has 1 to 200 characters" CHECK (length(key) BETWEEN 1 AND 200 AND instr(key, char(0)) = 0), key_receipt BLOB -- what a retry is answered by: 16 bytes that stand for the input, then update_count after the update as a little-endian integer of 8 bytes; NULL without key
-  CONSTRAINT "key_receipt holds 24 bytes" CHECK (length(key_receipt) = 24)
-  CONSTRAINT "key_receipt comes with key" CHECK ((key IS NULL) = (key_receipt IS NULL)), -- registry id of the process that applied it, NULL if it was not registered; no reference: history outlives the registry
+  CONSTRAINT "key has 1 to 200 characters" CHECK (key IS NULL OR length(key) BETWEEN 1 AND 200 AND instr(key, char(0)) = 0), key_receipt BLOB -- what a retry is answered by: 8 bytes that stand for the input, then update_count after the update as a little-endian integer of 8 bytes; NULL without key
+  CONSTRAINT "key_receipt holds 16 bytes and comes with key"
+    CHECK (key IS NULL AND key_receipt IS NULL OR key IS NOT NULL AND length(key_receipt) IS 16), -- registry id of the process that applied it, NULL if it was not registered; no reference: history outlives the registry
   PRIMARY KEY (agent_id, update_no)
 ) STRICT;
 

@@ -164,7 +164,7 @@ pub(crate) struct Receipt<'a> {
     /// The caller's name for the update.
     pub key: &'a str,
     /// What stands for its input.
-    pub digest: u128,
+    pub digest: u64,
 }
 
 pub(crate) trait HistoryWrites {

@@ -56,7 +56,7 @@ impl HistoryRow {
 pub(crate) struct KeyedUpdate {
     pub row: HistoryRow,
     /// What stands for its input.
-    pub digest: u128,
+    pub digest: u64,
     /// The agent's updates since its start or last reset, after it.
     pub update_count: i64,
 }

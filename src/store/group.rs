@@ -9,7 +9,7 @@
 use std::any::Any;
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::backend::deadline::Deadline;
 use crate::error::Result;
@@ -105,9 +105,10 @@ pub(super) struct Lead<'g> {
 }
 
 impl Lead<'_> {
-    /// The next job in the line.
-    pub fn next(&self) -> Option<Arc<Job>> {
-        lock(&self.group.line).waiting.pop_front()
+    /// The next job in the line, but none after `until`.
+    pub fn next(&self, until: Instant) -> Option<Arc<Job>> {
+        let mut line = lock(&self.group.line);
+        (!line.waiting.is_empty() && Instant::now() < until).then(|| line.waiting.pop_front()).flatten()
     }
 }
 
@@ -178,12 +179,14 @@ mod tests {
         let lead = group.lead().expect("nobody leads");
         assert!(group.lead().is_none());
         let jobs = [lined_up(&group), lined_up(&group), lined_up(&group)];
-        assert!(lead.next().is_some_and(|next| Arc::ptr_eq(&next, &jobs[0])));
+        let until = Instant::now() + Duration::from_mins(1);
+        assert!(lead.next(until).is_some_and(|next| Arc::ptr_eq(&next, &jobs[0])));
+        assert!(lead.next(Instant::now()).is_none(), "it is over");
         drop(lead);
         assert!(matches!(jobs[1].look(Duration::ZERO), Seen::Leads));
         assert!(group.lead().is_none(), "it was handed on");
         let lead = group.take_lead();
-        assert!(lead.next().is_some_and(|next| Arc::ptr_eq(&next, &jobs[2])));
+        assert!(lead.next(until).is_some_and(|next| Arc::ptr_eq(&next, &jobs[2])));
         drop(lead);
         assert!(group.lead().is_some(), "nobody was left to hand it to");
     }
@@ -195,7 +198,7 @@ mod tests {
         let (patient, impatient) = (lined_up(&group), lined_up(&group));
         assert!(matches!(impatient.look(Duration::from_millis(1)), Seen::Nothing));
         assert!(group.withdraw(&impatient) && !group.withdraw(&impatient));
-        assert!(lead.next().is_some());
+        assert!(lead.next(Instant::now() + Duration::from_mins(1)).is_some());
         assert!(!group.withdraw(&patient));
         patient.end(Ended::Made(Box::new(Ok(None))));
         let seen = patient.look(Duration::ZERO);

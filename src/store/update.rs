@@ -201,27 +201,24 @@ impl Store {
     /// Makes an update, then those of the threads that have lined up meanwhile, and commits them together; and goes on
     /// with those that have lined up during the commit, for as long as a burst may last.
     fn lead(&self, lead: &Lead<'_>, request: Request<'_>, wait: &Deadline) -> Outcome {
-        let began = Instant::now();
-        let mut joined = Vec::new();
+        let until = Instant::now() + GROUP_TIME;
+        let (mut own, mut joined) = (None, Vec::new());
         let written = self.write_group(wait, |tx, isolation| {
-            let made = self.update_and_beat(tx, request)?;
-            self.join(tx, isolation, lead, began, &mut joined)?;
-            Ok(made)
+            own = Some(self.update_and_beat(tx, request)?);
+            self.join(tx, isolation, lead, until, &mut joined)
         });
-        if let Ok((_, noted)) = &written {
+        if let (Ok(()), Some((_, noted))) = (&written, &own) {
             self.note_committed(noted.beat.as_ref(), &noted.settings);
         }
         tell(joined, written.as_ref().err());
-        while began.elapsed() < GROUP_TIME
-            && let Some(job) = lead.next()
-        {
+        while let Some(job) = lead.next(until) {
             let wait = job.wait;
             let mut joined = vec![(job, None)];
             let written =
-                self.write_group(&wait, |tx, isolation| self.join(tx, isolation, lead, began, &mut joined));
+                self.write_group(&wait, |tx, isolation| self.join(tx, isolation, lead, until, &mut joined));
             tell(joined, written.as_ref().err());
         }
-        written.map(|(report, _)| report)
+        written.map(|()| own.and_then(|(report, _)| report))
     }
 
     /// Makes the updates of the threads that have joined already, and of those that line up meanwhile.
@@ -230,14 +227,13 @@ impl Store {
         tx: &dyn Transaction,
         isolation: Isolation,
         lead: &Lead<'_>,
-        began: Instant,
+        until: Instant,
         joined: &mut Vec<Joined>,
     ) -> TxResult<()> {
         let mut made = 0;
         loop {
             if made == joined.len() {
-                let next = (began.elapsed() < GROUP_TIME).then(|| lead.next()).flatten();
-                let Some(job) = next else { return Ok(()) };
+                let Some(job) = lead.next(until) else { return Ok(()) };
                 joined.push((job, None));
             }
             let (job, ended) = &mut joined[made];
@@ -335,6 +331,79 @@ impl Store {
         if !is_open {
             return Ok(None);
         }
-        agents::update::apply(tx, id, update, agent, settings, by).map(Some)
+        let report = agents::update::apply(tx, id, update, agent, settings, by)?;
+        #[cfg(test)]
+        assert_ne!(id.as_str(), tests::PANICS, "after it has written");
+        Ok(Some(report))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Barrier;
+    use std::thread;
+
+    use super::*;
+
+    /// The agent whose updates panic half way.
+    pub(super) const PANICS: &str = "panics";
+
+    #[test]
+    fn a_panic_in_a_group_is_its_own_threads_alone() -> std::result::Result<(), Box<dyn std::error::Error>> {
+        const THREADS: usize = 8;
+        const UPDATES: i64 = 50;
+
+        let folder = tempfile::tempdir()?;
+        let store = Store::open(folder.path().join("governance.db"))?;
+        let together = Barrier::new(THREADS + 1);
+        thread::scope(|scope| {
+            let panicking = scope.spawn(|| {
+                together.wait();
+                let panics = |_: &i64| {
+                    let update = || store.process_update(PANICS, &Update::new());
+                    catch_unwind(AssertUnwindSafe(update)).is_err()
+                };
+                (0..UPDATES).filter(panics).count()
+            });
+            let others: Vec<_> = (0..THREADS)
+                .map(|n| {
+                    let (store, together) = (&store, &together);
+                    scope.spawn(move || {
+                        together.wait();
+                        for update_no in 1..=UPDATES {
+                            let report = store.process_update(&format!("agent-{n}"), &Update::new())?;
+                            assert_eq!(report.metrics.total_updates, update_no);
+                        }
+                        Ok::<_, Error>(())
+                    })
+                })
+                .collect();
+            for other in others {
+                other.join().expect("no panic")?;
+            }
+            assert_eq!(
+                panicking.join().expect("each was caught"),
+                usize::try_from(UPDATES).expect("a count")
+            );
+            Ok::<_, Error>(())
+        })?;
+
+        assert!(matches!(store.agent(PANICS), Err(Error::AgentNotFound { .. })));
+        for n in 0..THREADS {
+            assert_eq!(store.history(&format!("agent-{n}"), None)?.len(), usize::try_from(UPDATES)?);
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn a_panic_among_many_updates_leaves_nothing_of_its_group() -> Result<()> {
+        let folder = tempfile::tempdir().expect("a folder");
+        let store = Store::open(folder.path().join("governance.db"))?;
+        let updates = ["before", PANICS, "after"].map(|agent_id| (agent_id, Update::new()));
+        assert!(catch_unwind(AssertUnwindSafe(|| store.process_updates(&updates))).is_err());
+        for (agent_id, _) in &updates {
+            assert!(matches!(store.agent(agent_id), Err(Error::AgentNotFound { .. })), "{agent_id}");
+        }
+        store.process_update("before", &Update::new()).map(drop)
     }
 }

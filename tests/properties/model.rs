@@ -24,6 +24,7 @@ pub enum Refusal {
     AlreadyLocked,
     NotLocked,
     Fenced,
+    KeyReused,
     InvalidSetting,
     /// By the closure of an edit.
     ByEdit,
@@ -69,9 +70,10 @@ pub struct Agent {
     pub token: i64,
 }
 
-/// One update, as its report had it in JSON.
+/// One update, and its report in JSON.
 #[derive(Debug, Clone)]
 pub struct Row {
+    pub update: Update,
     pub report: Value,
     pub health_status: HealthStatus,
 }
@@ -102,6 +104,17 @@ impl Row {
     pub fn reason(&self) -> &str {
         self.report["decision"]["reason"].as_str().expect("a reason")
     }
+}
+
+/// Bit by bit, but for NaN, of which there is one.
+fn is_same_input(one: &Update, other: &Update) -> bool {
+    let bits = |number: &f64| if number.is_nan() { f64::NAN.to_bits() } else { number.to_bits() };
+    let all = |numbers: &[f64]| numbers.iter().map(bits).collect::<Vec<_>>();
+    let input = |update: &Update| {
+        let parameters = update.parameters.as_deref().map(all);
+        (parameters, all(&update.ethical_drift), update.response_text.clone(), bits(&update.complexity))
+    };
+    input(one) == input(other)
 }
 
 impl Agent {
@@ -167,12 +180,20 @@ impl Fleet {
         self.events.push(Event { agent_id, kind, reason, health_from: None, health_to: None });
     }
 
-    /// Whether an update would be taken.
-    pub fn admits_update(&self, by: Handle, agent_id: &str) -> Result<(), Refusal> {
-        match self.agents.get(agent_id) {
-            None => Ok(()),
-            Some(agent) if agent.lifecycle_status != Lifecycle::Active => Err(Refusal::WrongLifecycle),
-            Some(agent) => agent.refuse_if_locked(by),
+    /// Whether an update would be taken; if it was already, by its key, the row that it has.
+    pub fn admits_update(
+        &self,
+        by: Handle,
+        agent_id: &str,
+        update: &Update,
+    ) -> Result<Option<&Row>, Refusal> {
+        let Some(agent) = self.agents.get(agent_id) else { return Ok(None) };
+        let has_key = |row: &&Row| update.key.is_some() && row.update.key == update.key;
+        match agent.history.iter().find(has_key) {
+            Some(row) if is_same_input(&row.update, update) => Ok(Some(row)),
+            Some(_) => Err(Refusal::KeyReused),
+            None if agent.lifecycle_status != Lifecycle::Active => Err(Refusal::WrongLifecycle),
+            None => agent.refuse_if_locked(by).map(|()| None),
         }
     }
 
@@ -186,7 +207,7 @@ impl Fleet {
         let agent = self.agents.get_mut(agent_id).expect("it is there");
         let before = agent.newest().is_some().then(|| agent.health_status(&thresholds));
 
-        let mut row = Row { report, health_status: HealthStatus::Healthy };
+        let mut row = Row { update: update.clone(), report, health_status: HealthStatus::Healthy };
         let (risk, coherence) = (row.figure("risk_score"), row.figure("coherence"));
         let health = classify(Some(risk), Some(coherence), row.void_active(), &thresholds);
         row.health_status = health.status;

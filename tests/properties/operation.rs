@@ -53,6 +53,15 @@ pub enum Operation {
         agent_id: &'static str,
         act: Act,
     },
+    /// An update with one of a few keys, or one that was made with it before, in case that its answer was lost.
+    Keyed {
+        by: Handle,
+        agent_id: &'static str,
+        key: &'static str,
+        update: Update,
+        /// Which of the earlier ones with this key to make again, if there are any.
+        again: Option<prop::sample::Index>,
+    },
     /// These updates in turns, so many altogether: the window of V fills, and λ₁ is controlled.
     Burst {
         by: Handle,
@@ -87,6 +96,14 @@ pub fn operation() -> impl Strategy<Value = Operation> {
     let by = || prop_oneof![Just(Handle::Registered), Just(Handle::Other)];
     prop_oneof![
         60 => (by(), agent_id(), act()).prop_map(|(by, agent_id, act)| Operation::Act { by, agent_id, act }),
+        10 => (by(), agent_id(), prop::sample::select(vec!["k", "été \u{1f511}"]), update(), option::of(any::<prop::sample::Index>()))
+            .prop_map(|(by, agent_id, key, update, again)| Operation::Keyed {
+                by,
+                agent_id,
+                key,
+                update: update.key(key),
+                again,
+            }),
         2 => (by(), agent_id(), vec(update(), 1..3), 10..60_usize).prop_map(
             |(by, agent_id, updates, times)| Operation::Burst { by, agent_id, updates, times },
         ),

@@ -17,7 +17,7 @@ proptest! {
 
     #[test]
     fn a_store_shows_what_a_model_of_it_says(operations in vec(operation(), 1..60)) {
-        let mut run = Run { world: World::new(), model: Fleet::new(), backups: Vec::new() };
+        let mut run = Run { world: World::new(), model: Fleet::new(), backups: Vec::new(), keyed: Vec::new() };
         for operation in operations {
             run.perform(&operation);
             run.compare(Handle::Registered, Some(10));
@@ -31,6 +31,13 @@ proptest! {
     }
 }
 
+/// A report without what is judged by the settings of now.
+fn without_health(mut report: Value) -> Value {
+    let metrics = report["metrics"].as_object_mut().expect("an object");
+    metrics.retain(|name, _| !["health_status", "health_message"].contains(&name.as_str()));
+    report
+}
+
 /// The findings that are about what was written, and not about the machine.
 fn is_about_rows(check: &str) -> bool {
     ["integrity", "foreign keys", "schema", "history"].contains(&check)
@@ -41,12 +48,26 @@ struct Run {
     model: Fleet,
     /// What the model was when each backup was made.
     backups: Vec<Fleet>,
+    /// The updates with a key that were asked for, taken or not.
+    keyed: Vec<(&'static str, Update)>,
 }
 
 impl Run {
     fn perform(&mut self, operation: &Operation) {
         match operation {
             Operation::Act { by, agent_id, act: Act::Update(update) } => self.update(*by, agent_id, update),
+            Operation::Keyed { by, agent_id, key, update, again } => {
+                let earlier: Vec<&Update> = self
+                    .keyed
+                    .iter()
+                    .filter(|(agent, update)| agent == agent_id && update.key.as_deref() == Some(*key))
+                    .map(|(_, update)| update)
+                    .collect();
+                let again = again.filter(|_| !earlier.is_empty()).map(|which| which.get(&earlier));
+                let update = again.map_or(update, |earlier| earlier).clone();
+                self.update(*by, agent_id, &update);
+                self.keyed.push((agent_id, update));
+            }
             Operation::Burst { by, agent_id, updates, times } => {
                 for update in updates.iter().cycle().take(*times) {
                     self.update(*by, agent_id, update);
@@ -59,7 +80,7 @@ impl Run {
                 assert_eq!(self.world.act(by, agent_id, act, is_locked_out), expected);
             }
             Operation::UpdateElsewhere { agent_id, update } => {
-                let expected = self.model.admits_update(Handle::Other, agent_id);
+                let expected = self.model.admits_update(Handle::Other, agent_id, update).map(drop);
                 match self.world.update_elsewhere(agent_id, update) {
                     Ok(report) => {
                         assert_eq!(expected, Ok(()), "{report}");
@@ -108,12 +129,20 @@ impl Run {
     }
 
     fn update(&mut self, by: Handle, agent_id: &'static str, update: &Update) {
-        let expected = self.model.admits_update(by, agent_id);
-        let is_locked_out = expected == Err(Refusal::Locked);
+        let expected = self.model.admits_update(by, agent_id, update);
+        let is_locked_out = matches!(expected, Err(Refusal::Locked));
         let found = self.world.update(by, agent_id, update, is_locked_out);
-        assert_eq!(found.as_ref().map(drop).map_err(|refusal| *refusal), expected);
-        if let Ok(report) = found {
-            self.model.update(agent_id, update, report);
+        match (found, expected) {
+            (Ok(mut report), Ok(Some(row))) => {
+                let repeated = report.as_object_mut().and_then(|report| report.remove("repeated"));
+                assert_eq!(repeated, Some(Value::Bool(true)));
+                assert_eq!(without_health(report), without_health(row.report.clone()));
+            }
+            (Ok(report), Ok(None)) => {
+                assert_eq!(report.get("repeated"), None);
+                self.model.update(agent_id, update, report);
+            }
+            (found, expected) => assert_eq!(found.map(drop), expected.map(drop)),
         }
     }
 
@@ -298,6 +327,7 @@ fn compare_history(store: &Store, agent_id: &str, expected: &Agent, last: Option
         assert_eq!(found.void_active, row.void_active());
         assert_eq!(found.decision, row.decision());
         assert_eq!(found.decision_reason.as_deref(), Some(row.reason()));
+        assert_eq!(found.key, row.update.key);
         assert_eq!(found.health_status, row.health_status);
         assert_eq!(row.report["metrics"]["health_status"], found.health_status.as_str());
         assert_eq!(

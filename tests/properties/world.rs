@@ -123,6 +123,7 @@ impl World {
             "ethical_drift": update.ethical_drift,
             "response_text": update.response_text,
             "complexity": update.complexity,
+            "key": update.key,
         });
         let mut apply = Command::new(govstore_testkit::govstore())
             .args(["--db", &self.database.address(), "--json", "apply", "-"])
@@ -239,6 +240,7 @@ fn refusal(error: Error) -> Refusal {
         Error::AlreadyLocked { .. } => Refusal::AlreadyLocked,
         Error::NotLocked { .. } => Refusal::NotLocked,
         Error::Fenced { .. } => Refusal::Fenced,
+        Error::KeyReused { .. } => Refusal::KeyReused,
         Error::InvalidSetting { .. } => Refusal::InvalidSetting,
         other => panic!("{other}"),
     }

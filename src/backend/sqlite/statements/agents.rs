@@ -18,19 +18,19 @@ use crate::model::{
 impl<C: OnConnection> AgentReads for C {
     fn load_for_update(&self, agent_id: &str, process_id: Option<i64>) -> TxResult<Loaded> {
         let mut statement = self.conn().prepare_cached(
-            "SELECT s.risk_healthy_max, s.risk_degraded_max, s.coherence_healthy_min, s.coherence_degraded_min,
-                    s.coherence_overrides_risk, s.heartbeat_interval_s, s.stale_after_s, s.max_processes,
-                    s.limit_policy, s.terminate_grace_ms, s.lock_timeout_ms, s.history_limit, s.history_max_age_days,
-                    s.prune_automatically,
-                    p.state, p.parent_gone,
-                    a.lifecycle_status, a.energy, a.integrity, a.entropy, a.void_integral, a.coherence, a.lambda1,
-                    a.pi_integral, a.elapsed, a.update_count, a.parameters, a.recent_void, a.risk_score,
-                    a.void_active, a.total_updates,
-                    l.process_id, l.token, l.acquired_at
-             FROM settings AS s
-             LEFT JOIN processes AS p ON p.process_id = :process_id
-             LEFT JOIN agents AS a ON a.agent_id = :agent_id
-             LEFT JOIN agent_locks AS l ON l.agent_id = :agent_id
+            "SELECT s.risk_healthy_max, s.risk_degraded_max, s.coherence_healthy_min, s.coherence_degraded_min, \
+                    s.coherence_overrides_risk, s.heartbeat_interval_s, s.stale_after_s, s.max_processes, \
+                    s.limit_policy, s.terminate_grace_ms, s.lock_timeout_ms, s.history_limit, s.history_max_age_days, \
+                    s.prune_automatically, \
+                    p.state, p.parent_gone, \
+                    a.lifecycle_status, a.energy, a.integrity, a.entropy, a.void_integral, a.coherence, a.lambda1, \
+                    a.pi_integral, a.elapsed, a.update_count, a.parameters, a.recent_void, a.risk_score, \
+                    a.void_active, a.total_updates, \
+                    l.process_id, l.token, l.acquired_at \
+             FROM settings AS s \
+             LEFT JOIN processes AS p ON p.process_id = :process_id \
+             LEFT JOIN agents AS a ON a.agent_id = :agent_id \
+             LEFT JOIN agent_locks AS l ON l.agent_id = :agent_id \
              WHERE s.settings_id = 1",
         )?;
         let loaded = statement.query_row(params![process_id, agent_id], loaded).optional()?;
@@ -168,15 +168,15 @@ impl AgentWrites for WriteTransaction<'_> {
     ) -> TxResult<()> {
         self.conn()
             .prepare_cached(
-                "UPDATE agents SET
-                   last_update_at = :last_update_at,
-                   energy = :energy, integrity = :integrity, entropy = :entropy, void_integral = :void_integral,
-                   coherence = :coherence, lambda1 = :lambda1, pi_integral = :pi_integral, elapsed = :elapsed,
-                   risk_score = :risk_score, void_active = :void_active,
-                   update_count = :update_count, total_updates = :total_updates,
-                   last_decision = :last_decision, last_decision_reason = :last_decision_reason,
-                   parameters = :parameters, recent_void = :recent_void
-                 WHERE agent_id = :agent_id",
+                "UPDATE agents SET \
+                   last_update_at = ?, \
+                   energy = ?, integrity = ?, entropy = ?, void_integral = ?, \
+                   coherence = ?, lambda1 = ?, pi_integral = ?, elapsed = ?, \
+                   risk_score = ?, void_active = ?, \
+                   update_count = ?, total_updates = ?, \
+                   last_decision = ?, last_decision_reason = ?, \
+                   parameters = ?, recent_void = ? \
+                 WHERE agent_id = ?",
             )?
             .execute(params![
                 self.at_text(),

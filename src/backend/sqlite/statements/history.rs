@@ -9,11 +9,11 @@ use crate::governance::{Assessment, Patterns, RiskBasis, State};
 use crate::health::Health;
 use crate::model::{HistoryRow, KeyedUpdate, SurplusHistory, Timestamp, WindowStatistics};
 
-const DIGEST_BYTES: usize = size_of::<u128>();
+const DIGEST_BYTES: usize = size_of::<u64>();
 const RECEIPT_BYTES: usize = DIGEST_BYTES + size_of::<i64>();
 
 /// The column `key_receipt`.
-fn receipt_bytes(digest: u128, update_count: i64) -> [u8; RECEIPT_BYTES] {
+fn receipt_bytes(digest: u64, update_count: i64) -> [u8; RECEIPT_BYTES] {
     let mut bytes = [0; RECEIPT_BYTES];
     bytes[..DIGEST_BYTES].copy_from_slice(&digest.to_le_bytes());
     bytes[DIGEST_BYTES..].copy_from_slice(&update_count.to_le_bytes());
@@ -52,7 +52,7 @@ impl<C: OnConnection> HistoryReads for C {
             let (digest, update_count) = receipt.split_at(DIGEST_BYTES);
             Ok(KeyedUpdate {
                 row: from_row(row)?,
-                digest: u128::from_le_bytes(digest.try_into().unwrap_or_default()),
+                digest: u64::from_le_bytes(digest.try_into().unwrap_or_default()),
                 update_count: i64::from_le_bytes(update_count.try_into().unwrap_or_default()),
             })
         });
@@ -196,15 +196,11 @@ impl HistoryWrites for WriteTransaction<'_> {
         let key_receipt = receipt.map(|receipt| receipt_bytes(receipt.digest, state.update_count));
         self.conn()
             .prepare_cached(
-                "INSERT INTO agent_updates (
-                   agent_id, update_no, applied_at, energy, integrity, entropy, void_integral, coherence, lambda1,
-                   risk_score, void_active, elapsed, decision, decision_reason, health_status, process_id,
-                   complexity, text_length, patterns, key, key_receipt
-                 ) VALUES (
-                   :agent_id, :update_no, :applied_at, :energy, :integrity, :entropy, :void_integral, :coherence,
-                   :lambda1, :risk_score, :void_active, :elapsed, :decision, :decision_reason, :health_status,
-                   :process_id, :complexity, :text_length, :patterns, :key, :key_receipt
-                 )",
+                "INSERT INTO agent_updates ( \
+                   agent_id, update_no, applied_at, energy, integrity, entropy, void_integral, coherence, lambda1, \
+                   risk_score, void_active, elapsed, decision, decision_reason, health_status, process_id, \
+                   complexity, text_length, patterns, key, key_receipt \
+                 ) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             )?
             .execute(params![
                 agent_id,
