@@ -31,7 +31,7 @@ pub fn populated(path: &Path, agents: u32, updates: u32) -> Result<PathBuf, Box<
             "UPDATE agents SET last_update_at = ?2, energy = 0.51, integrity = 0.91, entropy = 0.41,
                void_integral = -0.012, lambda1 = 0.151, pi_integral = 0.0021, elapsed = ?1 * 0.1,
                update_count = ?1, total_updates = ?1, last_decision = 'approve',
-               last_decision_reason = 'Low risk (0.20)', parameters = ?3, recent_void = zeroblob(8 * ?1)",
+               last_decision_reason = 'Low risk (0.20)', parameters = ?3, recent_void = zeroblob(8 * min(?1, 100))",
             params![update_no, AT, parameters],
         )?;
         tx.execute(

@@ -1,7 +1,7 @@
 //! Recording what happens to an agent.
 
 use crate::backend::statements::{Transaction, TxResult};
-use crate::health::{Health, HealthStatus};
+use crate::health::HealthStatus;
 use crate::model::{Actor, AgentId, EventKind, NewEvent};
 
 /// Records a lifecycle event at the time of the transaction.
@@ -28,16 +28,17 @@ pub(super) fn record_health(
     tx: &dyn Transaction,
     id: AgentId<'_>,
     from: Option<HealthStatus>,
-    to: &Health,
+    to: HealthStatus,
+    why: &str,
     by: &Actor,
 ) -> TxResult<()> {
     tx.insert_event(&NewEvent {
         agent_id: id.as_str(),
         event: EventKind::HealthChanged,
         occurred_at: tx.at(),
-        reason: Some(&to.message),
+        reason: Some(why),
         by: Some(by),
         health_from: from,
-        health_to: Some(to.status),
+        health_to: Some(to),
     })
 }

@@ -8,8 +8,8 @@ use super::statistics::WINDOW;
 use crate::backend::statements::{Reader, Transaction, TxResult};
 use crate::model::{PruneReport, SurplusHistory, Timestamp};
 
-/// Rows that one transaction removes: a few milliseconds.
-const ROWS_A_TRANSACTION: i64 = 1_000;
+/// Rows that one transaction removes: two milliseconds or so, since others may wait.
+const ROWS_A_TRANSACTION: i64 = 250;
 
 const MS_A_DAY: f64 = 86_400_000.0;
 

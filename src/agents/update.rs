@@ -9,6 +9,7 @@ use super::lifecycle::{PIONEER_TAG, refuse_update};
 use crate::backend::statements::{Reader, Receipt, Transaction, TxResult};
 use crate::crash_point;
 use crate::error::{Error, Result};
+use crate::explain;
 use crate::governance::{
     self, Action, Assessment, Decision, LegacyStatus, RiskBasis, RiskParts, SamplingParams, State, Update,
 };
@@ -102,7 +103,13 @@ pub(crate) fn apply(
     let receipt = update.key.as_deref().map(|key| Receipt { key, digest: update.digest() });
     tx.append_update(id.as_str(), &state, &assessment, &health, update_no, receipt.as_ref())?;
     if status_before != Some(health.status) {
-        event::record_health(tx, id, status_before, &health, by)?;
+        let why = explain::health(
+            Some(assessment.risk_score),
+            state.measured_coherence,
+            assessment.void_active,
+            &thresholds,
+        );
+        event::record_health(tx, id, status_before, health.status, &why, by)?;
     }
     Ok(report(tx.at(), id, update, &state, assessment, health, update_no))
 }

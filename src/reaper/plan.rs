@@ -295,7 +295,9 @@ impl Judge<'_> {
             .filter(|(draft, judgement)| judgement.occupies && self.is_expendable(draft))
             .collect();
         candidates.sort_by_key(|(draft, _)| rank(draft));
-        for (draft, judgement) in candidates.into_iter().take(surplus) {
+        // Where it is the caller's own turn, another reaper ends it: nobody goes in its place.
+        let their_turn = candidates.into_iter().take(surplus);
+        for (draft, judgement) in their_turn.filter(|(draft, _)| !self.is_caller(&draft.record.process)) {
             let unused = last_used(draft.record, draft.record.unused_ms(self.now_ms));
             let client = if is_client_gone(draft) { "its client is gone, and " } else { "" };
             judgement.verdict = Verdict::Surplus;
@@ -312,7 +314,7 @@ impl Judge<'_> {
         let record = draft.record;
         let is_alive = matches!(draft.finding, Finding::Settled(Verdict::Alive, _));
         // One that registered after the look is not identified.
-        if draft.identified.is_none() || !is_alive || self.is_caller(&record.process) {
+        if draft.identified.is_none() || !is_alive {
             return false;
         }
         let unused_ms = record.unused_ms(self.now_ms);

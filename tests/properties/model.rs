@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use govstore::health::classify;
-use govstore::{Action, EventKind, HealthStatus, HealthThresholds, Lifecycle, Update};
+use govstore::{Action, EventKind, HealthStatus, HealthThresholds, Lifecycle, Update, explain};
 use serde_json::{Map, Value, json};
 
 use crate::operation::{Act, Edit, Handle};
@@ -209,7 +209,8 @@ impl Fleet {
 
         let mut row = Row { update: update.clone(), report, health_status: HealthStatus::Healthy };
         let (risk, coherence) = (row.figure("risk_score"), row.figure("coherence"));
-        let health = classify(Some(risk), Some(coherence), row.void_active(), &thresholds);
+        let void_active = row.void_active();
+        let health = classify(Some(risk), Some(coherence), void_active, &thresholds);
         row.health_status = health.status;
         agent.history.push(row);
         agent.since_reset.push(update.clone());
@@ -220,7 +221,7 @@ impl Fleet {
             self.events.push(Event {
                 agent_id,
                 kind: EventKind::HealthChanged,
-                reason: Some(health.message),
+                reason: Some(explain::health(Some(risk), Some(coherence), void_active, &thresholds)),
                 health_from: before,
                 health_to: Some(health.status),
             });

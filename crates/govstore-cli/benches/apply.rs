@@ -96,7 +96,7 @@ fn rows_alone(database: &Path) -> BenchResult<f64> {
         written = group.end;
         let tx = conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
         for n in group {
-            by_hand::statements(&tx, &agent(n), i64::try_from(n)?)?;
+            by_hand::statements(&tx, &agent(n), i64::try_from(n / AGENTS + 2)?)?;
         }
         tx.commit()?;
     }

@@ -185,7 +185,7 @@ fn agent_shows_all_that_is_known_of_one() {
         "tags         production\n",
         "notes        one\n               two\n",
         "  created  ",
-        "  health healthy → critical  operator  High risk",
+        "  health healthy → critical  operator  risk 44.3 % is 30 % or more",
         "too eager\n",
     ] {
         assert!(shown.contains(part), "{part:?} is missing: {shown}");
