@@ -10,7 +10,7 @@ use ratatui::style::Style;
 
 use crate::actors;
 
-use super::figures::{self, NONE, age, percent, span, time};
+use super::figures::{self, NONE, age, span, time};
 use super::grid::{Cell, Column, Grid, Set, cut};
 use super::palette::Palette;
 use super::snapshot::{Row, SPARKLINE_UPDATES, Snapshot, Table};
@@ -233,7 +233,7 @@ impl Shown<'_> {
         let decision = decision.map(|(action, (risk, coherence))| {
             format!("{action}: {}", explain::decision(risk, coherence, agent.void_active, thresholds))
         });
-        let made_of = made_of.map(|(name, part)| format!("most of it {name}, {}", percent(part)));
+        let made_of = made_of.map(|(name, part)| format!("most of it {name}, {:.1} %", part * 100.0));
         let tags = (!agent.tags.is_empty()).then(|| format!("tags {}", shown(&agent.tags.join(", "))));
         let parts = [since, Some(format!("{}: {health}", agent.health_status)), made_of, decision, tags]
             .into_iter()

@@ -117,6 +117,17 @@ fn a_large_terminal_has_all_of_it() -> TestResult {
 }
 
 #[test]
+fn the_selected_agent_has_what_its_risk_is_made_of() -> TestResult {
+    let fleet = Fleet::of(&["calm", "daring"])?;
+    let mut state = fleet.state(worst())?;
+    press(&mut state, &[KeyCode::Down]);
+    let lines = lines(&state, 130, 20);
+    let about = "daring: critical: risk 30.4 % is 30 % or more; most of it complexity, 30.0 %; revise: risk 30.4 % is from 30 % up, below 70 %";
+    assert!(lines.iter().any(|line| line.trim() == about), "{lines:#?}");
+    Ok(())
+}
+
+#[test]
 fn lines_that_the_agents_do_not_need_are_for_the_others() -> TestResult {
     let fleet = Fleet::of(&["writer"])?;
     for _ in 0..10 {
