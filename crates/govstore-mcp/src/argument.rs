@@ -31,8 +31,6 @@ pub const TAG_MAX_CHARS: usize = 100;
 pub const NOTES_MAX_CHARS: usize = 100_000;
 /// Why an agent is paused or archived, in characters.
 pub const REASON_MAX_CHARS: usize = 4_000;
-/// The id of an agent, in characters. The library checks it.
-const AGENT_ID_MAX_CHARS: usize = 128;
 
 /// From this likeness on, two names are alike enough to ask whether the one was meant by the other.
 const ALIKE: f64 = 0.7;
@@ -89,7 +87,7 @@ pub fn or_default<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(
     Ok(Option::deserialize(deserializer)?.unwrap_or_default())
 }
 
-/// The id of an agent.
+/// The id of an agent. The library checks what else it may be.
 #[derive(Debug, Clone)]
 pub struct AgentId(pub String);
 
@@ -113,7 +111,7 @@ impl JsonSchema for AgentId {
     }
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "type": "string", "minLength": 1, "maxLength": AGENT_ID_MAX_CHARS })
+        json_schema!({ "type": "string" })
     }
 }
 

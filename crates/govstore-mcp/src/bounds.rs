@@ -128,7 +128,12 @@ mod tests {
         let labels = Labels::of(vec!["t".repeat(100); 100], "n".repeat(1_234), false);
         assert_eq!((labels.tags.len(), labels.tags_left_out), (19, 81));
         assert_eq!((labels.notes.len(), labels.notes_left_out), (500, 734));
-        let (told, left_out) = attributes([("a", "x".repeat(1_500)), ("b", "y".repeat(1_500))].map(|(name, text)| (name.to_owned(), text.into())).into_iter().collect());
+        let (told, left_out) = attributes(
+            [("a", "x".repeat(1_500)), ("b", "y".repeat(1_500))]
+                .map(|(name, text)| (name.to_owned(), text.into()))
+                .into_iter()
+                .collect(),
+        );
         assert_eq!((told.len(), left_out), (1, 1));
     }
 

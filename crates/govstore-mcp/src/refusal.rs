@@ -68,7 +68,9 @@ impl Refusal {
         let hint = match error {
             Error::AgentNotFound { .. } if has("list_agents") => "; list_agents lists them",
             Error::WrongLifecycle {
-                status: Lifecycle::Paused | Lifecycle::Archived, action: "updated", ..
+                status: Lifecycle::Paused | Lifecycle::Archived,
+                action: "updated",
+                ..
             } if has("resume_agent") => "; resume_agent makes it active again",
             Error::AgentLocked { holder: Some(_), .. } => ", or ask a person to take the lock away",
             _ => return Self::Store(error),

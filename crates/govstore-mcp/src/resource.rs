@@ -18,7 +18,9 @@ pub fn resources() -> Vec<Resource> {
     vec![
         Resource::new(AGENTS, "agents")
             .with_title("Agents")
-            .with_description("The first agents with their health, and how many there are: what list_agents answers")
+            .with_description(
+                "The first agents with their health, and how many there are: what list_agents answers",
+            )
             .with_mime_type(MIME_TYPE),
         Resource::new(FLEET, "fleet")
             .with_title("Fleet health")

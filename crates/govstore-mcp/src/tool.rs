@@ -147,6 +147,9 @@ fn arguments_schema<T: JsonSchema>() -> JsonObject {
     let plain = RecursiveTransform(|schema: &mut Schema| {
         schema.remove("title");
         schema.remove("format"); // double, int64
+        if matches!(schema.get("default"), Some(Value::Null | Value::Bool(false))) {
+            schema.remove("default"); // which is what left out means anyway
+        }
         if let Some(Value::String(description)) = schema.get_mut("description") {
             *description = description.replace('\n', " ");
         }

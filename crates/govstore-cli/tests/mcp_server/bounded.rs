@@ -1,6 +1,7 @@
 //! What answers cost a model, in tokens of 3.5 bytes, and how it pages through what they leave out.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
@@ -159,7 +160,10 @@ async fn no_default_answer_costs_more_than_5_000_tokens() -> TestResult {
             let name = if is_long { &agent_id } else { &format!("{prefix}0501") };
             let costs = weigh(&client, name).await?;
             for (call, cost) in costs {
-                eprintln!("{cost:>7.0} {call}, {} characters an id, long texts {is_long}", prefix.chars().count() + 4);
+                eprintln!(
+                    "{cost:>7.0} {call}, {} characters an id, long texts {is_long}",
+                    prefix.chars().count() + 4
+                );
                 assert!(cost <= ANSWER_TOKENS, "{call}: {cost:.0} tokens");
             }
         }
@@ -184,7 +188,8 @@ async fn what_is_left_out_is_counted_and_can_be_had() -> TestResult {
     let told = client.ok("get_agent_metadata", json!({ "agent_id": "a" })).await?;
     let whole = client.ok("get_agent_metadata", json!({ "agent_id": "a", "detail": "full" })).await?;
     let count = |list: &Value| list.as_array().map_or(0, Vec::len);
-    let left_out = |field: &str| told[field].as_u64().and_then(|n| usize::try_from(n).ok()).unwrap_or_default();
+    let left_out =
+        |field: &str| told[field].as_u64().and_then(|n| usize::try_from(n).ok()).unwrap_or_default();
     assert_eq!(told["notes"].as_str().map(|notes| notes.chars().count()), Some(500));
     assert_eq!(left_out("notes_left_out"), 99_500);
     assert_eq!(count(&told["tags"]) + left_out("tags_left_out"), 100);
@@ -193,11 +198,15 @@ async fn what_is_left_out_is_counted_and_can_be_had() -> TestResult {
     assert_eq!(attributes(&told) + left_out("attributes_left_out"), 100);
     let newest = told["lifecycle_events"].as_array().and_then(|events| events.last()).ok_or("no event")?;
     assert_eq!(newest["event"], "resumed");
-    let reasons = || told["lifecycle_events"].as_array().into_iter().flatten().filter_map(|e| e["reason"].as_str());
+    let reasons =
+        || told["lifecycle_events"].as_array().into_iter().flatten().filter_map(|e| e["reason"].as_str());
     assert!(reasons().any(|reason| reason.ends_with("… (3800 more characters)")));
 
     assert_eq!(whole["notes"].as_str().map(str::len), Some(100_000));
-    assert_eq!((count(&whole["tags"]), count(&whole["lifecycle_events"]), attributes(&whole)), (100, 51, 100));
+    assert_eq!(
+        (count(&whole["tags"]), count(&whole["lifecycle_events"]), attributes(&whole)),
+        (100, 51, 100)
+    );
     assert!(!whole.to_string().contains("left_out"));
     let listed = client.ok("list_agents", json!({ "detail": "full" })).await?;
     assert_eq!(listed["agents"][0]["notes"], whole["notes"], "a row that is too long is told all the same");
@@ -233,98 +242,98 @@ fn the_list_of_tools_costs_3_500_tokens_at_most() -> TestResult {
         .map(|tool| tool["outputSchema"].to_string().len())
         .sum();
     let cost = tokens(&listing.to_string());
-    eprintln!("{cost:>7.0} tools/list, {} bytes, of which output schemas {outputs}", listing.to_string().len());
+    eprintln!(
+        "{cost:>7.0} tools/list, {} bytes, of which output schemas {outputs}",
+        listing.to_string().len()
+    );
     assert!(cost <= LISTING_TOKENS, "{cost:.0} tokens");
     Ok(())
 }
 
-/// Runs `walk` while another process's store updates the agents and makes new ones.
-async fn while_others_write<T>(home: &Home, walk: impl Future<Output = T>) -> Result<T, Box<dyn std::error::Error>> {
-    let store = Store::options().durability(Durability::Normal).open(home.database())?;
-    let done = AtomicBool::new(false);
-    let (walked, written) = thread::scope(|scope| {
-        let writer = scope.spawn(|| {
+/// Another store that updates the agents and makes new ones, until it is ended.
+struct Writer {
+    done: Arc<AtomicBool>,
+    thread: thread::JoinHandle<govstore::Result<u64>>,
+}
+
+impl Writer {
+    fn start(home: &Home) -> Result<Self, Box<dyn std::error::Error>> {
+        let store = Store::options().durability(Durability::Normal).open(home.database())?;
+        let done = Arc::new(AtomicBool::new(false));
+        let is_done = Arc::clone(&done);
+        let thread = thread::spawn(move || {
             let mut written = 0;
-            while !done.load(Ordering::Relaxed) {
-                let agents = ["agent-0007".to_owned(), "agent-0500".to_owned(), format!("late-{written}")];
-                for agent in agents {
-                    store.process_update(&agent, &Update::new())?;
+            while !is_done.load(Ordering::Relaxed) {
+                for agent in ["agent-0007", "agent-0500", &format!("late-{written}")] {
+                    store.process_update(agent, &Update::new())?;
                 }
                 written += 1;
             }
-            Ok::<_, govstore::Error>(written)
+            Ok(written)
         });
-        let walked = tokio::task::block_in_place(|| tokio::runtime::Handle::current().block_on(walk));
-        done.store(true, Ordering::Relaxed);
-        (walked, writer.join().expect("no panic"))
-    });
-    assert!(written? > 0);
-    Ok(walked)
+        Ok(Self { done, thread })
+    }
+
+    fn end(self) -> TestResult {
+        self.done.store(true, Ordering::Relaxed);
+        assert!(self.thread.join().map_err(|_| "the writer panicked")?? > 0);
+        Ok(())
+    }
 }
 
-#[tokio::test(flavor = "multi_thread")]
+#[tokio::test]
 async fn pages_of_agents_have_each_once_while_others_write() -> TestResult {
     let home = Home::new()?;
     fleet(&home, "agent-", 1)?;
     let client = home.connect().await?;
+    let writer = Writer::start(&home)?;
     for limit in [None, Some(7)] {
-        let walk = async {
-            let mut seen = Vec::new();
-            let mut arguments = json!({ "query": "agent-" });
-            if let Some(limit) = limit {
-                arguments["limit"] = json!(limit);
-            }
-            loop {
-                let page = client.ok("list_agents", arguments.clone()).await?;
-                assert_eq!(page["matching"], AGENTS);
-                assert!(page["summary"]["total_agents"].as_u64() >= Some(u64::from(AGENTS)));
-                let agents = page["agents"].as_array().ok_or("no agents")?;
-                assert!(agents.len() <= limit.unwrap_or(50));
-                seen.extend(agents.iter().map(|agent| agent["agent_id"].as_str().unwrap_or_default().to_owned()));
-                let Some(next) = page.get("next_page") else { break };
-                arguments["after"] = next["after"].clone();
-            }
-            Ok::<_, Box<dyn std::error::Error>>(seen)
-        };
-        let seen = while_others_write(&home, walk).await??;
+        let mut seen = Vec::new();
+        let mut arguments = json!({ "query": "agent-", "limit": limit });
+        loop {
+            let page = client.ok("list_agents", arguments.clone()).await?;
+            assert_eq!(page["matching"], AGENTS);
+            assert!(page["summary"]["total_agents"].as_u64() >= Some(u64::from(AGENTS)));
+            let agents = page["agents"].as_array().ok_or("no agents")?;
+            assert!(agents.len() <= limit.unwrap_or(50));
+            seen.extend(agents.iter().map(|agent| agent["agent_id"].as_str().unwrap_or_default().to_owned()));
+            let Some(next) = page.get("next_page") else { break };
+            arguments["after"] = next["after"].clone();
+        }
         assert_eq!(seen, (0..AGENTS).map(|n| format!("agent-{n:04}")).collect::<Vec<_>>());
     }
+    writer.end()?;
     client.close().await
 }
 
-#[tokio::test(flavor = "multi_thread")]
+#[tokio::test]
 async fn pages_of_a_history_have_each_update_once_while_others_write() -> TestResult {
     let home = Home::new()?;
     fleet(&home, "agent-", 523)?;
     let client = home.connect().await?;
+    let writer = Writer::start(&home)?;
     for (last, format) in [(None, "json"), (Some(19), "csv")] {
-        let walk = async {
-            let mut seen = Vec::new();
-            let mut arguments = json!({ "agent_id": "agent-0500", "format": format });
-            if let Some(last) = last {
-                arguments["last"] = json!(last);
-            }
-            loop {
-                let page = client.ok("get_system_history", arguments.clone()).await?;
-                let number = |field: &str| page[field].as_i64().ok_or(format!("no {field}"));
-                let (first, newest) = (number("first_update")?, number("last_update")?);
-                assert!(newest - first < last.unwrap_or(100) && number("total_updates")? >= 523);
-                let text = page["history"].as_str().ok_or("no history")?;
-                let rows = match format {
-                    "json" => serde_json::from_str::<Value>(text)?["risk_history"].as_array().map_or(0, Vec::len),
-                    _ => text.lines().filter(|line| line.starts_with(|c: char| c.is_ascii_digit())).count(),
-                };
-                assert_eq!(i64::try_from(rows)?, newest - first + 1);
-                seen.splice(0..0, first..=newest);
-                let Some(next) = page.get("next_page") else { break };
-                arguments["before"] = next["before"].clone();
-            }
-            Ok::<_, Box<dyn std::error::Error>>(seen)
-        };
-        let seen = while_others_write(&home, walk).await??;
+        let mut seen = Vec::new();
+        let mut arguments = json!({ "agent_id": "agent-0500", "format": format, "last": last });
+        loop {
+            let page = client.ok("get_system_history", arguments.clone()).await?;
+            let number = |field: &str| page[field].as_i64().ok_or(format!("no {field}"));
+            let (first, newest) = (number("first_update")?, number("last_update")?);
+            assert!(newest - first < last.unwrap_or(100) && number("total_updates")? >= 523);
+            let text = page["history"].as_str().ok_or("no history")?;
+            let rows = match format {
+                "json" => serde_json::from_str::<Value>(text)?["risk_history"].as_array().map_or(0, Vec::len),
+                _ => text.lines().filter(|line| line.starts_with(|c: char| c.is_ascii_digit())).count(),
+            };
+            assert_eq!(i64::try_from(rows)?, newest - first + 1);
+            seen.splice(0..0, first..=newest);
+            let Some(next) = page.get("next_page") else { break };
+            arguments["before"] = next["before"].clone();
+        }
         assert!(seen.len() >= 523);
         assert_eq!(seen, (1..=i64::try_from(seen.len())?).collect::<Vec<_>>());
     }
+    writer.end()?;
     client.close().await
 }
 

@@ -24,11 +24,23 @@ async fn a_history_has_the_shape_of_v1_with_every_figure_filled_in() -> TestResu
     let rows = home.store()?.history("a", None)?;
     assert_eq!(history["agent_id"], "a");
     assert_eq!(history["E_history"], rounded(json!(rows.iter().map(|row| row.energy).collect::<Vec<_>>())));
-    assert_eq!(history["I_history"], rounded(json!(rows.iter().map(|row| row.integrity).collect::<Vec<_>>())));
+    assert_eq!(
+        history["I_history"],
+        rounded(json!(rows.iter().map(|row| row.integrity).collect::<Vec<_>>()))
+    );
     assert_eq!(history["S_history"], rounded(json!(rows.iter().map(|row| row.entropy).collect::<Vec<_>>())));
-    assert_eq!(history["V_history"], rounded(json!(rows.iter().map(|row| row.void_integral).collect::<Vec<_>>())));
-    assert_eq!(history["coherence_history"], rounded(json!(rows.iter().map(|row| row.coherence).collect::<Vec<_>>())));
-    assert_eq!(history["risk_history"], rounded(json!(rows.iter().map(|row| row.risk_score).collect::<Vec<_>>())));
+    assert_eq!(
+        history["V_history"],
+        rounded(json!(rows.iter().map(|row| row.void_integral).collect::<Vec<_>>()))
+    );
+    assert_eq!(
+        history["coherence_history"],
+        rounded(json!(rows.iter().map(|row| row.coherence).collect::<Vec<_>>()))
+    );
+    assert_eq!(
+        history["risk_history"],
+        rounded(json!(rows.iter().map(|row| row.risk_score).collect::<Vec<_>>()))
+    );
     assert_eq!(history["decision_history"].as_array().map(Vec::len), Some(11));
     let agent = home.store()?.agent("a")?;
     assert_eq!(history["lambda1_final"], rounded(json!(agent.lambda1)));

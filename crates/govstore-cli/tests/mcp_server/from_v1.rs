@@ -23,7 +23,9 @@ fn table(page: &str) -> Result<Vec<Row>, Box<dyn std::error::Error>> {
     let mut rows = Vec::new();
     for line in page.lines().filter(|line| line.starts_with("| `")) {
         let cells: Vec<&str> = line.trim_matches('|').split(" | ").map(str::trim).collect();
-        let [tool, arguments, then, now] = cells[..] else { return Err(format!("not four cells: {line}").into()) };
+        let [tool, arguments, then, now] = cells[..] else {
+            return Err(format!("not four cells: {line}").into());
+        };
         let code = |cell: &str| {
             let code = cell.strip_prefix('`').and_then(|cell| cell.strip_suffix('`'));
             code.map(str::to_owned).ok_or(format!("no code: {cell}"))
@@ -50,12 +52,16 @@ fn fits(told: &Value, answer: &Value) -> bool {
         (Value::Array(told), Value::Array(items)) => {
             told.len() <= items.len() && told.iter().zip(items).all(|(told, item)| fits(told, item))
         }
-        (Value::String(told), Value::String(text)) => match told.split_once('…') {
-            Some((begin, end)) => text.starts_with(begin) && text[begin.len()..].ends_with(end),
-            None => told == text,
-        },
+        (Value::String(told), Value::String(text)) => reads(told, text),
         _ => told == answer,
     }
+}
+
+/// Whether a text is as it is told, where `…` stands for any other.
+fn reads(told: &str, text: &str) -> bool {
+    let Some((begin, rest)) = told.split_once('…') else { return told == text };
+    let Some(text) = text.strip_prefix(begin) else { return false };
+    text.char_indices().map(|(at, _)| at).chain([text.len()]).any(|at| reads(rest, &text[at..]))
 }
 
 #[tokio::test]

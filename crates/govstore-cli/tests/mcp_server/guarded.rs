@@ -35,8 +35,9 @@ async fn a_read_only_server_lists_and_runs_what_changes_nothing_alone() -> TestR
     let before = home.store()?.agents(&AgentFilter::new())?;
     for tool in NAMES.into_iter().filter(|name| !offered.iter().any(|offered| offered == name)) {
         let error = client.refused(tool, json!({ "agent_id": "a", "confirm": true })).await?;
-        let sentence =
-            format!("this server is read-only: {tool} would change the database; ask the person who set it up");
+        let sentence = format!(
+            "this server is read-only: {tool} would change the database; ask the person who set it up"
+        );
         assert_eq!(error, sentence);
     }
     assert_eq!(home.store()?.agents(&AgentFilter::new())?, before);
@@ -56,7 +57,8 @@ async fn a_read_only_server_lists_and_runs_what_changes_nothing_alone() -> TestR
 #[tokio::test]
 async fn tools_that_were_left_out_are_neither_listed_nor_run_nor_recommended() -> TestResult {
     let home = Home::new()?;
-    let client = home.connect_with(&["--without", "delete_agent,resume_agent", "--without", "list_agents"]).await?;
+    let client =
+        home.connect_with(&["--without", "delete_agent,resume_agent", "--without", "list_agents"]).await?;
     let offered = listed(&client).await?;
     assert_eq!(offered.len(), 10);
     for tool in ["delete_agent", "resume_agent", "list_agents"] {
@@ -117,14 +119,18 @@ async fn what_the_operator_paused_or_archived_no_tool_undoes() -> TestResult {
         }
         let other = if done == "paused" { "archive_agent" } else { "pause_agent" };
         let error = client.refused(other, only_agent.clone()).await?;
-        assert!(error.contains(&format!("it was {done} by the operator: schema is being changed; ask them")), "{error}");
+        assert!(
+            error.contains(&format!("it was {done} by the operator: schema is being changed; ask them")),
+            "{error}"
+        );
         let same = if done == "paused" { "pause_agent" } else { "archive_agent" };
         let message = client.ok(same, only_agent.clone()).await?["message"].clone();
         assert_eq!(message, format!("nothing changed: agent \"{done}\" is {done} already"));
         assert_eq!(home.store()?.agent(done)?, before);
 
         let metadata = client.ok("get_agent_metadata", only_agent.clone()).await?;
-        let newest = metadata["lifecycle_events"].as_array().and_then(|events| events.last()).ok_or("no event")?;
+        let newest =
+            metadata["lifecycle_events"].as_array().and_then(|events| events.last()).ok_or("no event")?;
         assert_eq!((&newest["event"], &newest["actor"]), (&json!(done), &json!("operator")));
         operator(&home, &["resume", done])?;
         client.ok("process_agent_update", only_agent).await?;
@@ -158,7 +164,10 @@ async fn what_a_tool_paused_another_client_undoes() -> TestResult {
         let error = other.refused("process_agent_update", json!({ "agent_id": "a" })).await?;
         assert!(error.ends_with("it cannot be updated; resume_agent makes it active again"), "{error}");
         let done = other.ok(tool, arguments).await?;
-        assert!(!done["message"].as_str().unwrap_or("nothing changed").starts_with("nothing changed"), "{done}");
+        assert!(
+            !done["message"].as_str().unwrap_or("nothing changed").starts_with("nothing changed"),
+            "{done}"
+        );
         assert_eq!(home.store()?.agent("a")?.lifecycle_status, now, "{tool}");
     }
     one.close().await?;

@@ -48,8 +48,9 @@ async fn every_argument_that_a_schema_has_is_taken_and_no_other() -> TestResult 
     let client = home.connect().await?;
     for tool in client.connection.list_all_tools().await? {
         let name = NAMES.into_iter().find(|name| *name == tool.name).ok_or("no name")?;
+        let properties = tool.input_schema.get("properties").and_then(Value::as_object);
         let in_schema: HashSet<&str> =
-            tool.input_schema["properties"].as_object().into_iter().flatten().map(|(name, _)| name.as_str()).collect();
+            properties.into_iter().flatten().map(|(name, _)| name.as_str()).collect();
         let error = client.refused(name, json!({ "zzz": 1 })).await?;
         let taken = error.strip_prefix("zzz: unknown argument; the tool takes ").ok_or("another refusal")?;
         let taken: HashSet<&str> = taken.split(", ").filter(|argument| *argument != "none").collect();
@@ -98,10 +99,10 @@ async fn an_empty_agent_id_is_refused_with_where_ids_are() -> TestResult {
 async fn a_complexity_out_of_range_is_clamped_and_the_result_says_so() -> TestResult {
     let home = Home::new()?;
     let client = home.connect().await?;
-    for (given, counted) in [(7.0, 1.0), (-0.5, 0.0), (1e300, 1.0)] {
+    for (n, given, counted) in [(1, 7.0, 1.0), (2, -0.5, 0.0), (3, 1e300, 1.0)] {
         let update = |agent: &str, complexity: f64| json!({ "agent_id": agent, "complexity": complexity });
-        let out = client.ok("process_agent_update", update(&format!("out {given}"), given)).await?;
-        let within = client.ok("process_agent_update", update(&format!("in {given}"), counted)).await?;
+        let out = client.ok("process_agent_update", update(&format!("out {n}"), given)).await?;
+        let within = client.ok("process_agent_update", update(&format!("in {n}"), counted)).await?;
         assert_eq!(out["metrics"], within["metrics"]);
         let note = out["note"].as_str().ok_or("no note")?;
         assert!(note.ends_with(&format!("is not within 0 and 1, and counted as {counted}")), "{note}");

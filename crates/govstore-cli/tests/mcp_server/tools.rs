@@ -80,7 +80,10 @@ async fn an_argument_that_is_missing_misspelt_or_of_the_wrong_type_is_named() ->
         (json!({}), "missing field `agent_id`"),
         (json!({ "agent_id": null }), "agent_id: "),
         (json!({ "agent_id": 7 }), "agent_id: "),
-        (json!({ "agent_id": "a", "complexty": 0.1 }), "complexty: unknown argument; did you mean complexity?"),
+        (
+            json!({ "agent_id": "a", "complexty": 0.1 }),
+            "complexty: unknown argument; did you mean complexity?",
+        ),
         (json!({ "agent_id": "a", "complexity": "high" }), "complexity: "),
         (json!({ "agent_id": "a", "parameters": 1 }), "parameters: "),
         (json!({ "agent_id": "a", "parameters": [0.1, "b"] }), "parameters[1]: "),

@@ -82,10 +82,9 @@ impl LifecycleEvent {
 impl Tool for GetAgentMetadata {
     const NAME: &'static str = "get_agent_metadata";
     const TITLE: &'static str = "Get all about an agent";
-    const DESCRIPTION: &'static str = "Get what is known of one agent beside its updates: status (active, paused, \
-        archived or deleted) and since when, tags, notes, attributes, totals, health, and who did what to it and why \
-        (lifecycle_events, newest last). Call it to learn why an agent takes no updates; for its figures over time use \
-        get_governance_metrics. Fields that end in _left_out count what is not shown.";
+    const DESCRIPTION: &'static str = "Get what is known of an agent beside its updates: status and since \
+        when, tags, notes, and who did what to it and why (lifecycle_events). Call it to learn why an agent \
+        takes no updates. Fields in _left_out count what is not shown.";
     const EFFECT: Effect = Effect::Reads;
     const RESULT: &'static [Field] = &[("status", "string"), ("current_state", "object")];
     type Arguments = MetadataArguments;
@@ -97,11 +96,7 @@ impl Tool for GetAgentMetadata {
 }
 
 /// What is known of one agent.
-pub fn metadata(
-    session: &Session,
-    agent_id: &str,
-    detail: Option<Detail>,
-) -> Result<AgentMetadata, Refusal> {
+pub fn metadata(session: &Session, agent_id: &str, detail: Option<Detail>) -> Result<AgentMetadata, Refusal> {
     let whole = detail.map_or(session.offer.as_v1_0_3, |detail| detail == Detail::Full);
     let agent = session.store().agent(agent_id)?;
     let health = health_of(&agent, &session.store().settings()?.health_thresholds());
@@ -136,19 +131,12 @@ pub fn metadata(
 }
 
 /// The newest events, oldest of them first, and how many older ones there are.
-fn events(
-    session: &Session,
-    agent_id: &str,
-    whole: bool,
-) -> Result<(Vec<LifecycleEvent>, usize), Refusal> {
+fn events(session: &Session, agent_id: &str, whole: bool) -> Result<(Vec<LifecycleEvent>, usize), Refusal> {
     let events = session.store().events(agent_id)?;
     let of_its_life = events.into_iter().filter(|event| event.event != EventKind::HealthChanged);
     let mut events: Vec<_> = of_its_life.map(|event| LifecycleEvent::of(event, whole)).collect();
-    let told = if whole {
-        events.len()
-    } else {
-        fitting(events.iter().rev(), bounds::EVENTS, bounds::EVENTS_BYTES)
-    };
+    let told =
+        if whole { events.len() } else { fitting(events.iter().rev(), bounds::EVENTS, bounds::EVENTS_BYTES) };
     let left_out = events.len() - told;
     Ok((events.split_off(left_out), left_out))
 }
@@ -161,11 +149,11 @@ pub struct UpdateAgentMetadata;
 pub struct Edit {
     /// The agent.
     agent_id: AgentId,
-    /// Its new tags, in place of those it has; left out, they stay.
+    /// Its tags from now on; left out, they stay.
     #[serde(default)]
     #[schemars(with = "Tags")]
     tags: Option<Tags>,
-    /// New notes, in place of the old ones; empty clears them, left out they stay.
+    /// New notes; empty clears them, left out they stay.
     #[serde(default)]
     #[schemars(with = "Text<NOTES_MAX_CHARS>")]
     notes: Option<Text<NOTES_MAX_CHARS>>,
@@ -185,10 +173,10 @@ pub struct Edited {
 impl Tool for UpdateAgentMetadata {
     const NAME: &'static str = "update_agent_metadata";
     const TITLE: &'static str = "Change an agent's tags and notes";
-    const DESCRIPTION: &'static str = "Replace an agent's tags, and replace its notes or add to them. Use it to leave \
-        word for people and for later sessions. message says what was done.";
+    const DESCRIPTION: &'static str = "Replace an agent's tags, and replace its notes or add to them: word \
+        for people and later sessions.";
     const EFFECT: Effect = Effect::Replaces;
-    const RESULT: &'static [Field] = &[("message", "string"), ("tags", "array"), ("notes", "string")];
+    const RESULT: &'static [Field] = &[("message", "string")];
     type Arguments = Edit;
     type Outcome = Edited;
 

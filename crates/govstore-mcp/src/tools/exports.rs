@@ -61,12 +61,11 @@ struct NextPage {
 impl Tool for GetSystemHistory {
     const NAME: &'static str = "get_system_history";
     const TITLE: &'static str = "Get an agent's history";
-    const DESCRIPTION: &'static str = "Get the figures of an agent's newest updates over time, oldest first, as a text in \
-        history. Call it to see a trend; for totals use get_governance_metrics, for all updates export_to_file. It has \
-        updates first_update to last_update of total_updates; for older ones call again with what next_page has, until \
-        there is none.";
+    const DESCRIPTION: &'static str = "Get an agent's newest updates, oldest first, as a text in history. \
+        Call it to see a trend; for totals use get_governance_metrics. It has first_update to last_update of \
+        total_updates; while there is a next_page, call again with what it has.";
     const EFFECT: Effect = Effect::Reads;
-    const RESULT: &'static [Field] = &[("format", "string"), ("history", "string"), ("total_updates", "integer")];
+    const RESULT: &'static [Field] = &[("history", "string")];
     type Arguments = HistoryArguments;
     type Outcome = History;
 
@@ -105,7 +104,7 @@ pub struct ExportArguments {
     /// json has a list for each figure, csv a row for each update.
     #[serde(default, deserialize_with = "or_default")]
     format: Format,
-    /// A name for the file without a path, which replaces a file of that name; left out, it is made of agent and time.
+    /// A name without a path, which replaces a file of that name.
     #[serde(default, deserialize_with = "unless_empty")]
     #[schemars(with = "String", length(max = export::NAME_MAX_BYTES))]
     filename: Option<String>,
@@ -125,11 +124,10 @@ pub struct Export {
 impl Tool for ExportToFile {
     const NAME: &'static str = "export_to_file";
     const TITLE: &'static str = "Export an agent's history";
-    const DESCRIPTION: &'static str = "Write an agent's whole history into a file beside the database, on the server's \
-        machine. Call it if a person or a program wants the file; to read it yourself use get_system_history. file_path \
-        says where it is.";
+    const DESCRIPTION: &'static str = "Write an agent's whole history into a file on the server's machine, \
+        for a person or a program; to read it yourself use get_system_history.";
     const EFFECT: Effect = Effect::Replaces;
-    const RESULT: &'static [Field] = &[("message", "string"), ("file_path", "string"), ("filename", "string")];
+    const RESULT: &'static [Field] = &[("file_path", "string")];
     type Arguments = ExportArguments;
     type Outcome = Export;
 

@@ -40,8 +40,8 @@ pub struct PauseOutcome {
 impl Tool for PauseAgent {
     const NAME: &'static str = "pause_agent";
     const TITLE: &'static str = "Pause an agent";
-    const DESCRIPTION: &'static str = "Refuse an agent's updates until it is resumed. Call it when an agent should stop \
-        until a person has looked at it, and give the reason; its state stays.";
+    const DESCRIPTION: &'static str = "Refuse an agent's updates until it is resumed. Call it when a person \
+        should look first; give the reason.";
     const EFFECT: Effect = Effect::Changes;
     const RESULT: &'static [Field] = &[("message", "string")];
     type Arguments = PauseArguments;
@@ -66,8 +66,8 @@ pub struct Done {
 impl Tool for ResumeAgent {
     const NAME: &'static str = "resume_agent";
     const TITLE: &'static str = "Resume an agent";
-    const DESCRIPTION: &'static str = "Make a paused or archived agent active again. Call it when what it was paused for \
-        is settled; what the operator paused or archived only the operator resumes: ask them.";
+    const DESCRIPTION: &'static str = "Make a paused or archived agent active again, once what it was paused \
+        for is settled. What the operator paused only the operator resumes: ask them.";
     const EFFECT: Effect = Effect::Changes;
     const RESULT: &'static [Field] = &[("message", "string")];
     type Arguments = AgentArguments;
@@ -108,8 +108,8 @@ pub struct ArchiveOutcome {
 impl Tool for ArchiveAgent {
     const NAME: &'static str = "archive_agent";
     const TITLE: &'static str = "Archive an agent";
-    const DESCRIPTION: &'static str = "Put an agent away that has done its work. State and history stay, updates are \
-        refused, and resume_agent brings it back.";
+    const DESCRIPTION: &'static str = "Put an agent away that has done its work. Its updates are refused; \
+        resume_agent brings it back.";
     const EFFECT: Effect = Effect::Changes;
     const RESULT: &'static [Field] = &[("message", "string")];
     type Arguments = ArchiveArguments;
@@ -172,9 +172,8 @@ pub struct DeleteOutcome {
 impl Tool for DeleteAgent {
     const NAME: &'static str = "delete_agent";
     const TITLE: &'static str = "Delete an agent";
-    const DESCRIPTION: &'static str = "Take an agent out of use for good: nothing brings it back. Call it only if a \
-        person asked for it; else use archive_agent. archived_to is the export of its history. Agents tagged pioneer are \
-        refused.";
+    const DESCRIPTION: &'static str = "Take an agent out of use for good. Call it only if a person asked for \
+        it; else use archive_agent. Agents tagged pioneer are refused.";
     const EFFECT: Effect = Effect::Removes;
     const RESULT: &'static [Field] = &[("message", "string")];
     type Arguments = DeleteArguments;
@@ -214,8 +213,8 @@ pub struct ResetMonitor;
 impl Tool for ResetMonitor {
     const NAME: &'static str = "reset_monitor";
     const TITLE: &'static str = "Reset an agent's state";
-    const DESCRIPTION: &'static str = "Put an agent's governance state back to that of a new agent. Call it when an agent \
-        begins work of another kind, not to get another decision. History, totals, tags, notes and status stay.";
+    const DESCRIPTION: &'static str = "Put an agent's state back to that of a new one, for work of another \
+        kind; not to get another decision. History, totals, tags and notes stay.";
     const EFFECT: Effect = Effect::Removes;
     const RESULT: &'static [Field] = &[("message", "string")];
     type Arguments = AgentArguments;

@@ -40,7 +40,7 @@ pub struct ListArguments {
     #[serde(default, deserialize_with = "unless_empty")]
     #[schemars(with = "String")]
     query: Option<String>,
-    /// full adds tags, notes and all figures; summary if left out.
+    /// full adds tags, notes and all figures.
     #[serde(default)]
     #[schemars(with = "Detail")]
     detail: Option<Detail>,
@@ -112,12 +112,11 @@ struct AgentRow {
 impl Tool for ListAgents {
     const NAME: &'static str = "list_agents";
     const TITLE: &'static str = "List agents";
-    const DESCRIPTION: &'static str = "List the agents of this database, whichever client updates them, by id, with \
-        status, health, risk_score and coherence. Call it to find an agent_id or the agents that need a look \
-        (health_status critical); for one agent use get_agent_metadata. summary counts all agents, matching those that \
-        were asked for; for more, call again with what next_page has, until there is none.";
+    const DESCRIPTION: &'static str = "List agents by id, whichever client updates them. Call it to find an \
+        agent_id, or the agents that need a look (health_status critical). summary counts all agents, \
+        matching those asked for; while there is a next_page, call again with what it has.";
     const EFFECT: Effect = Effect::Reads;
-    const RESULT: &'static [Field] = &[("agents", "array"), ("summary", "object"), ("matching", "integer")];
+    const RESULT: &'static [Field] = &[("agents", "array"), ("summary", "object")];
     type Arguments = ListArguments;
     type Outcome = AgentList;
 
@@ -160,7 +159,8 @@ pub fn list(session: &Session, wanted: ListArguments) -> Result<AgentList, Refus
         agents.truncate(told.max(1)); // else a long one would be the end of all pages
     }
     let is_last = agents.len() as u64 == page.matching;
-    let next_page = agents.last().filter(|_| !is_last).map(|last| NextPage { after: last.agent_id().to_owned() });
+    let next_page =
+        agents.last().filter(|_| !is_last).map(|last| NextPage { after: last.agent_id().to_owned() });
     Ok(AgentList { agents, summary: session.store().health()?, matching: all, next_page })
 }
 

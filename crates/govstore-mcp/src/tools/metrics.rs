@@ -60,14 +60,12 @@ struct DecisionStatistics {
 impl Tool for GetGovernanceMetrics {
     const NAME: &'static str = "get_governance_metrics";
     const TITLE: &'static str = "Get an agent's metrics";
-    const DESCRIPTION: &'static str = "Look at an agent's state without changing it: call it instead of \
-        process_agent_update when there is no response to judge. state is the current one; health_status and \
-        health_message say how the agent is doing; mean_risk, void_frequency (share with V off balance) and \
-        decision_statistics are of its newest history_size updates; risk_parts add up to the newest risk. note says if \
-        nothing is known yet.";
+    const DESCRIPTION: &'static str = "Look at an agent's state without changing it, when there is no \
+        response to judge. health_message says how the agent is doing; mean_risk, void_frequency (V off \
+        balance) and decision_statistics are of its newest history_size updates; risk_parts add up to the \
+        newest risk; note says if nothing is known yet.";
     const EFFECT: Effect = Effect::Reads;
-    const RESULT: &'static [Field] =
-        &[("state", "object"), ("health_status", "string"), ("health_message", "string")];
+    const RESULT: &'static [Field] = &[("state", "object"), ("health_status", "string")];
     type Arguments = AgentArguments;
     type Outcome = GovernanceMetrics;
 

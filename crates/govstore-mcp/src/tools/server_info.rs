@@ -74,11 +74,11 @@ enum Health {
 impl Tool for GetServerInfo {
     const NAME: &'static str = "get_server_info";
     const TITLE: &'static str = "Get server information";
-    const DESCRIPTION: &'static str = "Get this server's version and process, the servers that share its database with \
-        the age of their heartbeats, and where the database is. Call it to find out why servers interfere or which \
-        database this is; not for agents. health is degraded while more servers run than max_keep_processes.";
+    const DESCRIPTION: &'static str = "Get this server's version, the servers that share its database, and \
+        where that is. Call it if servers interfere, not for agents. health is degraded while there are more \
+        than max_keep_processes.";
     const EFFECT: Effect = Effect::Reads;
-    const RESULT: &'static [Field] = &[("server_processes", "array"), ("health", "string")];
+    const RESULT: &'static [Field] = &[("server_processes", "array")];
     type Arguments = NoArguments;
     type Outcome = ServerInfo;
 

@@ -19,25 +19,24 @@ pub struct ProcessAgentUpdate;
 #[schemars(crate = "rmcp::schemars")]
 #[serde(deny_unknown_fields)]
 pub struct Arguments {
-    /// The agent's own name, the same in every call, such as claude_code_cli; a new name makes a new agent.
+    /// The agent's own name, the same in every call; a new name makes a new agent.
+    #[schemars(length(min = 1, max = 128))]
     agent_id: AgentId,
-    /// The agent's parameter vector of 128 numbers; coherence falls with how far it moved since the call before, and
-    /// left out it has not moved.
+    /// 128 numbers; coherence falls with how far they moved since the call before, and left out they have not.
     #[serde(default)]
     #[schemars(with = "Numbers<PARAMETERS_MAX>")]
     parameters: Option<Numbers<PARAMETERS_MAX>>,
     /// Accepted and without effect.
     #[serde(default, deserialize_with = "or_default")]
     ethical_drift: Numbers<ETHICAL_DRIFT_MAX>,
-    /// The whole response; its length and risky phrases in it count, and it is not stored.
+    /// The whole response; its length and risky phrases count, and it is not stored.
     #[serde(default, deserialize_with = "or_default")]
     response_text: Text<RESPONSE_TEXT_MAX_CHARS>,
     /// How complex the task is, from 0 to 1.
     #[serde(default)]
     #[schemars(with = "f64", extend("default" = 0.5))]
     complexity: Option<f64>,
-    /// Your name for this update, such as a turn's number; if no answer came, call again with the same key and input,
-    /// and it counts once.
+    /// Your name for this update: if no answer came, the same key and input again count once.
     #[serde(default, deserialize_with = "unless_empty")]
     #[schemars(with = "String", length(max = 200))]
     key: Option<String>,
@@ -55,12 +54,12 @@ pub struct Updated {
 impl Tool for ProcessAgentUpdate {
     const NAME: &'static str = "process_agent_update";
     const TITLE: &'static str = "Run a governance cycle";
-    const DESCRIPTION: &'static str = "Judge a response before it is given, and advance the agent's state. Call it once \
-        for each response; not to look (get_governance_metrics does), nor again in the hope of another decision. Do what \
-        decision.action says: approve, give the response; revise, improve it and have the new one judged; reject, do not \
-        give it. Where decision.require_human is true, stop, show a person decision.reason and wait for them. metrics has \
-        the state, the risk and what it was made of, and the health; use sampling_params for the next response. repeated \
-        says that the key was known and nothing was counted.";
+    const DESCRIPTION: &'static str = "Judge a response before it is given, and advance the agent's state. \
+        Call it once for each response; not to look (get_governance_metrics), nor again for another decision. \
+        Do what decision.action says: approve, give the response; revise, improve it and have the new one \
+        judged; reject, do not give it. If decision.require_human is true, stop, show a person \
+        decision.reason and wait. metrics has state, risk and health; use sampling_params for the next \
+        response.";
     const EFFECT: Effect = Effect::Adds;
     const RESULT: &'static [Field] =
         &[("decision", "object"), ("metrics", "object"), ("sampling_params", "object")];
