@@ -26,12 +26,9 @@ pub(super) enum Refusal {
     /// The library refused.
     #[error(transparent)]
     Store(#[from] Error),
-    /// The library refused, and something can be done about it with the tools that there are.
-    #[error("{error}{hint}")]
-    Hinted { error: Error, hint: &'static str },
-    /// An operator has set the agent aside. Only a person can do something about it.
-    #[error("agent {agent_id:?} cannot be {action}: it was {by_operator}; ask them")]
-    ByOperator { agent_id: String, action: &'static str, by_operator: String },
+    /// The library refused, and this says also what can be done about it.
+    #[error("{0}")]
+    Explained(String),
     /// The call was still waiting when it was cancelled, or when the server ended.
     #[error("the call was not made: it was cancelled, or the server is ending")]
     NotMade,
@@ -43,7 +40,7 @@ pub(super) enum Refusal {
 impl Refusal {
     /// Whether what the call asked for may have been done all the same.
     pub fn is_in_doubt(&self) -> bool {
-        matches!(self, Self::Store(error) | Self::Hinted { error, .. } if error.is_in_doubt())
+        matches!(self, Self::Store(error) if error.is_in_doubt())
     }
 
     /// What the call would do if it were confirmed.
@@ -55,14 +52,17 @@ impl Refusal {
         ))
     }
 
-    /// The same with what the caller can do about it. It may look into the database.
+    /// The same with what the caller can do about it: with the tools that there are, or by asking the operator. It may
+    /// look into the database.
     pub fn explained(self, session: &Session) -> Self {
         let Self::Store(error) = self else { return self };
         if let Error::WrongLifecycle { agent_id, action, .. } | Error::SetByOperator { agent_id, action, .. } =
             &error
             && let Some(by_operator) = set_aside_by_operator(session.store(), agent_id)
         {
-            return Self::ByOperator { agent_id: agent_id.clone(), action, by_operator };
+            return Self::Explained(format!(
+                "agent {agent_id:?} cannot be {action}: it was {by_operator}; ask them"
+            ));
         }
         let has = |tool| session.offer.has(tool);
         let hint = match error {
@@ -75,7 +75,7 @@ impl Refusal {
             Error::AgentLocked { holder: Some(_), .. } => ", or ask a person to take the lock away",
             _ => return Self::Store(error),
         };
-        Self::Hinted { error, hint }
+        Self::Explained(format!("{error}{hint}"))
     }
 }
 

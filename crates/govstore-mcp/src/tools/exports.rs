@@ -32,14 +32,14 @@ pub struct HistoryArguments {
     #[serde(default)]
     #[schemars(with = "Count<PAGE_MAX>")]
     last: Option<Count<PAGE_MAX>>,
-    /// Only updates before this number, as next_page has it.
+    /// Only updates before this number, as `next_page` has it.
     #[serde(default)]
     #[schemars(with = "i64")]
     before: Option<i64>,
 }
 
 #[derive(Serialize)]
-pub struct History {
+pub struct HistoryPage {
     format: Format,
     /// The history as a text in this format, oldest update first.
     history: String,
@@ -67,9 +67,9 @@ impl Tool for GetSystemHistory {
     const EFFECT: Effect = Effect::Reads;
     const RESULT: &'static [Field] = &[("history", "string")];
     type Arguments = HistoryArguments;
-    type Outcome = History;
+    type Outcome = HistoryPage;
 
-    fn call(session: &Session, arguments: HistoryArguments) -> Result<History, Refusal> {
+    fn call(session: &Session, arguments: HistoryArguments) -> Result<HistoryPage, Refusal> {
         let HistoryArguments { agent_id: AgentId(agent_id), format, last, before } = arguments;
         let as_v1_0_3 = session.offer.as_v1_0_3;
         let last = last.map_or(if as_v1_0_3 { PAGE_MAX } else { UPDATES }, |last| last.0);
@@ -82,7 +82,7 @@ impl Tool for GetSystemHistory {
         }
         let first_update = rows.first().map(|row| row.update_no);
         let reader = if as_v1_0_3 { Reader::Program } else { Reader::Model };
-        Ok(History {
+        Ok(HistoryPage {
             format,
             history: history::write(&agent, &rows, format, reader),
             first_update,

@@ -24,7 +24,7 @@ pub struct ListArguments {
     #[serde(default)]
     #[schemars(with = "Count<PAGE_MAX>")]
     limit: Option<Count<PAGE_MAX>>,
-    /// Only agents after this id, as next_page has it.
+    /// Only agents after this id, as `next_page` has it.
     #[serde(default, deserialize_with = "unless_empty")]
     #[schemars(with = "String")]
     after: Option<String>,

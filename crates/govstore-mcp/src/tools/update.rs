@@ -82,6 +82,6 @@ impl Tool for ProcessAgentUpdate {
 /// Says if a complexity counted as another one.
 fn clamped(complexity: f64) -> Option<String> {
     let counted = complexity.clamp(0.0, 1.0);
-    (counted < complexity || counted > complexity)
-        .then(|| format!("complexity {complexity} is not within 0 and 1, and counted as {counted}"))
+    let is_within = (0.0..=1.0).contains(&complexity);
+    (!is_within).then(|| format!("complexity {complexity} is not within 0 and 1, and counted as {counted}"))
 }
