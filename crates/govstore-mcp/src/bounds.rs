@@ -3,11 +3,13 @@
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-/// Agents of a list, processes and events of an agent, unless the caller says otherwise.
+/// Agents of a list, unless the caller says otherwise.
 pub const LISTED_AGENTS: u32 = 50;
+/// Processes of a list.
 pub const PROCESSES: usize = 20;
+/// Events of an agent.
 pub const EVENTS: usize = 20;
-/// Updates of a history.
+/// Updates of a history, unless the caller says otherwise.
 pub const UPDATES: u32 = 100;
 /// Notes on an agent.
 const NOTES_CHARS: usize = 500;

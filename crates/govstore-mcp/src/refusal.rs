@@ -47,8 +47,7 @@ impl Refusal {
     pub fn warning(&self) -> Option<String> {
         let Self::Unconfirmed { agent_id } = self else { return None };
         Some(format!(
-            "this takes agent {agent_id:?} out of use for good; its history is exported first, and its rows stay in the \
-             database"
+            "this takes agent {agent_id:?} out of use for good; its rows stay, and backup_first exports its history"
         ))
     }
 

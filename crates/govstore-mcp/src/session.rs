@@ -16,6 +16,7 @@ pub struct Session {
     store: Store,
     /// Acts for the client by the name that it gave.
     introduced: OnceLock<Store>,
+    /// Which tools the client may call, and how long answers are.
     pub offer: Offer,
     pub started: Instant,
     /// Told when a call has found that this server must end: the next beat says why, and need not be waited for.

@@ -157,7 +157,10 @@ fn arguments_schema<T: JsonSchema>() -> JsonObject {
     let mut schema = settings.with_transform(plain).into_generator().into_root_schema_for::<T>();
     schema.remove("description"); // of the Rust type
     match schema.to_value() {
-        Value::Object(object) => object,
+        Value::Object(mut object) => {
+            object.entry("properties").or_insert_with(|| json!({})); // some clients refuse a tool without
+            object
+        }
         other => unreachable!("arguments are structs and not {other}"),
     }
 }
