@@ -138,8 +138,8 @@ pub(crate) struct NewAgentRow<'a> {
 }
 
 pub(crate) trait HistoryReads {
-    /// An agent's newest `last` updates, oldest of them first; all with `None`.
-    fn history(&self, agent_id: &str, last: Option<u32>) -> TxResult<Vec<HistoryRow>>;
+    /// An agent's newest `last` updates before the one of this number, oldest of them first; all with `None`.
+    fn history(&self, agent_id: &str, before: Option<i64>, last: Option<u32>) -> TxResult<Vec<HistoryRow>>;
 
     /// The agent's update that was made under a key, if its row is still there.
     fn update_by_key(&self, agent_id: &str, key: &str) -> TxResult<Option<KeyedUpdate>>;

@@ -85,7 +85,32 @@ impl Store {
         let id = AgentId::parse(agent_id)?;
         self.read(|reader| {
             agents::find(reader, id)?;
-            reader.history(id.as_str(), last)
+            reader.history(id.as_str(), None, last)
+        })
+    }
+
+    /// Of an agent's updates before the one of this number the newest `last`, oldest of them first: a page of its
+    /// history, whose first number is where the page before it ends. Others may write meanwhile.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let store = govstore::Store::open(dir.path().join("governance.db"))?;
+    /// for _ in 0..5 {
+    ///     store.process_update("writer", &govstore::Update::new())?;
+    /// }
+    /// let page = store.history_before("writer", 4, 2)?;
+    /// assert_eq!(page.iter().map(|row| row.update_no).collect::<Vec<_>>(), [2, 3]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Error::AgentNotFound`](crate::Error::AgentNotFound).
+    pub fn history_before(&self, agent_id: &str, before: i64, last: u32) -> Result<Vec<HistoryRow>> {
+        let id = AgentId::parse(agent_id)?;
+        self.read(|reader| {
+            agents::find(reader, id)?;
+            reader.history(id.as_str(), Some(before), Some(last))
         })
     }
 

@@ -34,8 +34,8 @@ CALLS = [
         {"agent_id": "python", "complexity": "high"},
     ),
     ("get_governance_metrics", {"agent_id": "python"}, {"agent_id": "nobody"}),
-    ("list_agents", {}, None),
-    ("get_server_info", {}, None),
+    ("list_agents", {}, {"limt": 3}),
+    ("get_server_info", {}, {"random_string": ""}),
     (
         "update_agent_metadata",
         {"agent_id": "python", "tags": ["official"], "notes": "hello", "append_notes": True},
@@ -44,10 +44,10 @@ CALLS = [
     ("get_agent_metadata", {"agent_id": "python"}, {}),
     ("get_system_history", {"agent_id": "python", "format": "csv"}, {"agent_id": "python", "format": "xml"}),
     ("export_to_file", {"agent_id": "python", "filename": "report"}, {"agent_id": "python", "filename": "../up"}),
-    ("pause_agent", {"agent_id": "python", "reason": "lunch"}, {"agent_id": "python"}),
+    ("pause_agent", {"agent_id": "python", "reason": "lunch"}, {"agent_id": "nobody"}),
     ("resume_agent", {"agent_id": "python"}, {"agent_id": "python"}),
-    ("archive_agent", {"agent_id": "python", "reason": "done"}, {"agent_id": "python"}),
-    ("reset_monitor", {"agent_id": "python"}, {"agent_id": "nobody"}),
+    ("archive_agent", {"agent_id": "python", "reason": "done"}, {"agent_id": "nobody"}),
+    ("reset_monitor", {"agent_id": "python"}, {"agent_id": ""}),
     ("delete_agent", {"agent_id": "python", "confirm": True}, {"agent_id": "python"}),
 ]
 
@@ -72,11 +72,9 @@ async def converse(govstore: str, database: Path, mode: str) -> int:
             assert not result.is_error, (name, result)
             assert result.structured_content["success"] is True, (name, result)
             assert json.loads(result.content[0].text) == result.structured_content, name
-            described = tools[name].output_schema["properties"]
-            assert set(result.structured_content) <= set(described), name
+            described = set(tools[name].output_schema["properties"]) - {"error"}
+            assert described <= set(result.structured_content), name
             checks += 1
-            if bad is None:
-                continue
             refusal = await client.call_tool(name, bad)
             assert refusal.is_error, (name, refusal)
             assert refusal.structured_content["success"] is False, (name, refusal)

@@ -1,11 +1,14 @@
 //! What tools take: the types of single arguments, and how a call's arguments are read.
 //!
 //! Each type checks its own size and tells the schema about it, so the two can't differ. An error names the
-//! argument. `null` stands for an argument that was left out and, in a list of numbers, for NaN; schemas
-//! don't say so, since some clients refuse a type that is two types.
+//! argument, and where a name is unknown the nearest one. `null` stands for an argument that was left out and, in a list
+//! of numbers, for NaN; schemas don't say so, since some clients refuse a type that is two types. `""` stands for a text
+//! that was left out, where an empty one means nothing: models fill fields with it.
 
 use std::borrow::Cow;
+use std::str::FromStr;
 
+use govstore::ParseWordError;
 use rmcp::model::JsonObject;
 use rmcp::schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{DeserializeOwned, Error as _};
@@ -29,15 +32,52 @@ pub const NOTES_MAX_CHARS: usize = 100_000;
 /// Why an agent is paused or archived, in characters.
 pub const REASON_MAX_CHARS: usize = 4_000;
 
+/// From this likeness on, two names are alike enough to ask whether the one was meant by the other.
+const ALIKE: f64 = 0.7;
+
 /// Reads a call's arguments.
 pub fn parse<A: DeserializeOwned>(arguments: JsonObject) -> Result<A, Refusal> {
     serde_path_to_error::deserialize(Value::Object(arguments)).map_err(|error| {
         let path = error.path().to_string();
         let reason = error.into_inner().to_string();
-        let reason = reason.replace("expected f64", "expected a number").replace("a sequence", "a list"); // as JSON's readers say
+        let reason = unknown(&path, &reason).unwrap_or_else(|| in_words_of_json(&reason));
         // A missing argument has no place; its reason names it.
         Refusal::Argument(if path == "." { reason } else { format!("{path}: {reason}") })
     })
+}
+
+/// What serde says, in the words of those who write JSON.
+fn in_words_of_json(reason: &str) -> String {
+    reason
+        .replace("expected f64", "expected a number")
+        .replace("expected u32", "expected a whole number")
+        .replace("a sequence", "a list")
+}
+
+/// Says that there is no such argument, and which one may have been meant, or which there are. serde's sentence has
+/// their names in backquotes.
+fn unknown(name: &str, reason: &str) -> Option<String> {
+    let names = reason.strip_prefix("unknown field `")?.strip_prefix(name)?;
+    let names: Vec<&str> = names.split('`').skip(2).step_by(2).collect();
+    let likeness = |known: &str| {
+        if name.len() > 1 && known.contains(name) { 1.0 } else { strsim::jaro(name, known) }
+    };
+    let nearest = names.iter().max_by(|a, b| likeness(a).total_cmp(&likeness(b)));
+    Some(match nearest {
+        Some(nearest) if likeness(nearest) > ALIKE => format!("unknown argument; did you mean {nearest}?"),
+        Some(_) => format!("unknown argument; the tool takes {}", names.join(", ")),
+        None => "unknown argument; the tool takes none".to_owned(),
+    })
+}
+
+/// The words of a type of the library, for the schema of an argument that takes one.
+pub fn words<T: FromStr<Err = ParseWordError>>() -> &'static [&'static str] {
+    "".parse::<T>().err().map(|error| error.expected).unwrap_or_default()
+}
+
+/// For a text that may be left out: `null` and `""` leave it out, too.
+pub fn unless_empty<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    Ok(Option::<String>::deserialize(deserializer)?.filter(|text| !text.is_empty()))
 }
 
 /// For an argument that may be left out: `null` leaves it out, too.
@@ -45,6 +85,63 @@ pub fn or_default<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(
     deserializer: D,
 ) -> Result<T, D::Error> {
     Ok(Option::deserialize(deserializer)?.unwrap_or_default())
+}
+
+/// The id of an agent. The library checks what else it may be.
+#[derive(Debug, Clone)]
+pub struct AgentId(pub String);
+
+impl<'de> Deserialize<'de> for AgentId {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let id = String::deserialize(deserializer)?;
+        if id.is_empty() {
+            return Err(D::Error::custom("is empty; list_agents has the ids that there are"));
+        }
+        Ok(Self(id))
+    }
+}
+
+impl JsonSchema for AgentId {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        "AgentId".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "string" })
+    }
+}
+
+/// How many, from 1 to `MAX`.
+#[derive(Debug, Clone, Copy)]
+pub struct Count<const MAX: u32>(pub u32);
+
+impl<'de, const MAX: u32> Deserialize<'de> for Count<MAX> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let count = u32::deserialize(deserializer)?;
+        if (1..=MAX).contains(&count) {
+            Ok(Self(count))
+        } else {
+            Err(D::Error::custom(format!("is {count}; from 1 to {MAX} are allowed")))
+        }
+    }
+}
+
+impl<const MAX: u32> JsonSchema for Count<MAX> {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        format!("Count{MAX}").into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "integer", "minimum": 1, "maximum": MAX })
+    }
 }
 
 /// Text of at most `MAX` characters.
@@ -156,8 +253,10 @@ mod tests {
     fn an_error_names_the_argument() {
         let error = |arguments| read(arguments).expect_err("a refusal");
         assert_eq!(error(json!({})), "missing field `text`");
-        let unknown = error(json!({"text": "a", "txet": 1}));
-        assert_eq!(unknown, "txet: unknown field `txet`, expected `text` or `numbers`");
+        let unknown = |name: &str| error(json!({ "text": "a", name: 1 }));
+        assert_eq!(unknown("txet"), "txet: unknown argument; did you mean text?");
+        assert_eq!(unknown("num"), "num: unknown argument; did you mean numbers?");
+        assert_eq!(unknown("`ey.[0]"), "`ey.[0]: unknown argument; the tool takes text, numbers");
         assert_eq!(error(json!({"text": 7})), "text: invalid type: integer `7`, expected a string");
         assert_eq!(error(json!({"text": "12345"})), "text: has 5 characters; at most 4 are allowed");
         let numbers = error(json!({"text": "", "numbers": [1, "x"]}));

@@ -8,6 +8,7 @@ use std::io;
 use rmcp::schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::bounds::rounded;
 use govstore::Action;
 use govstore::{Agent, HistoryRow};
 
@@ -31,6 +32,15 @@ impl Format {
     }
 }
 
+/// Whom a history is written for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reader {
+    /// Short: figures of six places, and JSON without line breaks.
+    Model,
+    /// Figures as they are, and JSON with line breaks, as v1.0.3 writes it.
+    Program,
+}
+
 /// One list for each figure, oldest update first.
 #[derive(Serialize)]
 struct Export<'a> {
@@ -51,11 +61,15 @@ struct Export<'a> {
     total_time: f64,
 }
 
-/// Writes `rows`, an agent's newest updates, in `format`.
-pub fn write(agent: &Agent, rows: &[HistoryRow], format: Format) -> String {
+/// Writes `rows`, updates of an agent, in `format`.
+pub fn write(agent: &Agent, rows: &[HistoryRow], format: Format, reader: Reader) -> String {
+    let figure: fn(f64) -> f64 = match reader {
+        Reader::Model => rounded,
+        Reader::Program => |figure| figure,
+    };
     match format {
-        Format::Json => json(agent, rows),
-        Format::Csv => csv(agent, rows).expect("writing to a string can't fail"),
+        Format::Json => json(agent, rows, figure, reader),
+        Format::Csv => csv(agent, rows, figure).expect("writing to a string can't fail"),
     }
 }
 
@@ -69,28 +83,33 @@ fn totals(agent: &Agent, rows: &[HistoryRow]) -> (f64, i64, f64) {
     )
 }
 
-fn json(agent: &Agent, rows: &[HistoryRow]) -> String {
+fn json(agent: &Agent, rows: &[HistoryRow], figure: fn(f64) -> f64, reader: Reader) -> String {
     let (lambda1_final, total_updates, total_time) = totals(agent, rows);
     let export = Export {
         agent_id: &agent.agent_id,
-        energy: rows.iter().map(|row| row.energy).collect(),
-        integrity: rows.iter().map(|row| row.integrity).collect(),
-        entropy: rows.iter().map(|row| row.entropy).collect(),
-        void_integral: rows.iter().map(|row| row.void_integral).collect(),
-        coherence_history: rows.iter().map(|row| row.coherence).collect(),
-        risk_history: rows.iter().map(|row| row.risk_score).collect(),
+        energy: rows.iter().map(|row| row.energy.map(figure)).collect(),
+        integrity: rows.iter().map(|row| row.integrity.map(figure)).collect(),
+        entropy: rows.iter().map(|row| row.entropy.map(figure)).collect(),
+        void_integral: rows.iter().map(|row| figure(row.void_integral)).collect(),
+        coherence_history: rows.iter().map(|row| figure(row.coherence)).collect(),
+        risk_history: rows.iter().map(|row| figure(row.risk_score)).collect(),
         decision_history: rows.iter().map(|row| row.decision).collect(),
-        lambda1_final,
+        lambda1_final: figure(lambda1_final),
         total_updates,
-        total_time,
+        total_time: figure(total_time),
     };
-    serde_json::to_string_pretty(&export).expect("an export has no map but of strings")
+    let text = match reader {
+        Reader::Model => serde_json::to_string(&export),
+        Reader::Program => serde_json::to_string_pretty(&export),
+    };
+    text.expect("an export has no map but of strings")
 }
 
 /// Rows, an empty line, and a summary; lines end as RFC 4180 says.
-fn csv(agent: &Agent, rows: &[HistoryRow]) -> csv::Result<String> {
+fn csv(agent: &Agent, rows: &[HistoryRow], figure: fn(f64) -> f64) -> csv::Result<String> {
     let (lambda1_final, total_updates, total_time) = totals(agent, rows);
-    let cell = |number: Option<f64>| number.map(|number| format!("{number:?}")).unwrap_or_default();
+    let text_of = |number: f64| format!("{:?}", figure(number));
+    let cell = |number: Option<f64>| number.map(text_of).unwrap_or_default();
     let mut table = writer();
     table.write_record(["update", "E", "I", "S", "V", "coherence", "risk", "decision", "lambda1"])?;
     for row in rows {
@@ -111,8 +130,8 @@ fn csv(agent: &Agent, rows: &[HistoryRow]) -> csv::Result<String> {
         ("Summary", String::new()),
         ("agent_id", agent.agent_id.clone()),
         ("total_updates", total_updates.to_string()),
-        ("total_time", format!("{total_time:?}")),
-        ("lambda1_final", format!("{lambda1_final:?}")),
+        ("total_time", text_of(total_time)),
+        ("lambda1_final", text_of(lambda1_final)),
     ] {
         summary.write_record([name, &value, "", "", "", "", "", "", ""])?;
     }

@@ -3,18 +3,21 @@
 //! [`serve`] is a server's life. It opens the database, registers, starts the two threads of `stdio` and
 //! answers from one thread, in `server`: a call is looked up in the table of `tools`, waits for its agent's
 //! turn in `turns`, and runs on a blocking thread, so that `ping` is answered whatever a call waits for. A
-//! tool is a type that says what it takes and gives (`tool`); `argument` has the limits. Meanwhile
+//! tool is a type that says what it takes and gives (`tool`); `argument` has the limits of what it takes, `bounds` those of
+//! what it gives, `offer` says which tools there are. Meanwhile
 //! a `Membership` of govstore-host beats, and its `shutdown` knows when the client is gone; then the server ends by
 //! itself.
 
 #![warn(clippy::print_stdout)] // it belongs to the protocol
 
 mod argument;
+mod bounds;
 mod export;
 mod history;
 pub mod lines;
 mod log;
 mod lone_surrogates;
+mod offer;
 mod refusal;
 mod resource;
 mod server;
@@ -43,6 +46,7 @@ use tokio::time::timeout;
 
 use govstore::{ProcessInfo, Registration, Store, StoreOptions};
 use govstore_host::{Membership, Parent, Reason, shutdown};
+pub use offer::{Offer, ToolName, UnknownTool};
 use server::Server;
 use session::Session;
 use stdio::Stdio;
@@ -71,6 +75,8 @@ pub struct ServeOptions {
     pub store: StoreOptions,
     /// Where to log, rather than to stderr.
     pub log_file: Option<PathBuf>,
+    /// Which tools the client may call, and how long answers are.
+    pub offer: Offer,
 }
 
 /// Why a server could not start, or broke off.
@@ -120,7 +126,7 @@ pub fn serve(options: &ServeOptions) -> Result<(), ServeError> {
         .enable_all()
         .max_blocking_threads(CALLS_AT_ONCE as usize)
         .build()?;
-    let served = runtime.block_on(live(store, registration, parent));
+    let served = runtime.block_on(live(store, options.offer.clone(), registration, parent));
     // The last one to let go of the store closes the database, and folds its log in; where that was deleted, what is in
     // it would be lost. But a call that waits for a lock must not hold up the end.
     runtime.shutdown_timeout(CLOSE_WITHIN);
@@ -168,7 +174,7 @@ pub fn serve_streams(
         .enable_all()
         .max_blocking_threads(CALLS_AT_ONCE as usize)
         .build()?;
-    let session = Arc::new(Session::new(&store));
+    let session = Arc::new(Session::new(&store, Offer::default()));
     drop(store); // the session's handle is the last one
     runtime.block_on(async {
         let (stdio, hangup) = Stdio::over(|| io::BufReader::new(input), output)?;
@@ -181,8 +187,13 @@ pub fn serve_streams(
 }
 
 /// The life of a registered server.
-async fn live(store: Store, registration: Registration, parent: Parent) -> Result<(), ServeError> {
-    let session = Arc::new(Session::new(&store));
+async fn live(
+    store: Store,
+    offer: Offer,
+    registration: Registration,
+    parent: Parent,
+) -> Result<(), ServeError> {
+    let session = Arc::new(Session::new(&store, offer));
     let (membership, must_end) = Membership::begin(registration, Arc::clone(&session.must_end))?;
     let reaper = store.clone();
     spawn_blocking(move || reap(&reaper)); // the client need not wait for the dead

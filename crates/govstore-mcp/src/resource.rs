@@ -3,11 +3,12 @@
 use percent_encoding::percent_decode_str;
 use rmcp::model::{Resource, ResourceTemplate};
 use serde::Serialize;
-use serde_json::{Value, json};
+use serde_json::Value;
 
+use super::bounds;
 use super::refusal::Refusal;
 use super::session::Session;
-use super::tools;
+use super::tools::{self, ListArguments};
 
 const AGENTS: &str = "govstore://agents";
 const FLEET: &str = "govstore://fleet";
@@ -17,7 +18,9 @@ pub fn resources() -> Vec<Resource> {
     vec![
         Resource::new(AGENTS, "agents")
             .with_title("Agents")
-            .with_description("All agents with their current state and health")
+            .with_description(
+                "The first agents with their health, and how many there are: what list_agents answers",
+            )
             .with_mime_type(MIME_TYPE),
         Resource::new(FLEET, "fleet")
             .with_title("Fleet health")
@@ -58,13 +61,16 @@ impl Address {
     }
 }
 
-/// The resource as a JSON text. It may block.
+/// The resource as a JSON text, bounded as the answer of the tool that says the same. It may block.
 pub fn read(session: &Session, address: &Address) -> Result<String, Refusal> {
-    let value = match address {
-        Address::Agents => json!({ "agents": tools::list(session)? }),
-        Address::Agent(agent_id) => value(tools::metadata(session, agent_id)?),
+    let mut value = match address {
+        Address::Agents => value(tools::list(session, ListArguments::default())?),
+        Address::Agent(agent_id) => value(tools::metadata(session, agent_id, None)?),
         Address::Fleet => value(session.store().health()?),
     };
+    if !session.offer.as_v1_0_3 {
+        bounds::round(&mut value);
+    }
     Ok(value.to_string())
 }
 

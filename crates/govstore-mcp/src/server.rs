@@ -27,6 +27,10 @@ const INSTRUCTIONS: &str = "govstore governs agents: it judges their responses a
     go on; revise, improve the response first; reject, stop and ask a person. get_governance_metrics tells \
     how an agent is doing, list_agents shows all of them. A result with success false says in `error` what to do.";
 
+/// For a client that may not make updates.
+const INSTRUCTIONS_TO_LOOK: &str = "govstore governs agents: it keeps their state in one database that all clients \
+    share. This server lets you look: list_agents shows all agents, get_governance_metrics how one is doing.";
+
 /// The server as the protocol sees it.
 pub struct Server {
     session: Arc<Session>,
@@ -52,9 +56,10 @@ impl Server {
 impl ServerHandler for Server {
     fn get_info(&self) -> ServerConfig {
         let capabilities = ServerCapabilities::builder().enable_tools().enable_resources().build();
+        let may_update = self.session.offer.has("process_agent_update");
         ServerConfig::new(capabilities)
             .with_server_info(Implementation::new("govstore", env!("CARGO_PKG_VERSION")))
-            .with_instructions(INSTRUCTIONS)
+            .with_instructions(if may_update { INSTRUCTIONS } else { INSTRUCTIONS_TO_LOOK })
     }
 
     async fn list_tools(
@@ -62,11 +67,11 @@ impl ServerHandler for Server {
         _: Option<PaginatedRequestParams>,
         _: RequestContext<RoleServer>,
     ) -> Result<ListToolsResult, ErrorData> {
-        Ok(ListToolsResult::with_all_items(TOOLS.iter().map(Entry::listing).collect()))
+        Ok(ListToolsResult::with_all_items(self.session.offer.tools().map(Entry::listing).collect()))
     }
 
     fn get_tool(&self, name: &str) -> Option<Listing> {
-        TOOLS.iter().find(|tool| tool.name == name).map(Entry::listing)
+        self.session.offer.tools().find(|tool| tool.name == name).map(Entry::listing)
     }
 
     async fn call_tool(
@@ -77,6 +82,9 @@ impl ServerHandler for Server {
         let Some(tool) = TOOLS.iter().find(|tool| tool.name == request.name) else {
             return Err(ErrorData::invalid_params(format!("there is no tool {:?}", request.name), None));
         };
+        if let Err(refusal) = self.session.offer.admits(tool) {
+            return Ok(refuse(tool.name, &refusal).into());
+        }
         if let Some(client) = context.peer.peer_info() {
             self.session.introduce(&client.client_info.name, &client.client_info.version);
         }
@@ -161,13 +169,14 @@ impl ServerHandler for Server {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Offer;
     use govstore::Store;
 
     #[test]
     fn a_tool_that_panics_is_refused_and_the_next_one_works() -> Result<(), Box<dyn std::error::Error>> {
         let folder = tempfile::tempdir()?;
         let store = Store::open(folder.path().join("governance.db"))?;
-        let server = Server::new(Arc::new(Session::new(&store)));
+        let server = Server::new(Arc::new(Session::new(&store, Offer::default())));
         let runtime = tokio::runtime::Builder::new_current_thread().build()?;
         runtime.block_on(async {
             let panicked = server.off_thread(|_| -> () { panic!("as a tool never should") }).await;

@@ -8,21 +8,25 @@ use tokio::sync::Notify;
 
 use govstore::{Actor, Store};
 
+use super::offer::Offer;
+
 /// One server's session with one client.
 pub struct Session {
     /// Acts for a client without a name.
     store: Store,
     /// Acts for the client by the name that it gave.
     introduced: OnceLock<Store>,
+    /// Which tools the client may call, and how long answers are.
+    pub offer: Offer,
     pub started: Instant,
     /// Told when a call has found that this server must end: the next beat says why, and need not be waited for.
     pub must_end: Arc<Notify>,
 }
 
 impl Session {
-    pub fn new(store: &Store) -> Self {
+    pub fn new(store: &Store, offer: Offer) -> Self {
         let store = store.acting_as(Actor::client(""));
-        Self { store, introduced: OnceLock::new(), started: Instant::now(), must_end: Arc::default() }
+        Self { store, introduced: OnceLock::new(), offer, started: Instant::now(), must_end: Arc::default() }
     }
 
     /// The database, acting for the client.

@@ -11,6 +11,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use super::argument;
+use super::bounds;
 use super::refusal::Refusal;
 use super::session::Session;
 
@@ -39,19 +40,25 @@ impl Effect {
     }
 }
 
+/// A field of a result, and its JSON type.
+pub type Field = (&'static str, &'static str);
+
 /// One tool.
 pub trait Tool {
     const NAME: &'static str;
     /// For people.
     const TITLE: &'static str;
-    /// For models: what it does and when to call it.
+    /// For models: when to call it, when not, and what the fields of the result mean.
     const DESCRIPTION: &'static str;
     const EFFECT: Effect;
+    /// The fields of a result that clients are told of, beside `success` and `error`. Four at most, and objects without
+    /// what is in them: some clients check each answer against this, at 0.2 ms a field, and every model pays for it.
+    const RESULT: &'static [Field];
     /// Whether a call that is done has recorded the client's activity in a transaction of its own.
     const RECORDS_ACTIVITY: bool = false;
     type Arguments: DeserializeOwned + JsonSchema;
-    /// The result, beside `success`: a struct, its fields documented.
-    type Outcome: Serialize + JsonSchema;
+    /// The result, beside `success`: a struct.
+    type Outcome: Serialize;
 
     /// Does the work. It may block.
     fn call(session: &Session, arguments: Self::Arguments) -> Result<Self::Outcome, Refusal>;
@@ -88,10 +95,13 @@ fn run<T: Tool>(session: &Session, arguments: JsonObject) -> CallToolResult {
     match argument::parse(arguments).and_then(|arguments| T::call(session, arguments)) {
         Ok(outcome) => {
             let mut result = serde_json::to_value(outcome).expect("an outcome has no map but of strings");
+            if !session.offer.as_v1_0_3 {
+                bounds::round(&mut result);
+            }
             result["success"] = Value::Bool(true);
             CallToolResult::structured(result)
         }
-        Err(refusal) => refuse(T::NAME, &refusal),
+        Err(refusal) => refuse(T::NAME, &refusal.explained(session)),
     }
 }
 
@@ -103,46 +113,54 @@ pub fn refuse(tool: &str, refusal: &Refusal) -> CallToolResult {
     if refusal.is_in_doubt() {
         result["in_doubt"] = Value::Bool(true);
     }
+    if let Some(warning) = refusal.warning() {
+        result["warning"] = Value::String(warning);
+    }
     CallToolResult::structured_error(result)
 }
 
 fn listing<T: Tool>() -> Listing {
-    Listing::new(T::NAME, T::DESCRIPTION, schema::<T::Arguments>(SchemaSettings::draft2020_12()))
+    Listing::new(T::NAME, T::DESCRIPTION, arguments_schema::<T::Arguments>())
         .with_title(T::TITLE)
-        .with_raw_output_schema(result_schema::<T::Outcome>())
+        .with_raw_output_schema(result_schema(T::RESULT))
         .with_annotations(T::EFFECT.annotations())
 }
 
 /// The schema of a result. Clients check refusals against it too, so only `success` is required.
-fn result_schema<R: JsonSchema>() -> Arc<JsonObject> {
-    let mut schema = schema::<R>(SchemaSettings::draft2020_12().for_serialize());
-    let properties = schema.entry("properties").or_insert_with(|| json!({}));
-    properties["success"] = json!({
-        "type": "boolean",
-        "description": "Whether the call did what it was asked to. If not, `error` says why, and no other field is there",
-    });
-    properties["error"] = json!({ "type": "string", "description": "Why the call was refused" });
-    schema.insert("required".to_owned(), json!(["success"]));
-    Arc::new(schema)
+fn result_schema(fields: &[Field]) -> Arc<JsonObject> {
+    let mut properties = JsonObject::new();
+    for (name, of_type) in fields.iter().chain(&[("success", "boolean"), ("error", "string")]) {
+        properties.insert((*name).to_owned(), json!({ "type": of_type }));
+    }
+    Arc::new(JsonObject::from_iter([
+        ("type".to_owned(), json!("object")),
+        ("properties".to_owned(), properties.into()),
+        ("required".to_owned(), json!(["success"])),
+    ]))
 }
 
-/// A schema without references and without what only Rust has a use for.
-fn schema<T: JsonSchema>(mut settings: SchemaSettings) -> JsonObject {
+/// The schema of arguments, without references and without what only Rust has a use for.
+fn arguments_schema<T: JsonSchema>() -> JsonObject {
+    let mut settings = SchemaSettings::draft2020_12();
     settings.inline_subschemas = true;
     settings.meta_schema = None;
     let plain = RecursiveTransform(|schema: &mut Schema| {
         schema.remove("title");
-        if schema.get("format").is_some_and(|format| format != "date-time") {
-            schema.remove("format"); // double, int64
+        schema.remove("format"); // double, int64
+        if matches!(schema.get("default"), Some(Value::Null | Value::Bool(false))) {
+            schema.remove("default"); // which is what left out means anyway
         }
         if let Some(Value::String(description)) = schema.get_mut("description") {
-            *description = description.replace('\n', " ").replace("[`", "`").replace("`]", "`");
+            *description = description.replace('\n', " ");
         }
     });
     let mut schema = settings.with_transform(plain).into_generator().into_root_schema_for::<T>();
     schema.remove("description"); // of the Rust type
     match schema.to_value() {
-        Value::Object(object) => object,
-        other => unreachable!("arguments and outcomes are structs and not {other}"),
+        Value::Object(mut object) => {
+            object.entry("properties").or_insert_with(|| json!({})); // some clients refuse a tool without
+            object
+        }
+        other => unreachable!("arguments are structs and not {other}"),
     }
 }

@@ -1,123 +1,18 @@
-//! The wire format: the library's types under the names that v1.0.3 gave them, with JSON schemas.
+//! The wire format: the library's types under the names that v1.0.3 gave them.
 //!
-//! The library's own types have the names that a reader of Rust expects, and no schema. What a client sees is here:
-//! [`UpdateReport`] and [`HistoryRow`] with their parts, and for each word of the library the schema that lists its
-//! values.
+//! The library's own types have the names that a reader of Rust expects. What a client sees is here: [`UpdateReport`]
+//! and [`HistoryRow`] with their parts.
 
-use govstore::Timestamp as Time;
-use rmcp::schemars::JsonSchema;
+use govstore::Timestamp;
 use serde::Serialize;
 
-/// The schemas of words: what the library serialises as one of these texts.
-macro_rules! words {
-    ($(#[doc = $meaning:literal] $name:ident { $($word:literal: $description:literal),+ $(,)? })+) => {$(
-        #[doc = $meaning]
-        pub(crate) struct $name;
-
-        impl JsonSchema for $name {
-            fn inline_schema() -> bool {
-                true
-            }
-
-            fn schema_name() -> std::borrow::Cow<'static, str> {
-                stringify!($name).into()
-            }
-
-            fn json_schema(_: &mut rmcp::schemars::SchemaGenerator) -> rmcp::schemars::Schema {
-                rmcp::schemars::json_schema!({
-                    "description": $meaning.trim(),
-                    "oneOf": [$({ "const": $word, "description": $description, "type": "string" }),+]
-                })
-            }
-        }
-
-        #[cfg(test)]
-        impl $name {
-            const WORDS: &[&str] = &[$($word),+];
-        }
-    )+};
-}
-
-words! {
-    /// What to do with a response.
-    Action {
-        "approve": "Let it pass.",
-        "revise": "Improve it first.",
-        "reject": "Stop; a person should look.",
-    }
-
-    /// How an agent is doing.
-    HealthStatus {
-        "healthy": "All is well.",
-        "degraded": "Worth watching, or not known.",
-        "critical": "Needs somebody's attention: `Health::should_alert` is true.",
-    }
-
-    /// The status word of v1.0.3.
-    LegacyStatus {
-        "healthy": "Neither of the others.",
-        "degraded": "Risk over 0.70.",
-        "critical": "Void state, or coherence below 0.60.",
-    }
-
-    /// Where an agent is in its life.
-    Lifecycle {
-        "active": "Takes updates.",
-        "paused": "Takes no updates until it is resumed.",
-        "archived": "Put away; may be resumed.",
-        "deleted": "Out of use for good. Its rows stay.",
-    }
-
-    /// What happened to an agent.
-    EventKind {
-        "created": "It was seen for the first time.",
-        "paused": "It takes no updates until it is resumed.",
-        "resumed": "It is active again.",
-        "archived": "It was put away.",
-        "deleted": "It was deleted; its rows stay.",
-        "reset": "Its state went back to that of a new agent.",
-        "unlocked": "Its lock was taken away from whoever held it.",
-        "health_changed": "An update changed its health.",
-    }
-
-    /// Where a registered process is in its life.
-    ProcessState {
-        "running": "It is registered.",
-        "terminating": "A reaper has claimed it: it must end.",
-        "ended": "It deregistered.",
-        "exited": "It was found to be gone.",
-        "terminated": "A reaper ended it with SIGTERM.",
-        "killed": "A reaper ended it with SIGKILL.",
-        "forgotten": "Nobody could tell what became of it.",
-    }
-}
-
-/// A point in time, as text.
-pub(crate) struct Timestamp;
-
-impl JsonSchema for Timestamp {
-    fn inline_schema() -> bool {
-        true
-    }
-
-    fn schema_name() -> std::borrow::Cow<'static, str> {
-        "Timestamp".into()
-    }
-
-    fn json_schema(_: &mut rmcp::schemars::SchemaGenerator) -> rmcp::schemars::Schema {
-        rmcp::schemars::json_schema!({ "type": "string", "format": "date-time" })
-    }
-}
-
 /// What one update did: the result of v1.0.3's `process_agent_update`.
-#[derive(Debug, Serialize, JsonSchema)]
-#[schemars(crate = "rmcp::schemars")]
+#[derive(Debug, Serialize)]
 #[non_exhaustive]
 pub struct UpdateReport {
     /// The agent.
     pub agent_id: String,
     /// The status word of v1.0.3. For health, see [`Metrics::health_status`].
-    #[schemars(with = "LegacyStatus")]
     pub status: govstore::LegacyStatus,
     /// What to do with the response.
     pub decision: Decision,
@@ -126,8 +21,7 @@ pub struct UpdateReport {
     /// How the agent should sample its next response.
     pub sampling_params: SamplingParams,
     /// When the update was made.
-    #[schemars(with = "Timestamp")]
-    pub timestamp: Time,
+    pub timestamp: Timestamp,
     /// The key of the update, if it was given one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub key: Option<String>,
@@ -140,12 +34,10 @@ pub struct UpdateReport {
 }
 
 /// What to do with a response, and why.
-#[derive(Debug, Serialize, JsonSchema)]
-#[schemars(crate = "rmcp::schemars")]
+#[derive(Debug, Serialize)]
 #[non_exhaustive]
 pub struct Decision {
     /// What to do.
-    #[schemars(with = "Action")]
     pub action: govstore::Action,
     /// Why, in words.
     pub reason: String,
@@ -154,8 +46,7 @@ pub struct Decision {
 }
 
 /// An agent's figures after an update.
-#[derive(Debug, Serialize, JsonSchema)]
-#[schemars(crate = "rmcp::schemars")]
+#[derive(Debug, Serialize)]
 #[non_exhaustive]
 pub struct Metrics {
     /// E, 0 to 1.
@@ -189,15 +80,13 @@ pub struct Metrics {
     /// Updates in the agent's lifetime: the `update_no` of this one.
     pub total_updates: i64,
     /// How the agent is doing.
-    #[schemars(with = "HealthStatus")]
     pub health_status: govstore::HealthStatus,
     /// Why, in words.
     pub health_message: String,
 }
 
 /// What a risk is made of.
-#[derive(Debug, Clone, Copy, Serialize, JsonSchema)]
-#[schemars(crate = "rmcp::schemars")]
+#[derive(Debug, Clone, Copy, Serialize)]
 #[non_exhaustive]
 pub struct RiskParts {
     /// From the length of the response.
@@ -211,8 +100,7 @@ pub struct RiskParts {
 }
 
 /// How the agent should sample its next response: λ₁ opens or narrows it.
-#[derive(Debug, Serialize, JsonSchema)]
-#[schemars(crate = "rmcp::schemars")]
+#[derive(Debug, Serialize)]
 #[non_exhaustive]
 pub struct SamplingParams {
     /// Sampling temperature, 0.5 to 1.2.
@@ -232,7 +120,7 @@ pub struct HistoryRow {
     /// 1, 2, 3, … in the agent's lifetime.
     pub update_no: i64,
     /// When it was committed; `None` if it was imported.
-    pub applied_at: Option<Time>,
+    pub applied_at: Option<Timestamp>,
     /// E, 0 to 1.
     #[serde(rename = "E")]
     pub energy: Option<f64>,
@@ -364,28 +252,5 @@ impl From<govstore::HistoryRow> for HistoryRow {
             decision_reason: row.decision_reason,
             health_status: row.health_status,
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_schemas_list_the_words_of_the_library() {
-        fn parse<T: std::str::FromStr<Err: std::fmt::Debug> + std::fmt::Display>(words: &[&str]) {
-            for word in words {
-                assert_eq!(word.parse::<T>().expect("a word").to_string(), *word);
-            }
-        }
-        parse::<govstore::Action>(Action::WORDS);
-        parse::<govstore::HealthStatus>(HealthStatus::WORDS);
-        parse::<govstore::LegacyStatus>(LegacyStatus::WORDS);
-        parse::<govstore::Lifecycle>(Lifecycle::WORDS);
-        parse::<govstore::EventKind>(EventKind::WORDS);
-        parse::<govstore::ProcessState>(ProcessState::WORDS);
-        // And no other: an error names them all.
-        let refused = "no word".parse::<govstore::Lifecycle>().expect_err("no word").to_string();
-        assert!(refused.ends_with(&Lifecycle::WORDS.join(", ")), "{refused}");
     }
 }

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::ValueHint;
-use govstore_mcp::{ServeError, ServeOptions, serve};
+use govstore_mcp::{Offer, ServeError, ServeOptions, ToolName, serve};
 
 use super::{Exit, Failure, Outcome, Session};
 
@@ -23,6 +23,15 @@ pub struct Args {
     /// Log to the end of this file instead; for clients that swallow standard error
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     log_file: Option<PathBuf>,
+    /// Offer only the tools that change nothing
+    #[arg(long)]
+    read_only: bool,
+    /// Offer all tools but these, which are separated by commas
+    #[arg(long, value_name = "TOOL,…", value_delimiter = ',')]
+    without: Vec<ToolName>,
+    /// Answer with whole rows and without limits, as that version did
+    #[arg(long, value_name = "VERSION", value_parser = ["v1.0.3"])]
+    compat: Option<String>,
 }
 
 pub fn run(args: Args, session: &mut Session) -> Outcome {
@@ -30,6 +39,11 @@ pub fn run(args: Args, session: &mut Session) -> Outcome {
         database: session.database_to_create()?,
         store: session.options(),
         log_file: args.log_file,
+        offer: Offer {
+            read_only: args.read_only,
+            without: args.without,
+            as_v1_0_3: args.compat.is_some(), // the one version that there is
+        },
     };
     match serve(&options) {
         Ok(()) => Ok(Exit::DONE),

@@ -2,7 +2,7 @@
 
 use std::error::Error;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Output};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -49,9 +49,22 @@ impl Home {
         command
     }
 
+    /// Runs a command of the command line, as the operator does.
+    pub fn run(&self, arguments: &[&str]) -> Result<Output, Box<dyn Error>> {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_govstore"));
+        Ok(command.arg("--db").arg(self.database()).args(arguments).output()?)
+    }
+
     /// Starts a server and connects rmcp's client to it.
     pub async fn connect(&self) -> Result<Client, Box<dyn Error>> {
-        let server = TokioChildProcess::new(tokio::process::Command::from(self.serve()))?;
+        self.connect_with(&[]).await
+    }
+
+    /// The same, with more arguments for `serve`.
+    pub async fn connect_with(&self, arguments: &[&str]) -> Result<Client, Box<dyn Error>> {
+        let mut serve = self.serve();
+        serve.args(arguments);
+        let server = TokioChildProcess::new(tokio::process::Command::from(serve))?;
         let pid = server.id().ok_or("the server has no PID")?;
         Ok(Client { pid, connection: patiently(().serve(server)).await?? })
     }
@@ -104,10 +117,16 @@ impl Client {
 
     /// Makes a call that should be refused, and gives the reason.
     pub async fn refused(&self, tool: &'static str, arguments: Value) -> Result<String, Box<dyn Error>> {
-        let content = content(&self.call(tool, arguments).await?, true)?;
-        assert_eq!(content["success"], false, "{tool}");
+        let content = self.refusal(tool, arguments).await?;
         assert_eq!(content.as_object().map(serde_json::Map::len), Some(2), "a refusal says nothing else");
         Ok(content["error"].as_str().ok_or("error is no text")?.to_owned())
+    }
+
+    /// Makes a call that should be refused, and gives its structured content.
+    pub async fn refusal(&self, tool: &'static str, arguments: Value) -> Result<Value, Box<dyn Error>> {
+        let content = content(&self.call(tool, arguments).await?, true)?;
+        assert_eq!(content["success"], false, "{tool}");
+        Ok(content)
     }
 
     /// Closes the connection, which ends the server.
@@ -124,6 +143,17 @@ fn content(result: &CallToolResult, is_error: bool) -> Result<Value, Box<dyn Err
     let text = result.content.first().and_then(|block| block.as_text()).ok_or("no text")?;
     assert_eq!(serde_json::from_str::<Value>(&text.text)?, structured);
     Ok(structured)
+}
+
+/// Figures as results have them: with six places.
+pub fn rounded(figures: Value) -> Value {
+    match figures {
+        Value::Number(number) if number.is_f64() => {
+            json!(number.as_f64().map(|figure| (figure * 1e6).round() / 1e6))
+        }
+        Value::Array(items) => items.into_iter().map(rounded).collect(),
+        other => other,
+    }
 }
 
 /// Who is registered.

@@ -256,7 +256,7 @@ mod unix {
             json!({ "jsonrpc": "2.0", "id": 0, "method": "initialize", "params": params })
         )?;
         for id in 1..=100 {
-            // Its answer is half of what a pipe holds.
+            // A hundred of its answers are twenty times what a pipe holds.
             writeln!(stdin, "{}", json!({ "jsonrpc": "2.0", "id": id, "method": "tools/list" }))?;
         }
         let call = json!({ "name": "process_agent_update", "arguments": { "agent_id": "a" } });

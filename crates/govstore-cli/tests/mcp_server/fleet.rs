@@ -58,11 +58,12 @@ async fn four_servers_for_four_clients_count_every_update_and_all_live() -> Test
 async fn server_info_says_which_database_and_which_version() -> TestResult {
     let home = Home::new()?;
     let client = home.connect().await?;
-    let info = client.ok("get_server_info", json!({ "random_string": "ignored" })).await?;
+    let info = client.ok("get_server_info", json!({})).await?;
     assert_eq!(info["server_version"], env!("CARGO_PKG_VERSION"));
     assert_eq!(info["database_path"].as_str(), home.database().to_str());
     assert_eq!(info["schema_version"], home.store()?.schema_version());
     assert_eq!(info["max_keep_processes"], 9);
+    assert_eq!(info["pid_file_exists"], false);
     assert_eq!(info["current_uptime_formatted"], "0h 0m");
     let date = info["build_date"].as_str().ok_or("no date")?;
     assert!(date.len() == 10 && date.starts_with("20"), "{date}");

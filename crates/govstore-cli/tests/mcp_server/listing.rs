@@ -52,8 +52,17 @@ async fn every_tool_tells_a_model_what_it_takes_and_what_it_gives() -> TestResul
             assert!(schema["type"].is_string(), "{name}.{argument} has one type: {schema}");
             assert!(schema["description"].is_string(), "{name}.{argument}");
         }
+        assert_eq!(tool.input_schema["additionalProperties"], false, "{name}: what is unknown is refused");
         let output = tool.output_schema.ok_or("no output schema")?;
         assert_eq!(output["type"], "object", "{name}");
+        let fields = output["properties"].as_object().ok_or("no properties")?;
+        assert!(fields.len() <= 6, "{name}: clients check each of them in each answer");
+        for (field, schema) in fields {
+            assert!(
+                schema["type"].is_string() && schema.as_object().map(serde_json::Map::len) == Some(1),
+                "{name}.{field}"
+            );
+        }
         assert_eq!(output["required"], json!(["success"]), "{name}: refusals are results too");
         assert!(output["properties"]["error"].is_object(), "{name}");
         let hints = tool.annotations.ok_or("no annotations")?;
@@ -78,7 +87,7 @@ async fn the_schema_of_an_update_has_its_ranges() -> TestResult {
     let range = |argument: &str, keyword: &str| properties[argument][keyword].clone();
     assert_eq!(update.input_schema["required"], json!(["agent_id"]));
     assert_eq!((range("agent_id", "minLength"), range("agent_id", "maxLength")), (json!(1), json!(128)));
-    assert_eq!((range("complexity", "minimum"), range("complexity", "maximum")), (json!(0.0), json!(1.0)));
+    assert_eq!((range("complexity", "minimum"), range("complexity", "maximum")), (Value::Null, Value::Null));
     assert_eq!(range("complexity", "default"), json!(0.5));
     assert_eq!(range("parameters", "maxItems"), json!(10_000));
     assert_eq!(range("ethical_drift", "maxItems"), json!(1_000));

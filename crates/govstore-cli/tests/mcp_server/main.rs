@@ -1,22 +1,27 @@
 //! The MCP server as its clients meet it: the real binary, over its stdin and stdout.
 //!
-//! `tools`, `lifecycle`, `exports` and `resources` make every call through rmcp's own client, `wire` sends what
-//! no client should, `life` starts servers and `ends` ends them in every way, `exhausted` takes from them what they
+//! `tools`, `lifecycle`, `exports` and `resources` make every call through rmcp's own client, `bounded` weighs the answers,
+//! `strict` gives arguments that are not right, `guarded` asks for what is not allowed, `from_v1` makes the calls of
+//! docs/from-v1.0.3.md, `wire` sends what no client should, `life` starts servers and `ends` ends them in every way, `exhausted` takes from them what they
 //! need, `fleet` runs several on one database, `restarts` more of them than there are meant to be,
 //! `suspended` stops one together with its client, and `python` lets the official Python client talk to one.
 
+mod bounded;
 mod client;
 mod ends;
 #[cfg(target_os = "linux")]
 mod exhausted;
 mod exports;
 mod fleet;
+mod from_v1;
+mod guarded;
 mod life;
 mod lifecycle;
 mod listing;
 mod python;
 mod resources;
 mod restarts;
+mod strict;
 #[cfg(target_os = "linux")]
 mod suspended;
 mod tools;

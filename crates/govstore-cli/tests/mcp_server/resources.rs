@@ -5,7 +5,7 @@ use rmcp::service::ServiceError;
 use serde_json::{Value, json};
 
 use crate::TestResult;
-use crate::client::{Client, Home};
+use crate::client::{Client, Home, rounded};
 
 async fn read(client: &Client, uri: &str) -> Result<Value, Box<dyn std::error::Error>> {
     let result = client.connection.read_resource(ReadResourceRequestParams::new(uri)).await?;
@@ -33,7 +33,7 @@ async fn agents_and_the_fleet_can_be_read_as_resources() -> TestResult {
     let agent = read(&client, "govstore://agents/a%2Fb%20%C3%A9").await?;
     assert_eq!(agent["agent_id"], "a/b é");
     assert_eq!(agent["health_status"], "healthy");
-    assert_eq!(agent["current_state"]["E"], json!(home.store()?.agent("a/b é")?.energy));
+    assert_eq!(agent["current_state"]["E"], rounded(json!(home.store()?.agent("a/b é")?.energy)));
     assert_eq!(read(&client, "govstore://fleet").await?, json!(home.store()?.health()?));
     client.close().await
 }
@@ -50,6 +50,6 @@ async fn a_resource_that_is_not_there_is_an_error_that_names_it() -> TestResult 
     }
     let bad = client.connection.read_resource(ReadResourceRequestParams::new("govstore://agents/%20")).await;
     assert!(bad.is_err(), "{bad:?}");
-    assert_eq!(read(&client, "govstore://agents").await?, json!({ "agents": [] }));
+    assert_eq!(read(&client, "govstore://agents").await?["agents"], json!([]));
     client.close().await
 }

@@ -4,7 +4,7 @@ use govstore::{Action, AgentFilter, EventKind, Lifecycle};
 use serde_json::{Value, json};
 
 use crate::TestResult;
-use crate::client::Home;
+use crate::client::{Home, rounded};
 
 #[tokio::test]
 async fn an_update_is_judged_and_stored() -> TestResult {
@@ -35,8 +35,8 @@ async fn an_update_is_judged_and_stored() -> TestResult {
     assert_eq!(json!(agent.last_update_at), result["timestamp"]);
     let history = store.history("writer", None)?;
     assert_eq!(history.len(), 1);
-    assert_eq!(json!(history[0].risk_score), result["metrics"]["risk_score"]);
-    assert_eq!(json!(history[0].energy), result["metrics"]["E"]);
+    assert_eq!(rounded(json!(history[0].risk_score)), result["metrics"]["risk_score"]);
+    assert_eq!(rounded(json!(history[0].energy)), result["metrics"]["E"]);
     assert_eq!(history[0].decision, Action::Approve);
     client.close().await
 }
@@ -80,7 +80,10 @@ async fn an_argument_that_is_missing_misspelt_or_of_the_wrong_type_is_named() ->
         (json!({}), "missing field `agent_id`"),
         (json!({ "agent_id": null }), "agent_id: "),
         (json!({ "agent_id": 7 }), "agent_id: "),
-        (json!({ "agent_id": "a", "complexty": 0.1 }), "complexty: unknown field"),
+        (
+            json!({ "agent_id": "a", "complexty": 0.1 }),
+            "complexty: unknown argument; did you mean complexity?",
+        ),
         (json!({ "agent_id": "a", "complexity": "high" }), "complexity: "),
         (json!({ "agent_id": "a", "parameters": 1 }), "parameters: "),
         (json!({ "agent_id": "a", "parameters": [0.1, "b"] }), "parameters[1]: "),
@@ -128,7 +131,7 @@ async fn arguments_over_sensible_sizes_are_refused_before_they_reach_the_store()
 async fn a_name_that_no_agent_can_have_is_refused() -> TestResult {
     let home = Home::new()?;
     let client = home.connect().await?;
-    for name in ["", " a", "a\n", "a\u{0}b", "a\u{9b}31m"] {
+    for name in [" a", "a\n", "a\u{0}b", "a\u{9b}31m"] {
         let error = client.refused("process_agent_update", json!({ "agent_id": name })).await?;
         assert!(error.starts_with("agent id "), "{error}");
     }
@@ -169,8 +172,8 @@ async fn metrics_tell_the_state_and_what_the_updates_come_to() -> TestResult {
         "{decisions}"
     );
     let window = home.store()?.window_statistics("writer")?;
-    assert_eq!(metrics["mean_risk"], json!(window.mean_risk));
-    assert_eq!(metrics["void_frequency"], json!(window.void_frequency));
+    assert_eq!(metrics["mean_risk"], rounded(json!(window.mean_risk)));
+    assert_eq!(metrics["void_frequency"], rounded(json!(window.void_frequency)));
 
     let error = client.refused("get_governance_metrics", json!({ "agent_id": "nobody" })).await?;
     assert!(error.contains("there is no agent \"nobody\"; list_agents"), "{error}");
@@ -181,7 +184,7 @@ async fn metrics_tell_the_state_and_what_the_updates_come_to() -> TestResult {
 async fn a_list_has_every_agent_with_its_health_and_a_summary() -> TestResult {
     let home = Home::new()?;
     let client = home.connect().await?;
-    let nobody = client.ok("list_agents", json!({ "random_string": "some clients send one" })).await?;
+    let nobody = client.ok("list_agents", json!({})).await?;
     assert_eq!(nobody["agents"], json!([]));
     assert_eq!(nobody["summary"]["total_agents"], 0);
 
@@ -191,7 +194,7 @@ async fn a_list_has_every_agent_with_its_health_and_a_summary() -> TestResult {
     client.ok("archive_agent", json!({ "agent_id": "away" })).await?;
     client.ok("delete_agent", json!({ "agent_id": "gone", "confirm": true })).await?;
     client.ok("pause_agent", json!({ "agent_id": "busy" })).await?;
-    let list = client.ok("list_agents", json!({})).await?;
+    let list = client.ok("list_agents", json!({ "detail": "full" })).await?;
     let agents = list["agents"].as_array().ok_or("no list")?;
     let names: Vec<_> = agents.iter().filter_map(|agent| agent["agent_id"].as_str()).collect();
     assert_eq!(names, ["away", "busy", "calm", "gone"]);
@@ -199,16 +202,40 @@ async fn a_list_has_every_agent_with_its_health_and_a_summary() -> TestResult {
     assert_eq!(agents[2]["health_status"], "healthy");
     assert_eq!(agents[2]["update_count"], 1);
     let stored = home.store()?.agent("calm")?;
-    assert_eq!(agents[2]["metrics"]["risk_score"], json!(stored.risk_score));
+    assert_eq!(agents[2]["metrics"]["risk_score"], rounded(json!(stored.risk_score)));
     assert_eq!(agents[2]["created"], json!(stored.created_at));
+    assert_eq!((&agents[2]["loaded_in_process"], agents[2].get("note")), (&json!(true), None));
     let summary = json!({
-        "total_agents": 4, "active": 1, "paused": 1, "archived": 1, "deleted": 1,
+        "fleet_status": "degraded", "total_agents": 4, "active": 1, "paused": 1, "archived": 1, "deleted": 1,
         "healthy": 1, "degraded": 1, "critical": 0,
     });
     assert_eq!(list["summary"], summary);
-    let fleet = json!(home.store()?.health()?);
-    for (field, count) in summary.as_object().ok_or("no object")? {
-        assert_eq!(&fleet[field], count, "{field}: the view counts the same");
+    assert_eq!(json!(home.store()?.health()?), summary);
+
+    let brief = client.ok("list_agents", json!({})).await?;
+    let names_of = |list: &Value| {
+        let agents = list["agents"].as_array().into_iter().flatten();
+        agents.map(|agent| agent["agent_id"].clone()).collect::<Vec<_>>()
+    };
+    assert_eq!(names_of(&brief), names);
+    assert_eq!(
+        brief["agents"][2],
+        json!({
+            "agent_id": "calm", "lifecycle_status": "active", "health_status": "healthy",
+            "last_update": stored.last_update_at, "total_updates": 1,
+            "metrics": { "coherence": 1.0, "risk_score": rounded(json!(stored.risk_score)) },
+        })
+    );
+    for (filter, expected) in [
+        (json!({ "lifecycle_status": "paused" }), vec!["busy"]),
+        (json!({ "health_status": "healthy", "lifecycle_status": "active" }), vec!["calm"]),
+        (json!({ "query": "A" }), vec!["away", "calm"]),
+        (json!({ "query": "nobody" }), vec![]),
+    ] {
+        let list = client.ok("list_agents", filter.clone()).await?;
+        assert_eq!(names_of(&list), expected, "{filter}");
+        assert_eq!((&list["matching"], list.get("next_page")), (&json!(expected.len()), None), "{filter}");
+        assert_eq!(list["summary"], summary, "which is of all");
     }
     client.close().await
 }
@@ -228,10 +255,19 @@ async fn metrics_have_the_parts_of_the_newest_risk() -> TestResult {
             .filter_map(|part| parts[part].as_f64())
             .sum();
         let risk = report["metrics"]["risk_score"].as_f64().ok_or("no risk")?;
-        assert!((sum - risk).abs() < 1e-12, "{parts} add up to {sum}, not {risk}");
+        assert!((sum - risk).abs() < 4e-6, "{parts} add up to {sum}, not {risk}");
     }
     client.ok("reset_monitor", a.clone()).await?;
-    assert_eq!(client.ok(tool, a.clone()).await?["risk_parts"], Value::Null);
+    let reset = client.ok(tool, a.clone()).await?;
+    assert_eq!((&reset["risk_parts"], &reset["state"]["coherence"]), (&Value::Null, &Value::Null));
+    let note = reset["note"].as_str().ok_or("no note")?;
+    assert!(note.contains("its coherence, risk and health are not known"), "{note}");
+    for figure in ["E", "I", "S", "V", "lambda1", "time", "update_count"] {
+        assert!(reset["state"][figure].is_number(), "{figure}");
+    }
+    assert_eq!((&reset["mean_risk"], &reset["history_size"]), (&json!(0.0), &json!(0)));
+    let row = &client.ok("list_agents", json!({ "detail": "full" })).await?["agents"][0];
+    assert_eq!((&row["loaded_in_process"], row["note"].as_str()), (&json!(false), Some(note)));
     client.close().await
 }
 
@@ -336,7 +372,7 @@ async fn state_survives_a_restart_and_coherence_is_measured_against_the_stored_p
     let moved = client.ok("process_agent_update", json!({ "agent_id": "a", "parameters": moved })).await?;
     assert_eq!(moved["metrics"]["updates"], 5);
     let coherence = moved["metrics"]["coherence"].as_f64().ok_or("no coherence")?;
-    assert!((coherence - (-0.5_f64).exp()).abs() < 1e-9, "every parameter moved by 0.05: {coherence}");
+    assert!((coherence - (-0.5_f64).exp()).abs() < 1e-6, "every parameter moved by 0.05: {coherence}");
     let history = home.store()?.history("a", None)?;
     assert_eq!(history.iter().map(|row| row.update_no).collect::<Vec<_>>(), [1, 2, 3, 4, 5]);
     client.close().await

@@ -1,188 +1,110 @@
-//! What agents there are, and what is known of them.
+//! What is known of one agent, and its tags and notes.
 
 use rmcp::schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::argument::{NOTES_MAX_CHARS, Tags, Text, or_default, within};
+use crate::argument::{AgentId, NOTES_MAX_CHARS, Tags, Text, or_default, within};
+use crate::bounds::{self, Labels, REASON_CHARS, abridged, fitting, is_zero};
 use crate::refusal::Refusal;
 use crate::session::Session;
-use crate::shape::{AgentArguments, AgentListing, Snapshot, health_of};
-use crate::tool::{Effect, Tool};
-use crate::wire;
-use govstore::Action;
-use govstore::HealthStatus;
-use govstore::Timestamp;
-use govstore::{ActorKind, AgentFilter, EventKind, Lifecycle};
-
-pub struct ListAgents;
-
-/// No arguments. What is sent all the same is ignored: some clients put a placeholder into an empty object.
-#[derive(Deserialize, JsonSchema)]
-#[schemars(crate = "rmcp::schemars")]
-pub struct NoArguments {}
-
-#[derive(Serialize, JsonSchema)]
-#[schemars(crate = "rmcp::schemars")]
-pub struct AgentList {
-    /// In the order of their ids.
-    agents: Vec<AgentListing>,
-    summary: Summary,
-}
-
-/// How many agents there are. Health counts active and paused ones.
-#[derive(Default, Serialize, JsonSchema)]
-#[schemars(crate = "rmcp::schemars")]
-struct Summary {
-    total_agents: u64,
-    active: u64,
-    paused: u64,
-    archived: u64,
-    deleted: u64,
-    healthy: u64,
-    degraded: u64,
-    critical: u64,
-}
-
-impl Summary {
-    fn of(agents: &[AgentListing]) -> Self {
-        let mut summary = Self::default();
-        for agent in agents {
-            summary.total_agents += 1;
-            *match agent.lifecycle_status {
-                Lifecycle::Active => &mut summary.active,
-                Lifecycle::Paused => &mut summary.paused,
-                Lifecycle::Archived => &mut summary.archived,
-                Lifecycle::Deleted => &mut summary.deleted,
-            } += 1;
-            if matches!(agent.lifecycle_status, Lifecycle::Active | Lifecycle::Paused) {
-                *match agent.health_status {
-                    HealthStatus::Healthy => &mut summary.healthy,
-                    HealthStatus::Degraded => &mut summary.degraded,
-                    HealthStatus::Critical => &mut summary.critical,
-                } += 1;
-            }
-        }
-        summary
-    }
-}
-
-impl Tool for ListAgents {
-    const NAME: &'static str = "list_agents";
-    const TITLE: &'static str = "List agents";
-    const DESCRIPTION: &'static str = "List all agents of this database, whichever client updates them, with \
-        lifecycle status, health, current figures, tags and notes, and a summary of the fleet.";
-    const EFFECT: Effect = Effect::Reads;
-    type Arguments = NoArguments;
-    type Outcome = AgentList;
-
-    fn call(session: &Session, _: NoArguments) -> Result<AgentList, Refusal> {
-        let agents = list(session)?;
-        Ok(AgentList { summary: Summary::of(&agents), agents })
-    }
-}
-
-/// All agents.
-pub fn list(session: &Session) -> Result<Vec<AgentListing>, Refusal> {
-    let thresholds = session.store().settings()?.health_thresholds();
-    let agents = session.store().agents(&AgentFilter::default())?;
-    Ok(agents.into_iter().map(|agent| AgentListing::of(agent, &thresholds)).collect())
-}
+use crate::shape::{Detail, Snapshot, health_of};
+use crate::tool::{Effect, Field, Tool};
+use govstore::{Action, ActorKind, AgentEvent, EventKind, HealthStatus, Lifecycle, Timestamp};
 
 pub struct GetAgentMetadata;
 
-#[derive(Serialize, JsonSchema)]
+#[derive(Deserialize, JsonSchema)]
 #[schemars(crate = "rmcp::schemars")]
-pub struct AgentMetadata {
+#[serde(deny_unknown_fields)]
+pub struct MetadataArguments {
     /// The agent.
-    agent_id: String,
-    /// Whether it takes updates.
-    #[schemars(with = "wire::Lifecycle")]
-    status: Lifecycle,
-    /// First seen.
-    #[schemars(with = "wire::Timestamp")]
-    created_at: Timestamp,
-    /// Newest update; null before the first.
-    #[schemars(with = "Option<wire::Timestamp>")]
-    last_update: Option<Timestamp>,
-    /// Whole days since then.
-    days_since_update: Option<i64>,
-    /// Since when it is paused.
-    #[schemars(with = "Option<wire::Timestamp>")]
-    paused_at: Option<Timestamp>,
-    /// Since when it is archived.
-    #[schemars(with = "Option<wire::Timestamp>")]
-    archived_at: Option<Timestamp>,
-    /// Since when it is deleted.
-    #[schemars(with = "Option<wire::Timestamp>")]
-    deleted_at: Option<Timestamp>,
-    /// Version label.
-    version: String,
-    /// Updates since the start or the last reset.
-    update_count: i64,
-    /// Updates in its lifetime.
-    total_updates: i64,
-    /// Labels.
-    tags: Vec<String>,
-    /// Free text.
-    notes: String,
-    /// What programs that link the library keep with the agent.
-    attributes: Map<String, Value>,
-    /// Decision on the newest update; null before the first.
-    #[schemars(with = "Option<wire::Action>")]
-    last_decision: Option<Action>,
-    /// Why, in words.
-    last_decision_reason: Option<String>,
-    /// How it is doing.
-    #[schemars(with = "wire::HealthStatus")]
-    health_status: HealthStatus,
-    /// Why, in words.
-    health_message: String,
-    current_state: Snapshot,
-    /// What happened to it, oldest first.
-    lifecycle_events: Vec<LifecycleEvent>,
+    agent_id: AgentId,
+    /// full leaves nothing out.
+    #[serde(default)]
+    #[schemars(with = "Detail")]
+    detail: Option<Detail>,
 }
 
-#[derive(Serialize, JsonSchema)]
-#[schemars(crate = "rmcp::schemars")]
+#[derive(Serialize)]
+pub struct AgentMetadata {
+    agent_id: String,
+    status: Lifecycle,
+    created_at: Timestamp,
+    /// `None` before the first.
+    last_update: Option<Timestamp>,
+    /// Whole days.
+    days_since_update: Option<i64>,
+    paused_at: Option<Timestamp>,
+    archived_at: Option<Timestamp>,
+    deleted_at: Option<Timestamp>,
+    version: String,
+    update_count: i64,
+    total_updates: i64,
+    #[serde(flatten)]
+    labels: Labels,
+    attributes: Map<String, Value>,
+    #[serde(skip_serializing_if = "is_zero")]
+    attributes_left_out: usize,
+    last_decision: Option<Action>,
+    last_decision_reason: Option<String>,
+    health_status: HealthStatus,
+    health_message: String,
+    current_state: Snapshot,
+    /// The newest, oldest of them first. Without changes of health.
+    lifecycle_events: Vec<LifecycleEvent>,
+    #[serde(skip_serializing_if = "is_zero")]
+    lifecycle_events_left_out: usize,
+}
+
+#[derive(Serialize)]
 struct LifecycleEvent {
-    /// What happened.
-    #[schemars(with = "wire::EventKind")]
     event: EventKind,
-    /// When it happened.
-    #[schemars(with = "wire::Timestamp")]
     timestamp: Timestamp,
-    /// Why, in the words of whoever did it.
     reason: Option<String>,
-    /// Who did it: operator, client or library; null where nobody was named.
     actor: Option<&'static str>,
-    /// The client's name and version.
     actor_name: Option<String>,
+}
+
+impl LifecycleEvent {
+    fn of(event: AgentEvent, whole: bool) -> Self {
+        let told = |reason| if whole { reason } else { abridged(reason, REASON_CHARS) };
+        Self {
+            event: event.event,
+            timestamp: event.occurred_at,
+            reason: event.reason.map(told),
+            actor: event.actor.map(ActorKind::as_str),
+            actor_name: event.actor_name,
+        }
+    }
 }
 
 impl Tool for GetAgentMetadata {
     const NAME: &'static str = "get_agent_metadata";
     const TITLE: &'static str = "Get all about an agent";
-    const DESCRIPTION: &'static str = "Get everything that is known of an agent: lifecycle status with its \
-        events and dates, tags, notes, totals, current figures and health.";
+    const DESCRIPTION: &'static str = "Get what is known of an agent beside its updates: status and since \
+        when, tags, notes, and who did what to it and why (lifecycle_events). Call it to learn why an agent \
+        takes no updates. Fields in _left_out count what is not shown.";
     const EFFECT: Effect = Effect::Reads;
-    type Arguments = AgentArguments;
+    const RESULT: &'static [Field] = &[("status", "string"), ("current_state", "object")];
+    type Arguments = MetadataArguments;
     type Outcome = AgentMetadata;
 
-    fn call(
-        session: &Session,
-        AgentArguments { agent_id }: AgentArguments,
-    ) -> Result<AgentMetadata, Refusal> {
-        metadata(session, &agent_id)
+    fn call(session: &Session, arguments: MetadataArguments) -> Result<AgentMetadata, Refusal> {
+        metadata(session, &arguments.agent_id.0, arguments.detail)
     }
 }
 
-/// Everything that is known of one agent.
-pub fn metadata(session: &Session, agent_id: &str) -> Result<AgentMetadata, Refusal> {
+/// What is known of one agent.
+pub fn metadata(session: &Session, agent_id: &str, detail: Option<Detail>) -> Result<AgentMetadata, Refusal> {
+    let whole = detail.map_or(session.offer.as_v1_0_3, |detail| detail == Detail::Full);
     let agent = session.store().agent(agent_id)?;
-    let events = session.store().events(agent_id)?;
     let health = health_of(&agent, &session.store().settings()?.health_thresholds());
     let since = |at: Timestamp| (Timestamp::now().to_utc() - at.to_utc()).num_days();
+    let (attributes, attributes_left_out) =
+        if whole { (agent.attributes.clone(), 0) } else { bounds::attributes(agent.attributes.clone()) };
+    let (lifecycle_events, lifecycle_events_left_out) = events(session, agent_id, whole)?;
+    let told = |text| if whole { text } else { abridged(text, REASON_CHARS) };
     Ok(AgentMetadata {
         current_state: Snapshot::of(&agent),
         agent_id: agent.agent_id,
@@ -193,28 +115,30 @@ pub fn metadata(session: &Session, agent_id: &str) -> Result<AgentMetadata, Refu
         paused_at: agent.paused_at,
         archived_at: agent.archived_at,
         deleted_at: agent.deleted_at,
-        version: agent.version,
+        version: told(agent.version),
         update_count: agent.update_count,
         total_updates: agent.total_updates,
-        tags: agent.tags,
-        notes: agent.notes,
-        attributes: agent.attributes,
+        labels: Labels::of(agent.tags, agent.notes, whole),
+        attributes,
+        attributes_left_out,
         last_decision: agent.last_decision,
-        last_decision_reason: agent.last_decision_reason,
+        last_decision_reason: agent.last_decision_reason.map(told),
         health_status: health.status,
         health_message: health.message,
-        lifecycle_events: events
-            .into_iter()
-            .filter(|event| event.event != EventKind::HealthChanged)
-            .map(|event| LifecycleEvent {
-                event: event.event,
-                timestamp: event.occurred_at,
-                reason: event.reason,
-                actor: event.actor.map(ActorKind::as_str),
-                actor_name: event.actor_name,
-            })
-            .collect(),
+        lifecycle_events,
+        lifecycle_events_left_out,
     })
+}
+
+/// The newest events, oldest of them first, and how many older ones there are.
+fn events(session: &Session, agent_id: &str, whole: bool) -> Result<(Vec<LifecycleEvent>, usize), Refusal> {
+    let events = session.store().events(agent_id)?;
+    let of_its_life = events.into_iter().filter(|event| event.event != EventKind::HealthChanged);
+    let mut events: Vec<_> = of_its_life.map(|event| LifecycleEvent::of(event, whole)).collect();
+    let told =
+        if whole { events.len() } else { fitting(events.iter().rev(), bounds::EVENTS, bounds::EVENTS_BYTES) };
+    let left_out = events.len() - told;
+    Ok((events.split_off(left_out), left_out))
 }
 
 pub struct UpdateAgentMetadata;
@@ -224,51 +148,59 @@ pub struct UpdateAgentMetadata;
 #[serde(deny_unknown_fields)]
 pub struct Edit {
     /// The agent.
-    #[schemars(length(min = 1, max = 128))]
-    agent_id: String,
-    /// Its new tags, in place of those it has. Left out, they stay.
+    agent_id: AgentId,
+    /// Its tags from now on; left out, they stay.
     #[serde(default)]
     #[schemars(with = "Tags")]
     tags: Option<Tags>,
-    /// New notes, or what to add to them. Left out, they stay.
+    /// New notes; empty clears them, left out they stay.
     #[serde(default)]
     #[schemars(with = "Text<NOTES_MAX_CHARS>")]
     notes: Option<Text<NOTES_MAX_CHARS>>,
-    /// Add the notes with the time before them, rather than put them in place of the old ones.
+    /// Add the notes to the old ones, with the time before them.
     #[serde(default, deserialize_with = "or_default")]
     append_notes: bool,
 }
 
-#[derive(Serialize, JsonSchema)]
-#[schemars(crate = "rmcp::schemars")]
+#[derive(Serialize)]
 pub struct Edited {
     message: String,
     agent_id: String,
-    tags: Vec<String>,
-    notes: String,
+    #[serde(flatten)]
+    labels: Labels,
 }
 
 impl Tool for UpdateAgentMetadata {
     const NAME: &'static str = "update_agent_metadata";
     const TITLE: &'static str = "Change an agent's tags and notes";
-    const DESCRIPTION: &'static str = "Replace an agent's tags, and replace its notes or add to them.";
+    const DESCRIPTION: &'static str = "Replace an agent's tags, and replace its notes or add to them: word \
+        for people and later sessions.";
     const EFFECT: Effect = Effect::Replaces;
+    const RESULT: &'static [Field] = &[("message", "string")];
     type Arguments = Edit;
     type Outcome = Edited;
 
     fn call(session: &Session, edit: Edit) -> Result<Edited, Refusal> {
-        session.store().update_agent(&edit.agent_id, |agent| {
+        let AgentId(agent_id) = edit.agent_id;
+        session.store().update_agent(&agent_id, |agent| {
             if let Some(Tags(tags)) = &edit.tags {
                 agent.tags.clone_from(tags);
             }
-            if let Some(Text(notes)) = &edit.notes {
-                agent.notes = if edit.append_notes { appended(&agent.notes, notes)? } else { notes.clone() };
+            match &edit.notes {
+                Some(Text(note)) if !edit.append_notes => agent.notes.clone_from(note),
+                Some(Text(note)) if !note.is_empty() => agent.notes = appended(&agent.notes, note)?,
+                _ => {}
             }
+            let before = agent.agent();
+            let message = if (&before.tags, &before.notes) == (&agent.tags, &agent.notes) {
+                format!("nothing changed: agent {agent_id:?} has these tags and notes already")
+            } else {
+                format!("changed the metadata of agent {agent_id:?}")
+            };
             Ok(Edited {
-                message: format!("changed the metadata of agent {:?}", edit.agent_id),
-                agent_id: edit.agent_id.clone(),
-                tags: agent.tags.clone(),
-                notes: agent.notes.clone(),
+                message,
+                agent_id: agent_id.clone(),
+                labels: Labels::of(agent.tags.clone(), agent.notes.clone(), session.offer.as_v1_0_3),
             })
         })
     }

@@ -1,73 +1,55 @@
 //! An agent's current state and what its newest updates come to.
 
-use rmcp::schemars::JsonSchema;
 use serde::Serialize;
 
+use crate::argument::AgentId;
 use crate::refusal::Refusal;
 use crate::session::Session;
-use crate::shape::{AgentArguments, coherence_of, health_of};
-use crate::tool::{Effect, Tool};
+use crate::shape::{AgentArguments, NOTHING_IS_KNOWN, health_of, is_measured};
+use crate::tool::{Effect, Field, Tool};
 use crate::wire;
-use govstore::HealthStatus;
-use govstore::{LegacyStatus, SamplingParams};
+use govstore::{HealthStatus, LegacyStatus};
 
 pub struct GetGovernanceMetrics;
 
-#[derive(Serialize, JsonSchema)]
-#[schemars(crate = "rmcp::schemars")]
+#[derive(Serialize)]
 pub struct GovernanceMetrics {
-    /// The agent.
     agent_id: String,
     state: State,
-    /// critical in a void state, else healthy: the status word of v1.0.3. See `health_status`.
-    #[schemars(with = "wire::LegacyStatus")]
+    /// Critical in a void state, else healthy: the status word of v1.0.3.
     status: LegacyStatus,
-    /// How the agent is doing.
-    #[schemars(with = "wire::HealthStatus")]
     health_status: HealthStatus,
-    /// Why, in words.
     health_message: String,
-    #[schemars(with = "wire::SamplingParams")]
-    sampling_params: SamplingParams,
+    sampling_params: wire::SamplingParams,
     /// How many updates the figures below are of: the newest 1000 since the start or the last reset.
     history_size: u64,
-    /// Mean risk of these updates, 0 to 1.
     mean_risk: f64,
-    /// Share of these updates with V further than 0.15 from 0.
     void_frequency: f64,
     decision_statistics: DecisionStatistics,
-    /// The four parts that add up to the risk of the newest update; null where they are not known.
+    /// Of the newest update.
     risk_parts: Option<wire::RiskParts>,
+    /// Set while nothing is measured.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    note: Option<&'static str>,
 }
 
 /// The state that the governance cycle advances.
-#[derive(Serialize, JsonSchema)]
-#[schemars(crate = "rmcp::schemars")]
+#[derive(Serialize)]
 #[expect(non_snake_case, reason = "the names of v1.0.3")]
 struct State {
-    /// Energy, 0 to 1.
     E: f64,
-    /// Information integrity, 0 to 1.
     I: f64,
-    /// Entropy, 0 to 1.
     S: f64,
-    /// Void integral, the integrated imbalance of E and I, -1 to 1.
     V: f64,
-    /// Coherence of the newest parameters with those before, 0 to 1.
-    coherence: f64,
-    /// Ethical coupling.
+    coherence: Option<f64>,
     lambda1: f64,
-    /// Whether V is over its threshold.
     void_active: bool,
-    /// Simulated time since the start or the last reset.
     time: f64,
-    /// Updates since the start or the last reset.
     update_count: i64,
 }
 
 /// How the responses were decided on.
-#[derive(Serialize, JsonSchema)]
-#[schemars(crate = "rmcp::schemars")]
+#[derive(Serialize)]
 struct DecisionStatistics {
     approve: u64,
     revise: u64,
@@ -78,16 +60,17 @@ struct DecisionStatistics {
 impl Tool for GetGovernanceMetrics {
     const NAME: &'static str = "get_governance_metrics";
     const TITLE: &'static str = "Get an agent's metrics";
-    const DESCRIPTION: &'static str = "Get an agent's current state, health, sampling parameters and figures \
-        over its newest 1000 updates, without changing anything.";
+    const DESCRIPTION: &'static str = "Look at an agent's state without changing it, when there is no \
+        response to judge. health_message says how the agent is doing; mean_risk, void_frequency (V off \
+        balance) and decision_statistics are of its newest history_size updates; risk_parts add up to the \
+        newest risk; note says if nothing is known yet.";
     const EFFECT: Effect = Effect::Reads;
+    const RESULT: &'static [Field] = &[("state", "object"), ("health_status", "string")];
     type Arguments = AgentArguments;
     type Outcome = GovernanceMetrics;
 
-    fn call(
-        session: &Session,
-        AgentArguments { agent_id }: AgentArguments,
-    ) -> Result<Self::Outcome, Refusal> {
+    fn call(session: &Session, arguments: AgentArguments) -> Result<Self::Outcome, Refusal> {
+        let AgentId(agent_id) = arguments.agent_id;
         let agent = session.store().agent(&agent_id)?;
         let window = session.store().window_statistics(&agent_id)?;
         let newest = session.store().history(&agent_id, Some(1))?.pop().filter(|_| agent.update_count > 0);
@@ -99,7 +82,7 @@ impl Tool for GetGovernanceMetrics {
                 I: agent.integrity,
                 S: agent.entropy,
                 V: agent.void_integral,
-                coherence: coherence_of(&agent),
+                coherence: agent.coherence,
                 lambda1: agent.lambda1,
                 void_active: agent.void_active,
                 time: agent.elapsed,
@@ -108,7 +91,7 @@ impl Tool for GetGovernanceMetrics {
             status: if agent.void_active { LegacyStatus::Critical } else { LegacyStatus::Healthy },
             health_status: health.status,
             health_message: health.message,
-            sampling_params: SamplingParams::for_lambda1(agent.lambda1),
+            sampling_params: govstore::SamplingParams::for_lambda1(agent.lambda1).into(),
             history_size: window.history_size,
             mean_risk: window.mean_risk,
             void_frequency: window.void_frequency,
@@ -119,6 +102,7 @@ impl Tool for GetGovernanceMetrics {
                 total: window.approve + window.revise + window.reject,
             },
             risk_parts: newest.and_then(|row| row.risk_parts()).map(Into::into),
+            note: (!is_measured(&agent)).then_some(NOTHING_IS_KNOWN),
         })
     }
 }

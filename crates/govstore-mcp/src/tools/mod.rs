@@ -3,11 +3,13 @@
 mod agents;
 mod exports;
 mod lifecycle;
+mod list;
 mod metrics;
 mod server_info;
 mod update;
 
-pub(super) use agents::{list, metadata};
+pub(super) use agents::metadata;
+pub(super) use list::{ListArguments, list};
 
 use super::tool::Entry;
 
@@ -15,7 +17,7 @@ use super::tool::Entry;
 pub(super) const TOOLS: [Entry; 13] = [
     Entry::of::<update::ProcessAgentUpdate>(),
     Entry::of::<metrics::GetGovernanceMetrics>(),
-    Entry::of::<agents::ListAgents>(),
+    Entry::of::<list::ListAgents>(),
     Entry::of::<agents::GetAgentMetadata>(),
     Entry::of::<agents::UpdateAgentMetadata>(),
     Entry::of::<exports::GetSystemHistory>(),

@@ -7,20 +7,23 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use rmcp::schemars::JsonSchema;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
-use super::agents::NoArguments;
+use crate::bounds::{LIST_BYTES, PROCESSES, fitting, is_zero};
 use crate::refusal::Refusal;
 use crate::session::Session;
-use crate::tool::{Effect, Tool};
-use crate::wire;
+use crate::tool::{Effect, Field, Tool};
 use govstore::Timestamp;
 use govstore::{Process, ProcessState};
 
 pub struct GetServerInfo;
 
-#[derive(Serialize, JsonSchema)]
+#[derive(Deserialize, JsonSchema)]
 #[schemars(crate = "rmcp::schemars")]
+#[serde(deny_unknown_fields)]
+pub struct NoArguments {}
+
+#[derive(Serialize)]
 pub struct ServerInfo {
     /// Version of govstore.
     server_version: &'static str,
@@ -30,8 +33,12 @@ pub struct ServerInfo {
     current_uptime_seconds: u64,
     current_uptime_formatted: String,
     total_server_processes: usize,
-    /// The servers that are registered with this database, oldest first.
+    /// The servers that are registered with this database: this one, then the others, oldest first.
     server_processes: Vec<ServerProcess>,
+    #[serde(skip_serializing_if = "is_zero")]
+    server_processes_left_out: usize,
+    /// Never: servers are known by the registry in the database.
+    pid_file_exists: bool,
     /// How many servers are meant to be registered at once.
     max_keep_processes: u32,
     /// healthy while there are no more than that, without those of other users and of containers.
@@ -41,8 +48,7 @@ pub struct ServerInfo {
     schema_version: i32,
 }
 
-#[derive(Serialize, JsonSchema)]
-#[schemars(crate = "rmcp::schemars")]
+#[derive(Serialize)]
 struct ServerProcess {
     /// What it calls itself.
     name: String,
@@ -52,15 +58,13 @@ struct ServerProcess {
     is_current: bool,
     uptime_seconds: u64,
     uptime_formatted: String,
-    #[schemars(with = "wire::ProcessState")]
     status: ProcessState,
     /// Seconds since it last said that it lives; null if it registered before the machine was restarted.
     heartbeat_age_seconds: Option<f64>,
     has_heartbeat: bool,
 }
 
-#[derive(Serialize, JsonSchema)]
-#[schemars(crate = "rmcp::schemars")]
+#[derive(Serialize)]
 #[serde(rename_all = "lowercase")]
 enum Health {
     Healthy,
@@ -70,9 +74,11 @@ enum Health {
 impl Tool for GetServerInfo {
     const NAME: &'static str = "get_server_info";
     const TITLE: &'static str = "Get server information";
-    const DESCRIPTION: &'static str = "Get this server's version, process and uptime, the other servers on \
-        the same database with the age of their heartbeats, and where the database is.";
+    const DESCRIPTION: &'static str = "Get this server's version, the servers that share its database, and \
+        where that is. Call it if servers interfere, not for agents. health is degraded while there are more \
+        than max_keep_processes.";
     const EFFECT: Effect = Effect::Reads;
+    const RESULT: &'static [Field] = &[("server_processes", "array")];
     type Arguments = NoArguments;
     type Outcome = ServerInfo;
 
@@ -82,8 +88,13 @@ impl Tool for GetServerInfo {
         let plan = session.store().reap_plan()?;
         let is_over = plan.occupants().count() > max_keep_processes as usize;
         let judgements = plan.judgements.into_iter();
-        let server_processes: Vec<_> =
+        let mut server_processes: Vec<_> =
             judgements.map(|judgement| ServerProcess::of(judgement.process, current)).collect();
+        server_processes.sort_by_key(|server| !server.is_current);
+        let total_server_processes = server_processes.len();
+        if !session.offer.as_v1_0_3 {
+            server_processes.truncate(fitting(&server_processes, PROCESSES, LIST_BYTES));
+        }
         let uptime = session.started.elapsed();
         Ok(ServerInfo {
             server_version: env!("CARGO_PKG_VERSION"),
@@ -91,8 +102,10 @@ impl Tool for GetServerInfo {
             current_pid: process::id(),
             current_uptime_seconds: uptime.as_secs(),
             current_uptime_formatted: formatted(uptime),
-            total_server_processes: server_processes.len(),
+            total_server_processes,
+            server_processes_left_out: total_server_processes - server_processes.len(),
             server_processes,
+            pid_file_exists: false,
             max_keep_processes,
             health: if is_over { Health::Degraded } else { Health::Healthy },
             database_path: session.store().path().to_owned(),

@@ -1,14 +1,15 @@
 //! The main job.
 
 use rmcp::schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use crate::argument::{
-    ETHICAL_DRIFT_MAX, Numbers, PARAMETERS_MAX, RESPONSE_TEXT_MAX_CHARS, Text, or_default,
+    AgentId, ETHICAL_DRIFT_MAX, Numbers, PARAMETERS_MAX, RESPONSE_TEXT_MAX_CHARS, Text, or_default,
+    unless_empty,
 };
 use crate::refusal::Refusal;
 use crate::session::Session;
-use crate::tool::{Effect, Tool};
+use crate::tool::{Effect, Field, Tool};
 use crate::wire;
 use govstore::Update;
 
@@ -18,51 +19,69 @@ pub struct ProcessAgentUpdate;
 #[schemars(crate = "rmcp::schemars")]
 #[serde(deny_unknown_fields)]
 pub struct Arguments {
-    /// The agent: a name of its own for each agent, the same in every call, such as `claude_code_cli`. A new
-    /// name makes a new agent.
+    /// The agent's own name, the same in every call; a new name makes a new agent.
     #[schemars(length(min = 1, max = 128))]
-    agent_id: String,
-    /// The agent's parameter vector, 128 numbers; a shorter one is padded with zeros. Coherence measures how
-    /// far it moved since the call before; left out, it has not moved.
+    agent_id: AgentId,
+    /// 128 numbers; coherence falls with how far they moved since the call before, and left out they have not.
     #[serde(default)]
     #[schemars(with = "Numbers<PARAMETERS_MAX>")]
     parameters: Option<Numbers<PARAMETERS_MAX>>,
-    /// Ethical drift signals, three numbers. Accepted for compatibility; they have no effect.
+    /// Accepted and without effect.
     #[serde(default, deserialize_with = "or_default")]
     ethical_drift: Numbers<ETHICAL_DRIFT_MAX>,
-    /// The response to be judged, whole. Its length and risky phrases in it count; it is not stored.
+    /// The whole response; its length and risky phrases count, and it is not stored.
     #[serde(default, deserialize_with = "or_default")]
     response_text: Text<RESPONSE_TEXT_MAX_CHARS>,
-    /// How complex the task is, from 0 to 1; 0.5 if left out.
+    /// How complex the task is, from 0 to 1.
     #[serde(default)]
-    #[schemars(with = "f64", range(min = 0.0, max = 1.0), extend("default" = 0.5))]
+    #[schemars(with = "f64", extend("default" = 0.5))]
     complexity: Option<f64>,
-    /// A name of yours for this update, such as a turn's number. If you get no answer, call again with the same key
-    /// and input: you get the answer of the first call, and it is not counted twice.
-    #[serde(default)]
+    /// Your name for this update: if no answer came, the same key and input again count once.
+    #[serde(default, deserialize_with = "unless_empty")]
     #[schemars(with = "String", length(max = 200))]
     key: Option<String>,
+}
+
+#[derive(Serialize)]
+pub struct Updated {
+    #[serde(flatten)]
+    report: wire::UpdateReport,
+    /// Set if an argument was not taken as it was given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    note: Option<String>,
 }
 
 impl Tool for ProcessAgentUpdate {
     const NAME: &'static str = "process_agent_update";
     const TITLE: &'static str = "Run a governance cycle";
-    const DESCRIPTION: &'static str = "Run one governance cycle for an agent: judge a response before it is \
-        given, and advance the agent's state. Call it once for each response. Returns a decision (approve; \
-        revise: improve the response first; reject: stop and ask a person), the agent's metrics and health, \
-        and sampling parameters for its next response. The first call makes the agent.";
+    const DESCRIPTION: &'static str = "Judge a response before it is given, and advance the agent's state. \
+        Call it once for each response; not to look (get_governance_metrics), nor again for another decision. \
+        Do what decision.action says: approve, give the response; revise, improve it and have the new one \
+        judged; reject, do not give it. If decision.require_human is true, stop, show a person \
+        decision.reason and wait. metrics has state, risk and health; use sampling_params for the next \
+        response.";
     const EFFECT: Effect = Effect::Adds;
+    const RESULT: &'static [Field] =
+        &[("decision", "object"), ("metrics", "object"), ("sampling_params", "object")];
     const RECORDS_ACTIVITY: bool = true;
     type Arguments = Arguments;
-    type Outcome = wire::UpdateReport;
+    type Outcome = Updated;
 
-    fn call(session: &Session, arguments: Arguments) -> Result<wire::UpdateReport, Refusal> {
+    fn call(session: &Session, arguments: Arguments) -> Result<Updated, Refusal> {
         let mut update = Update::new()
             .ethical_drift(arguments.ethical_drift.0)
             .response_text(arguments.response_text.0)
             .complexity(arguments.complexity.unwrap_or(f64::NAN));
         update.parameters = arguments.parameters.map(|parameters| parameters.0);
-        update.key = arguments.key.filter(|key| !key.is_empty()); // models fill fields with ""
-        Ok(session.store().process_update(&arguments.agent_id, &update)?.into())
+        update.key = arguments.key;
+        let report = session.store().process_update(&arguments.agent_id.0, &update)?.into();
+        Ok(Updated { report, note: arguments.complexity.and_then(clamped) })
     }
+}
+
+/// Says if a complexity counted as another one.
+fn clamped(complexity: f64) -> Option<String> {
+    let counted = complexity.clamp(0.0, 1.0);
+    let is_within = (0.0..=1.0).contains(&complexity);
+    (!is_within).then(|| format!("complexity {complexity} is not within 0 and 1, and counted as {counted}"))
 }

@@ -21,21 +21,22 @@ fn receipt_bytes(digest: u64, update_count: i64) -> [u8; RECEIPT_BYTES] {
 }
 
 impl<C: OnConnection> HistoryReads for C {
-    fn history(&self, agent_id: &str, last: Option<u32>) -> TxResult<Vec<HistoryRow>> {
+    fn history(&self, agent_id: &str, before: Option<i64>, last: Option<u32>) -> TxResult<Vec<HistoryRow>> {
         let mut statement = self.conn().prepare_cached(
             "SELECT * FROM (
                SELECT update_no, applied_at, energy, integrity, entropy, void_integral, coherence, lambda1,
                       risk_score, void_active, elapsed, decision, decision_reason, health_status, complexity,
                       text_length, patterns, key
                FROM agent_updates
-               WHERE agent_id = :agent_id
+               WHERE agent_id = :agent_id AND update_no < coalesce(:before, 9223372036854775807)
                ORDER BY update_no DESC
                LIMIT :last
              )
              ORDER BY update_no",
         )?;
         let last = last.map_or(-1, i64::from); // SQLite: negative is no limit
-        let rows = statement.query_map(named_params! { ":agent_id": agent_id, ":last": last }, from_row)?;
+        let parameters = named_params! { ":agent_id": agent_id, ":before": before, ":last": last };
+        let rows = statement.query_map(parameters, from_row)?;
         Ok(rows.collect::<rusqlite::Result<_>>()?)
     }
 
