@@ -12,7 +12,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::backend::deadline::Deadline;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::governance::Update;
 use crate::model::{Actor, UpdateReport};
 use crate::os::lock;
@@ -105,9 +105,15 @@ pub(super) struct Lead<'g> {
 }
 
 impl Lead<'_> {
-    /// The next job in the line.
+    /// The next job in the line. Those that were cancelled are told so, and not made.
     pub fn next(&self) -> Option<Arc<Job>> {
-        lock(&self.group.line).waiting.pop_front()
+        loop {
+            let job = lock(&self.group.line).waiting.pop_front()?;
+            match job.wait.refuse_cancelled() {
+                Ok(()) => return Some(job),
+                Err(cancelled) => job.end(Ended::Made(Box::new(Err(cancelled)))),
+            }
+        }
     }
 }
 
@@ -127,7 +133,7 @@ impl Job {
             agent_id: agent_id.to_owned(),
             update: update.clone(),
             by: Arc::clone(by),
-            wait: *wait,
+            wait: wait.clone(),
             state: Mutex::default(),
             changed: Condvar::new(),
         }

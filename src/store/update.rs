@@ -83,7 +83,7 @@ impl Store {
     /// # Errors
     ///
     /// [`Error::WrongLifecycle`] unless the agent is active, [`Error::InvalidAgentId`], [`Error::InvalidKey`],
-    /// [`Error::KeyReused`], [`Error::AgentLocked`], [`Error::Fenced`], [`Error::LockTimeout`],
+    /// [`Error::KeyReused`], [`Error::AgentLocked`], [`Error::Fenced`], [`Error::LockTimeout`], [`Error::Cancelled`],
     /// [`Error::DiskFull`], [`Error::Displaced`], [`Error::DeviceFailed`]: nothing was written.
     /// [`Error::CommitInDoubt`]: the update may have been kept or not; look before you make it again, unless it has a
     /// key. After that [`Error::RefusedAfterDoubt`], until the store is opened again.
@@ -136,7 +136,8 @@ impl Store {
     /// As many of these updates as one transaction takes, one at least: their outcomes.
     fn try_updates(&self, updates: &[(impl AsRef<str>, Update)]) -> Result<Vec<Outcome>> {
         let mut outcomes: Vec<Outcome> = Vec::new();
-        let written = self.write_group(&self.patience(), |tx, isolation| {
+        let wait = self.patience();
+        let written = self.write_group(&wait, |tx, isolation| {
             let began = Instant::now();
             outcomes.clear();
             let settings = tx.settings()?;
@@ -150,6 +151,7 @@ impl Store {
                     Err(error) => Err(error),
                 });
             }
+            wait.refuse_cancelled()?;
             Ok(Noted { beat, settings })
         });
         match written {
@@ -189,6 +191,7 @@ impl Store {
                 }
                 Seen::Nothing if !is_taken && wait.remaining().is_zero() => {
                     if self.updates().withdraw(job) {
+                        wait.refuse_cancelled()?;
                         return Err(watch.gave_up());
                     }
                     is_taken = true; // its outcome comes with the commit
@@ -205,6 +208,9 @@ impl Store {
         let mut joined = Vec::new();
         let written = self.write_group(wait, |tx, isolation| {
             let made = self.update_and_beat(tx, request)?;
+            if joined.is_empty() {
+                wait.refuse_cancelled()?; // once others have joined, theirs would be lost with it
+            }
             self.join(tx, isolation, lead, began, &mut joined)?;
             Ok(made)
         });
@@ -215,7 +221,7 @@ impl Store {
         while began.elapsed() < GROUP_TIME
             && let Some(job) = lead.next()
         {
-            let wait = job.wait;
+            let wait = job.wait.clone();
             let mut joined = vec![(job, None)];
             let written =
                 self.write_group(&wait, |tx, isolation| self.join(tx, isolation, lead, began, &mut joined));
@@ -257,7 +263,7 @@ impl Store {
         let mut isolation = Isolation::Bare;
         loop {
             let mut has_failed_midway = false;
-            let written = self.write_by(wait, |tx| {
+            let written = self.write_uncancelled_by(wait, |tx| {
                 let before = tx.changes();
                 body(tx, isolation).inspect_err(|_| has_failed_midway = tx.changes() != before)
             });

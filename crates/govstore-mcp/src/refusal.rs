@@ -16,13 +16,22 @@ pub(super) enum Refusal {
     Export { path: String, source: std::io::Error },
     /// The library refused.
     #[error("{}{}", .0, hint(.0))]
-    Store(#[from] Error),
+    Store(#[source] Error),
     /// The call was still waiting when it was cancelled, or when the server ended.
     #[error("the call was not made: it was cancelled, or the server is ending")]
     NotMade,
     /// The tool panicked.
     #[error("the tool failed in a way that it should not; the server's log says how")]
     Panicked,
+}
+
+impl From<Error> for Refusal {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::Cancelled => Self::NotMade,
+            other => Self::Store(other),
+        }
+    }
 }
 
 impl Refusal {

@@ -1,7 +1,8 @@
 //! The MCP server as its clients meet it: the real binary, over its stdin and stdout.
 //!
 //! `tools`, `lifecycle`, `exports` and `resources` make every call through rmcp's own client, `wire` sends what
-//! no client should, `life` starts servers and `ends` ends them in every way, `exhausted` takes from them what they
+//! no client should, `unreadable` what nobody can read, and `impatient` too much of it at once or reads too little.
+//! `life` starts servers and `ends` ends them in every way, `exhausted` takes from them what they
 //! need, `fleet` runs several on one database, `restarts` more of them than there are meant to be,
 //! `suspended` stops one together with its client, and `python` lets the official Python client talk to one.
 
@@ -11,6 +12,7 @@ mod ends;
 mod exhausted;
 mod exports;
 mod fleet;
+mod impatient;
 mod life;
 mod lifecycle;
 mod listing;
@@ -20,6 +22,7 @@ mod restarts;
 #[cfg(target_os = "linux")]
 mod suspended;
 mod tools;
+mod unreadable;
 mod wire;
 
 type TestResult = Result<(), Box<dyn std::error::Error>>;

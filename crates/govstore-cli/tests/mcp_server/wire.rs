@@ -55,7 +55,7 @@ fn what_is_no_message_is_an_invalid_request_with_its_id_if_it_has_one() -> TestR
         ("[]", Value::Null),
         ("7", Value::Null),
         ("{}", Value::Null),
-        (r#"[{"jsonrpc": "2.0", "id": 1, "method": "ping"}]"#, Value::Null),
+        (r#"[{"jsonrpc": "2.0", "id": 1, "method": "ping"}]"#, json!(1)),
         (r#"{"jsonrpc": "2.0", "id": null, "method": "ping"}"#, Value::Null),
         (r#"{"jsonrpc": "2.0", "id": {}, "method": "ping"}"#, Value::Null),
         (r#"{"jsonrpc": "1.0", "id": 5, "method": "ping"}"#, json!(5)),

@@ -1,0 +1,171 @@
+//! What is to be written to the client, and who writes it.
+//!
+//! Nobody who has something to say waits here: what it adds up to holds back requests that were not begun (see
+//! [`Outbox::room`]), so a client that reads nothing costs a few MiB and not what all its calls result in.
+
+use std::collections::VecDeque;
+use std::io::{self, Write};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::{Notify, watch};
+
+/// With so much to be written, no request is begun.
+const FULL_BYTES: usize = 4 << 20;
+
+/// With so much, nothing at all is begun.
+const STUFFED_BYTES: usize = 2 * FULL_BYTES;
+
+/// Lines that are to be written.
+pub struct Outbox {
+    state: Mutex<State>,
+    /// The thread that writes waits for it, and one that complains.
+    changed: Condvar,
+    has_room: watch::Sender<bool>,
+    /// Nothing more will be written.
+    is_over: watch::Sender<bool>,
+    /// A line was written.
+    written: Notify,
+}
+
+#[derive(Default)]
+struct State {
+    lines: VecDeque<Vec<u8>>,
+    /// Of the lines, with the one that is being written.
+    bytes: usize,
+    /// Nothing more is added.
+    is_closed: bool,
+    /// The client does not read any more.
+    is_broken: bool,
+}
+
+impl Default for Outbox {
+    fn default() -> Self {
+        let (has_room, is_over) = (watch::Sender::new(true), watch::Sender::new(false));
+        Self { state: Mutex::default(), changed: Condvar::new(), has_room, is_over, written: Notify::new() }
+    }
+}
+
+impl Outbox {
+    /// Adds a message.
+    pub fn push(&self, message: Vec<u8>) -> io::Result<()> {
+        self.add(self.state(), message)
+    }
+
+    /// Adds a message that nobody is told about if the client doesn't read any more.
+    pub fn push_or_drop(&self, message: Vec<u8>) {
+        let _ = self.push(message); // the thread that writes has said why
+    }
+
+    /// Adds a message once there is room for it. For the thread that reads, which meanwhile reads no further.
+    pub fn push_when_room(&self, message: Vec<u8>) {
+        let mut state = self.state();
+        while state.bytes >= STUFFED_BYTES && !state.is_over() {
+            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+        let _ = self.add(state, message); // as above
+    }
+
+    fn add(&self, mut state: MutexGuard<'_, State>, mut message: Vec<u8>) -> io::Result<()> {
+        if state.is_over() {
+            return Err(io::ErrorKind::BrokenPipe.into());
+        }
+        message.push(b'\n');
+        state.bytes += message.len();
+        state.lines.push_back(message);
+        self.note_room(&state);
+        self.changed.notify_all();
+        Ok(())
+    }
+
+    /// Whether a request may be begun.
+    pub fn has_room(&self) -> bool {
+        *self.has_room.borrow()
+    }
+
+    /// Returns when a request may be begun.
+    pub async fn room(&self) {
+        if !self.has_room() {
+            let _ = self.has_room.subscribe().wait_for(|has_room| *has_room).await; // the sender is ours
+        }
+    }
+
+    /// Whether there is no room even for the answer to a ping.
+    pub fn is_stuffed(&self) -> bool {
+        self.state().bytes >= STUFFED_BYTES
+    }
+
+    /// Whether all is written.
+    pub fn is_empty(&self) -> bool {
+        self.state().bytes == 0
+    }
+
+    /// Returns when one more line is written. For one who waits.
+    pub async fn progress(&self) {
+        self.written.notified().await;
+    }
+
+    /// Returns when nothing more will be written: all is, or the client doesn't read any more.
+    pub async fn over(&self) {
+        let _ = self.is_over.subscribe().wait_for(|is_over| *is_over).await;
+    }
+
+    /// Nothing more is added.
+    pub fn close(&self) {
+        self.state().is_closed = true;
+        self.changed.notify_all();
+    }
+
+    /// Writes until nothing more is added.
+    pub fn write_to(&self, output: impl Write) -> io::Result<()> {
+        let written = self.write_all_to(output);
+        let mut state = self.state();
+        state.is_broken = true;
+        state.lines.clear();
+        state.bytes = 0;
+        self.note_room(&state);
+        self.changed.notify_all();
+        self.is_over.send_replace(true);
+        written
+    }
+
+    fn write_all_to(&self, mut output: impl Write) -> io::Result<()> {
+        while let Some(line) = self.next() {
+            output.write_all(&line)?;
+            let mut state = self.state();
+            state.bytes -= line.len();
+            self.note_room(&state);
+            self.written.notify_one();
+            if state.bytes + line.len() >= STUFFED_BYTES {
+                self.changed.notify_all();
+            }
+        }
+        output.flush()
+    }
+
+    /// The next line to be written, when there is one.
+    fn next(&self) -> Option<Vec<u8>> {
+        let mut state = self.state();
+        loop {
+            match state.lines.pop_front() {
+                Some(line) => return Some(line),
+                None if state.is_closed => return None,
+                None => state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner),
+            }
+        }
+    }
+
+    fn note_room(&self, state: &State) {
+        let room = state.bytes < FULL_BYTES;
+        self.has_room.send_if_modified(|has_room| std::mem::replace(has_room, room) != room);
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    const fn is_over(&self) -> bool {
+        self.is_closed || self.is_broken
+    }
+}
