@@ -141,7 +141,9 @@ mod tests {
 
     fn members(text: &str) -> Vec<String> {
         let mut members = Members::parse(text.as_bytes()).expect(text);
-        std::iter::from_fn(|| members.next()).map(|member| String::from_utf8_lossy(&member).into_owned()).collect()
+        std::iter::from_fn(|| members.next())
+            .map(|member| String::from_utf8_lossy(&member).into_owned())
+            .collect()
     }
 
     #[test]
@@ -150,13 +152,10 @@ mod tests {
         assert_eq!(members(" [ ] "), Vec::<String>::new());
         assert_eq!(members("[1]"), ["1"]);
         let nested = r#" [ {"a": [1, "],"]} , 2,"x" ,null,[[]] ]"#;
-        assert_eq!(members(nested).iter().map(|member| member.trim()).collect::<Vec<_>>(), [
-            r#"{"a": [1, "],"]}"#,
-            "2",
-            r#""x""#,
-            "null",
-            "[[]]"
-        ]);
+        assert_eq!(
+            members(nested).iter().map(|member| member.trim()).collect::<Vec<_>>(),
+            [r#"{"a": [1, "],"]}"#, "2", r#""x""#, "null", "[[]]"]
+        );
         for malformed in ["[", "[1,]", "[1 2]", "[NaN]", "[1]]", "[{]"] {
             assert!(Members::parse(malformed.as_bytes()).is_err(), "{malformed}");
         }

@@ -12,8 +12,8 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use rmcp::model::{
-    CancelledNotification, ClientJsonRpcMessage, ClientNotification, ClientRequest, JsonRpcMessage, RequestId,
-    ServerJsonRpcMessage,
+    CancelledNotification, ClientJsonRpcMessage, ClientNotification, ClientRequest, JsonRpcMessage,
+    RequestId, ServerJsonRpcMessage,
 };
 use tokio::sync::Notify;
 use tokio::time::sleep;

@@ -204,7 +204,10 @@ mod tests {
         lines.wait_until_written(); // in vain
         drop(let_go);
         let written: Vec<String> = (0..=KEPT_BYTES / LINE_BYTES).filter_map(|_| output.recv().ok()).collect();
-        assert_eq!(written.last().map(String::as_str), Some("3 log lines were dropped, since nobody read them\n"));
+        assert_eq!(
+            written.last().map(String::as_str),
+            Some("3 log lines were dropped, since nobody read them\n")
+        );
         lines.wait_until_written();
         assert_eq!(lines.state().bytes, 0);
         lines.add(b"and on\n");

@@ -205,7 +205,8 @@ impl Stdio {
             }
             Err(error) if self.has_batches => {
                 members.is_answered = true;
-                let mut add = |complaint: Vec<u8>| self.write_gathered(|batches| batches.add_to_last(&complaint));
+                let mut add =
+                    |complaint: Vec<u8>| self.write_gathered(|batches| batches.add_to_last(&complaint));
                 complain_of(&text, &error, &mut add);
                 None
             }
@@ -422,10 +423,16 @@ mod tests {
         assert_eq!(complaint("{}"), (json!(-32600), null.clone()));
         assert_eq!(complaint(r#"{"jsonrpc": "1.0", "id": 7, "method": "ping"}"#), (json!(-32600), json!(7)));
         assert_eq!(complaint(r#"{"jsonrpc": "2.0", "id": "a"}"#), (json!(-32600), json!("a")));
-        assert_eq!(complaint(r#"{"jsonrpc": "2.0", "id": 1.5, "method": "ping"}"#), (json!(-32600), json!(1.5)));
+        assert_eq!(
+            complaint(r#"{"jsonrpc": "2.0", "id": 1.5, "method": "ping"}"#),
+            (json!(-32600), json!(1.5))
+        );
         let large = r#"{"jsonrpc": "2.0", "id": 18446744073709551615, "method": "ping"}"#;
         assert_eq!(complaint(large), (json!(-32600), json!(u64::MAX)));
-        assert_eq!(complaint(r#"{"jsonrpc": "2.0", "id": [], "method": "ping"}"#), (json!(-32600), null.clone()));
+        assert_eq!(
+            complaint(r#"{"jsonrpc": "2.0", "id": [], "method": "ping"}"#),
+            (json!(-32600), null.clone())
+        );
         assert_eq!(complaint(r#"{"id": 8, "method": NaN}"#), (json!(-32700), json!(8)));
         let deep = format!(r#"{{"params": {}, "id": 9}}"#, "[".repeat(100_000) + &"]".repeat(100_000));
         assert_eq!(complaint(&deep), (json!(-32700), json!(9)));

@@ -80,8 +80,12 @@ fn all_calls_before_the_end_of_input_are_answered() -> TestResult {
     let made = answers.iter().filter(|answer| answer["result"]["isError"] == false);
     assert_eq!(made.count(), 5_000);
     assert!(wire.ended()?.success());
-    let updates: i64 =
-        home.store()?.agents(&govstore::AgentFilter::default())?.iter().map(|agent| agent.total_updates).sum();
+    let updates: i64 = home
+        .store()?
+        .agents(&govstore::AgentFilter::default())?
+        .iter()
+        .map(|agent| agent.total_updates)
+        .sum();
     assert_eq!(updates, 4_000);
     Ok(())
 }
@@ -180,7 +184,10 @@ fn pings_and_cancellations_do_not_wait_behind_calls() -> TestResult {
 }
 
 /// A server with 100 agents, and a thread that writes so many calls of `list_agents` to it.
-fn flooded(home: &Home, calls: u64) -> Result<(Child, thread::JoinHandle<std::io::Result<()>>), Box<dyn Error>> {
+fn flooded(
+    home: &Home,
+    calls: u64,
+) -> Result<(Child, thread::JoinHandle<std::io::Result<()>>), Box<dyn Error>> {
     let store = home.store()?;
     for n in 0..100 {
         store.process_update(&format!("agent-{n}"), &Update::new())?;
@@ -283,5 +290,26 @@ fn a_log_that_is_read_again_says_what_is_missing() -> TestResult {
     assert!(dropped > 0, "{notice}");
     wire.close_stdin();
     assert!(wire.ended()?.success());
+    Ok(())
+}
+
+#[cfg(unix)]
+#[test]
+fn a_server_that_fails_ends_though_nobody_reads_why() -> TestResult {
+    let home = Home::new()?;
+    let mut command: Command = home.serve();
+    command.env("RUST_LOG", "trace").stderr(Stdio::piped());
+    let mut wire = McpClient::spawn(command)?;
+    let unread = wire.child.stderr.take().ok_or("no stderr")?;
+    wire.initialize()?;
+    for id in 1..=300 {
+        wire.call(id, "get_governance_metrics", &json!({ "agent_id": "nobody" }))?;
+        assert_eq!(wire.answer()?["id"], id);
+    }
+    fs::remove_file(home.path().join("governance.db-wal"))?;
+    wire.call(1_000, "process_agent_update", &json!({ "agent_id": "a" }))?;
+    assert_eq!(wire.answer()?["result"]["isError"], true);
+    assert_eq!(wire.ended()?.code(), Some(1));
+    drop(unread);
     Ok(())
 }

@@ -188,7 +188,9 @@ fn each_member_of_a_batch_is_refused_where_there_are_none() -> TestResult {
             let answer = wire.answer()?;
             assert_eq!((&answer["id"], &answer["error"]["code"]), (&id, &json!(-32600)), "{answer}");
         }
-        for batch in ["[]", "[1, [2], null]", r#"[{"jsonrpc": "2.0", "method": "notifications/initialized"}]"#] {
+        for batch in
+            ["[]", "[1, [2], null]", r#"[{"jsonrpc": "2.0", "method": "notifications/initialized"}]"#]
+        {
             wire.line(batch)?;
             let answer = wire.answer()?;
             assert_eq!((&answer["id"], &answer["error"]["code"]), (&Value::Null, &json!(-32600)), "{answer}");
