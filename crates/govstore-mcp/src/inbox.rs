@@ -294,3 +294,140 @@ pub fn cancelled(message: &ClientJsonRpcMessage) -> Option<&RequestId> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::pin::pin;
+    use std::sync::Arc;
+    use std::task::{Context, Poll, Waker};
+    use std::thread;
+
+    use rmcp::model::ErrorData;
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn message(value: Value) -> ClientJsonRpcMessage {
+        serde_json::from_value(value).expect("a message")
+    }
+
+    fn request(id: impl Into<Value>) -> Value {
+        json!({ "jsonrpc": "2.0", "id": id.into(), "method": "tools/list" })
+    }
+
+    fn cancellation(id: impl Into<Value>) -> ClientJsonRpcMessage {
+        let params = json!({ "requestId": id.into() });
+        message(json!({ "jsonrpc": "2.0", "method": "notifications/cancelled", "params": params }))
+    }
+
+    fn line(value: &Value) -> Incoming {
+        Incoming::Line(value.to_string().into_bytes())
+    }
+
+    fn answer(id: i64) -> ServerJsonRpcMessage {
+        ServerJsonRpcMessage::error(ErrorData::invalid_request("no", None), Some(RequestId::Number(id)))
+    }
+
+    /// The next message, if there is one to be had now.
+    fn next(inbox: &Inbox, outbox: &Outbox) -> Option<Option<Incoming>> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
+        let _entered = runtime.enter();
+        match pin!(inbox.next(outbox)).poll(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(next) => Some(next),
+            Poll::Pending => None,
+        }
+    }
+
+    /// Takes what is next and makes it a request under way.
+    fn begin(inbox: &Inbox, outbox: &Outbox) -> Option<RequestId> {
+        let message = match next(inbox, outbox)?? {
+            Incoming::Line(line) => serde_json::from_slice(&line).expect("a message"),
+            Incoming::Parsed(message, _) => *message,
+            Incoming::Batch(_) => panic!("there is none"),
+        };
+        inbox.received(&message, 10);
+        match message {
+            JsonRpcMessage::Request(request) => Some(request.id),
+            _ => Some(RequestId::String("none".into())),
+        }
+    }
+
+    #[test]
+    fn there_is_room_again_once_one_is_answered_or_cancelled() {
+        let (inbox, outbox) = (Inbox::default(), Outbox::default());
+        for id in 0..=REQUESTS_MAX {
+            assert!(inbox.push(line(&request(id))));
+        }
+        for id in (0..).take(REQUESTS_MAX) {
+            assert_eq!(begin(&inbox, &outbox), Some(RequestId::Number(id)));
+        }
+        assert_eq!(begin(&inbox, &outbox), None);
+        inbox.sent(&answer(7));
+        assert_eq!(begin(&inbox, &outbox), Some(RequestId::Number(256)));
+        assert!(inbox.push(line(&request("one more"))));
+        assert_eq!(begin(&inbox, &outbox), None);
+        assert!(inbox.push_cancellation(cancellation(8)));
+        assert_eq!(begin(&inbox, &outbox), Some(RequestId::String("none".into())), "it comes first");
+        assert_eq!(begin(&inbox, &outbox), Some(RequestId::String("one more".into())));
+    }
+
+    #[test]
+    fn what_the_client_does_not_read_holds_back_requests_and_no_pings() {
+        let (inbox, outbox) = (Inbox::default(), Outbox::default());
+        outbox.push(vec![b' '; 5 << 20]).expect("an open box");
+        assert!(inbox.push(line(&request(1))));
+        assert_eq!(begin(&inbox, &outbox), None);
+        let ping = message(json!({ "jsonrpc": "2.0", "id": 2, "method": "ping" }));
+        assert!(inbox.push_first(ping.clone()));
+        assert_eq!(begin(&inbox, &outbox), Some(RequestId::Number(2)));
+        outbox.push(vec![b' '; 5 << 20]).expect("an open box");
+        assert!(inbox.push_first(ping));
+        assert_eq!(begin(&inbox, &outbox), None, "there is a limit even to pings");
+    }
+
+    #[test]
+    fn a_request_that_waits_is_gone_when_it_is_cancelled() {
+        let (inbox, outbox) = (Inbox::default(), Outbox::default());
+        for id in 1..=3 {
+            assert!(inbox.push(line(&request(id))));
+        }
+        let long = Incoming::Parsed(Box::new(message(request("long"))), 1_000);
+        assert!(inbox.push(long));
+        assert!(inbox.push_cancellation(cancellation(2)) && inbox.push_cancellation(cancellation("long")));
+        assert!(inbox.push_cancellation(cancellation("unknown")));
+        let ids: Vec<_> = std::iter::from_fn(|| begin(&inbox, &outbox)).collect();
+        let none = RequestId::String("none".into()); // it may be in a batch
+        assert_eq!(ids, [RequestId::Number(1), RequestId::Number(3), none]);
+        inbox.sent(&answer(1));
+        inbox.sent(&answer(3));
+        assert_eq!(inbox.state().bytes, 0);
+    }
+
+    #[test]
+    fn with_so_much_in_it_nothing_more_is_read() {
+        let (inbox, outbox) = (Arc::new(Inbox::default()), Outbox::default());
+        let long = || Incoming::Line(vec![b' '; MAX_BYTES - 100]);
+        assert!(inbox.push(long()));
+        let reader = Arc::clone(&inbox);
+        let reading = thread::spawn(move || reader.push(long()) && reader.push(long()));
+        thread::sleep(Duration::from_millis(20));
+        assert!(next(&inbox, &outbox).is_some());
+        thread::sleep(Duration::from_millis(20));
+        assert!(inbox.state().bytes <= MAX_BYTES && !reading.is_finished());
+        inbox.close();
+        assert!(!reading.join().expect("no panic"), "nobody wants it");
+    }
+
+    #[test]
+    fn it_ends_when_all_is_answered() {
+        let (inbox, outbox) = (Inbox::default(), Outbox::default());
+        assert!(inbox.push(line(&request(1))));
+        inbox.end();
+        assert!(!inbox.is_answered());
+        assert_eq!(begin(&inbox, &outbox), Some(RequestId::Number(1)));
+        assert!(next(&inbox, &outbox).is_none(), "its answer is to come");
+        inbox.sent(&answer(1));
+        assert!(inbox.is_answered());
+        assert!(matches!(next(&inbox, &outbox), Some(None)));
+    }
+}

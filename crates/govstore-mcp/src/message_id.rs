@@ -42,6 +42,7 @@ pub struct IdFinder {
     token: Vec<u8>,
     keeps: bool,
     id: Option<MessageId>,
+    values: usize,
 }
 
 /// Where in the fields of a message the text is.
@@ -75,6 +76,11 @@ impl IdFinder {
         }
     }
 
+    /// How many values the text has so far, members and elements of them included; of what is JSON.
+    pub const fn values(&self) -> usize {
+        self.values
+    }
+
     /// The text has ended, perhaps in the middle of a message.
     pub fn end(mut self, found: impl FnMut(MessageId)) {
         self.end_message(found);
@@ -103,6 +109,7 @@ impl IdFinder {
     /// Reads a byte that belongs to no string.
     fn read_outside(&mut self, byte: u8, found: impl FnMut(MessageId)) -> usize {
         let in_fields = self.part != Part::Outside && self.depth == self.message_depth;
+        self.values += usize::from(matches!(byte, b'{' | b'[' | b','));
         match byte {
             b'"' => {
                 self.in_string = true;
@@ -253,6 +260,15 @@ mod tests {
             }
             finder.end(|id| found.push(id));
             assert_eq!(found, expected, "{text} byte by byte");
+        }
+    }
+
+    #[test]
+    fn values_are_counted_outside_of_strings() {
+        for (text, values) in [("{}", 1), (r#"{"a":1,"b":[2,3,"[,,,{"],"c":{}}"#, 7), ("[[],[[]]]", 5)] {
+            let mut finder = IdFinder::default();
+            finder.read(text.as_bytes(), |_| {});
+            assert_eq!(finder.values(), values, "{text}");
         }
     }
 

@@ -169,3 +169,76 @@ impl State {
         self.is_closed || self.is_broken
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, mpsc};
+    use std::thread;
+
+    use super::*;
+
+    /// Takes a line each time that it is let, and fails when nobody lets it any more.
+    struct Pipe(mpsc::Receiver<()>, Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Pipe {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.recv().map_err(|_| io::ErrorKind::BrokenPipe)?;
+            self.1.lock().expect("no panic").extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn there_is_room_again_once_enough_is_read_and_all_is_written() -> io::Result<()> {
+        let outbox = Arc::new(Outbox::default());
+        let (read, reads) = mpsc::channel();
+        let written = Arc::<Mutex<Vec<u8>>>::default();
+        let (writer, pipe) = (Arc::clone(&outbox), Pipe(reads, Arc::clone(&written)));
+        let writing = thread::spawn(move || writer.write_to(pipe));
+        let runtime = tokio::runtime::Builder::new_current_thread().build()?;
+        outbox.push(vec![b'a'; FULL_BYTES / 2])?;
+        assert!(outbox.has_room());
+        outbox.push(vec![b'b'; FULL_BYTES / 2])?;
+        assert!(!outbox.has_room() && !outbox.is_stuffed() && !outbox.is_empty());
+        read.send(()).expect("a writer");
+        runtime.block_on(outbox.room());
+        outbox.push(b"c".to_vec())?;
+        outbox.close();
+        assert!(outbox.push(b"d".to_vec()).is_err());
+        for _ in 0..2 {
+            read.send(()).expect("a writer");
+        }
+        runtime.block_on(outbox.over());
+        writing.join().expect("no panic")?;
+        assert!(outbox.is_empty());
+        let written = written.lock().expect("no panic");
+        assert_eq!(written.len(), FULL_BYTES + 4);
+        assert!(written.ends_with(b"b\nc\n"));
+        Ok(())
+    }
+
+    #[test]
+    fn nobody_waits_for_a_client_that_is_gone() -> io::Result<()> {
+        let outbox = Arc::new(Outbox::default());
+        let (read, reads) = mpsc::channel();
+        let (writer, pipe) = (Arc::clone(&outbox), Pipe(reads, Arc::default()));
+        let writing = thread::spawn(move || writer.write_to(pipe));
+        outbox.push(vec![b'a'; STUFFED_BYTES])?;
+        let complaining = Arc::clone(&outbox);
+        let complaint = thread::spawn(move || complaining.push_when_room(b"b".to_vec()));
+        drop(read);
+        complaint.join().expect("no panic");
+        assert!(writing.join().expect("no panic").is_err());
+        let runtime = tokio::runtime::Builder::new_current_thread().build()?;
+        runtime.block_on(async {
+            outbox.room().await;
+            outbox.over().await;
+        });
+        assert!(outbox.push(b"c".to_vec()).is_err());
+        Ok(())
+    }
+}

@@ -35,6 +35,10 @@ const LINE_MAX_BYTES: usize = MAX_BYTES;
 /// A line that is parsed by the thread that reads it; a shorter one takes no time worth mentioning.
 const LINE_LONG_BYTES: usize = 64 << 10;
 
+/// The most values in a message. One takes thirty times the memory of its text or more, and no call has more than some
+/// ten thousand that are allowed.
+const VALUES_MAX: usize = 100_000;
+
 /// The longest line that may be a ping or a cancellation.
 const FIRST_MAX_BYTES: usize = 1 << 10;
 
@@ -341,6 +345,15 @@ fn may_come_first(line: &[u8]) -> bool {
 
 /// Reads one message, or says what is wrong with it.
 fn parse(line: &[u8]) -> Result<ClientJsonRpcMessage, ErrorData> {
+    if line.len() > VALUES_MAX {
+        let mut finder = IdFinder::default();
+        finder.read(line, drop);
+        let values = finder.values();
+        if values > VALUES_MAX {
+            let reason = format!("a message may have {VALUES_MAX} values; this one has {values}");
+            return Err(ErrorData::invalid_request(reason, None));
+        }
+    }
     let unfit = match serde_json::from_slice(line) {
         Ok(message) => return Ok(message),
         Err(unfit) => unfit,

@@ -113,10 +113,12 @@ impl Waiting {
     /// How long to sleep before the next poll; not at all when no time is left.
     fn nap(&mut self, attempt: i32) -> Duration {
         self.polled = true;
-        let nap = match self.patient {
-            true if attempt == 0 => random_between(PATIENT_NAP_US),
-            false if attempt < QUICK_POLLS => QUICK_NAP,
-            _ => short(self.deadline.waited()),
+        let nap = if self.patient && attempt == 0 {
+            random_between(PATIENT_NAP_US)
+        } else if !self.patient && attempt < QUICK_POLLS {
+            QUICK_NAP
+        } else {
+            short(self.deadline.waited())
         };
         nap.min(self.deadline.remaining())
     }
