@@ -329,21 +329,19 @@ mod tests {
     }
 
     /// The next message, if there is one to be had now.
-    fn next(inbox: &Inbox, outbox: &Outbox) -> Option<Option<Incoming>> {
+    fn next(inbox: &Inbox, outbox: &Outbox) -> Poll<Option<Incoming>> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
         let _entered = runtime.enter();
-        match pin!(inbox.next(outbox)).poll(&mut Context::from_waker(Waker::noop())) {
-            Poll::Ready(next) => Some(next),
-            Poll::Pending => None,
-        }
+        pin!(inbox.next(outbox)).poll(&mut Context::from_waker(Waker::noop()))
     }
 
     /// Takes what is next and makes it a request under way.
     fn begin(inbox: &Inbox, outbox: &Outbox) -> Option<RequestId> {
-        let message = match next(inbox, outbox)?? {
-            Incoming::Line(line) => serde_json::from_slice(&line).expect("a message"),
-            Incoming::Parsed(message, _) => *message,
-            Incoming::Batch(_) => panic!("there is none"),
+        let message = match next(inbox, outbox) {
+            Poll::Ready(Some(Incoming::Line(line))) => serde_json::from_slice(&line).expect("a message"),
+            Poll::Ready(Some(Incoming::Parsed(message, _))) => *message,
+            Poll::Ready(Some(Incoming::Batch(_))) => panic!("there is none"),
+            Poll::Ready(None) | Poll::Pending => return None,
         };
         inbox.received(&message, 10);
         match message {
@@ -411,7 +409,7 @@ mod tests {
         let reader = Arc::clone(&inbox);
         let reading = thread::spawn(move || reader.push(long()) && reader.push(long()));
         thread::sleep(Duration::from_millis(20));
-        assert!(next(&inbox, &outbox).is_some());
+        assert!(next(&inbox, &outbox).is_ready());
         thread::sleep(Duration::from_millis(20));
         assert!(inbox.state().bytes <= MAX_BYTES && !reading.is_finished());
         inbox.close();
@@ -425,9 +423,9 @@ mod tests {
         inbox.end();
         assert!(!inbox.is_answered());
         assert_eq!(begin(&inbox, &outbox), Some(RequestId::Number(1)));
-        assert!(next(&inbox, &outbox).is_none(), "its answer is to come");
+        assert!(next(&inbox, &outbox).is_pending(), "its answer is to come");
         inbox.sent(&answer(1));
         assert!(inbox.is_answered());
-        assert!(matches!(next(&inbox, &outbox), Some(None)));
+        assert!(matches!(next(&inbox, &outbox), Poll::Ready(None)));
     }
 }

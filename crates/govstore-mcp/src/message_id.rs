@@ -282,8 +282,9 @@ mod tests {
     #[test]
     fn a_long_text_takes_no_memory() {
         let long = "x".repeat(1 << 20);
+        let long = long.as_str();
         let mut finder = IdFinder::default();
-        for piece in ["{\"", &long, "\":\"", &long, "\",\"id\":\"", &long, "\",\"id\":1,\"id\":", &long] {
+        for piece in ["{\"", long, "\":\"", long, "\",\"id\":\"", long, "\",\"id\":1,\"id\":", long] {
             finder.read(piece.as_bytes(), |id| panic!("{id:?}"));
         }
         assert!(finder.token.capacity() <= 2 * TOKEN_MAX_BYTES);

@@ -326,12 +326,13 @@ fn take_in(line: &[u8], inbox: &Inbox, outbox: &Outbox) -> bool {
     if may_come_first(line)
         && let Ok(message) = parse(line)
     {
-        match &message {
-            JsonRpcMessage::Request(request) if matches!(request.request, ClientRequest::PingRequest(_)) => {
-                return inbox.push_first(message);
-            }
-            message if cancelled(message).is_some() => return inbox.push_cancellation(message.clone()),
-            _ => {}
+        let is_ping = matches!(&message, JsonRpcMessage::Request(request)
+            if matches!(request.request, ClientRequest::PingRequest(_)));
+        if is_ping {
+            return inbox.push_first(message);
+        }
+        if cancelled(&message).is_some() {
+            return inbox.push_cancellation(message);
         }
     }
     inbox.push(Incoming::Line(line.to_vec()))
