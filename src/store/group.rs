@@ -12,7 +12,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::backend::deadline::Deadline;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::governance::Update;
 use crate::model::{Actor, UpdateReport};
 use crate::os::lock;

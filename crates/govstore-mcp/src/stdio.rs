@@ -448,7 +448,7 @@ mod tests {
             (json!(-32600), null.clone())
         );
         assert_eq!(complaint(r#"{"id": 8, "method": NaN}"#), (json!(-32700), json!(8)));
-        let deep = format!(r#"{{"params": {}, "id": 9}}"#, "[".repeat(100_000) + &"]".repeat(100_000));
+        let deep = format!(r#"{{"params": {}, "id": 9}}"#, "[".repeat(10_000) + &"]".repeat(10_000));
         assert_eq!(complaint(&deep), (json!(-32700), json!(9)));
         assert_eq!(complaint(&"[".repeat(100_000)), (json!(-32700), null));
     }
