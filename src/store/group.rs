@@ -105,15 +105,9 @@ pub(super) struct Lead<'g> {
 }
 
 impl Lead<'_> {
-    /// The next job in the line. Those that were cancelled are told so, and not made.
+    /// The next job in the line.
     pub fn next(&self) -> Option<Arc<Job>> {
-        loop {
-            let job = lock(&self.group.line).waiting.pop_front()?;
-            match job.wait.refuse_cancelled() {
-                Ok(()) => return Some(job),
-                Err(cancelled) => job.end(Ended::Made(Box::new(Err(cancelled)))),
-            }
-        }
+        lock(&self.group.line).waiting.pop_front()
     }
 }
 

@@ -295,8 +295,11 @@ impl Store {
         Ok((report, Noted { beat, settings }))
     }
 
-    /// The update of a thread that has lined up. Fails where the whole transaction is lost.
+    /// The update of a thread that has lined up, unless it was cancelled. Fails where the whole transaction is lost.
     fn update_joined(&self, tx: &dyn Transaction, isolation: Isolation, job: &Job) -> TxResult<Ended> {
+        if let Err(cancelled) = job.wait.refuse_cancelled() {
+            return Ok(Ended::Made(Box::new(Err(cancelled))));
+        }
         let made = catch_unwind(AssertUnwindSafe(|| {
             let id = AgentId::parse(&job.agent_id).map_err(Error::from)?;
             self.update_nested(tx, isolation, Request { id, update: &job.update, by: &job.by })
