@@ -35,9 +35,9 @@ const LINE_MAX_BYTES: usize = MAX_BYTES;
 /// A line that is parsed by the thread that reads it; a shorter one takes no time worth mentioning.
 const LINE_LONG_BYTES: usize = 64 << 10;
 
-/// The most values in a message. One takes thirty times the memory of its text or more, and no call has more than some
-/// ten thousand that are allowed.
-const VALUES_MAX: usize = 100_000;
+/// The most values in a message. One takes 200 bytes while it is read, and two of its text: a long line of them would
+/// take more than a gigabyte. A hundred times what is allowed should still hear which argument it is.
+const VALUES_MAX: usize = 1 << 20;
 
 /// The longest line that may be a ping or a cancellation.
 const FIRST_MAX_BYTES: usize = 1 << 10;

@@ -213,3 +213,21 @@ fn the_ids_of_a_batch_that_is_too_long_are_answered() -> TestResult {
     }
     Ok(())
 }
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_line_of_small_values_does_not_cost_a_server_its_memory() -> TestResult {
+    const PEAK_KB: u64 = 100_000;
+    let home = Home::new()?;
+    let mut wire = home.wire()?;
+    wire.initialize()?;
+    let many = format!("[{}0]", "[],".repeat(5_000_000));
+    let message = message(many.as_bytes(), "7", Place::Last);
+    assert!(message.len() < 16 << 20);
+    wire.bytes(&message)?;
+    let answer = wire.answer()?;
+    assert_eq!((&answer["id"], &answer["error"]["code"]), (&json!(7), &json!(-32600)), "{answer}");
+    let peak = crate::client::peak_kb(wire.child.id())?;
+    assert!(peak < PEAK_KB, "{peak} kB");
+    Ok(())
+}
