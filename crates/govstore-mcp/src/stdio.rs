@@ -292,13 +292,12 @@ fn receive(lines: &mut Lines<impl BufRead>, inbox: &Inbox, outbox: &Outbox) -> i
         let mut complaints = Complaints::new(&too_long, |complaint| outbox.push_when_room(complaint));
         let mut finder = IdFinder::default();
         match lines.read_next_or_pass(|piece| finder.read(piece, |id| complaints.add(&id)))? {
-            None => return Ok(()),
             Some(Line::TooLong) => {
                 finder.end(|id| complaints.add(&id));
                 complaints.end();
             }
             Some(Line::Whole(line)) if take_in(line, inbox, outbox) => {}
-            Some(Line::Whole(_)) => return Ok(()),
+            None | Some(Line::Whole(_)) => return Ok(()),
         }
     }
 }

@@ -173,11 +173,11 @@ fn pings_and_cancellations_do_not_wait_behind_calls() -> TestResult {
     Ok(())
 }
 
+/// A thread that writes to a server.
+type Writing = thread::JoinHandle<std::io::Result<()>>;
+
 /// A server with 100 agents, and a thread that writes so many calls of `list_agents` to it.
-fn flooded(
-    home: &Home,
-    calls: u64,
-) -> Result<(Child, thread::JoinHandle<std::io::Result<()>>), Box<dyn Error>> {
+fn flooded(home: &Home, calls: u64) -> Result<(Child, Writing), Box<dyn Error>> {
     let store = home.store()?;
     for n in 0..100 {
         store.process_update(&format!("agent-{n}"), &Update::new())?;

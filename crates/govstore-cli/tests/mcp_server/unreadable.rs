@@ -34,7 +34,7 @@ fn message(value: &[u8], id: &str, place: Place) -> Vec<u8> {
         id_at(Place::First),
         id_at(Place::Middle),
     );
-    [head.as_bytes(), value, br#"}}"#, last.as_bytes(), b"}\n"].concat()
+    [head.as_bytes(), value, br"}}", last.as_bytes(), b"}\n"].concat()
 }
 
 /// Sends a message and expects an error with this id, soon.
