@@ -42,9 +42,13 @@ const VALUES_MAX: usize = 1 << 20;
 /// The longest line that may be a ping or a cancellation.
 const FIRST_MAX_BYTES: usize = 1 << 10;
 
-/// How long the server goes on after the end of input without an answer being written: a little longer than calls
-/// wait for a lock unless configured. Clients give it two seconds, and then send SIGTERM.
-const QUIET_AFTER_END: Duration = Duration::from_secs(6);
+/// How long the next answer may take after the end of input: a little longer than calls wait for a lock unless
+/// configured. Clients give the server two seconds, and then send SIGTERM.
+const ANSWER_AFTER_END: Duration = Duration::from_secs(6);
+
+/// How long the client may take to read on after the end of input. A script may be busy; a client that has forgotten
+/// the server must not keep it.
+const READ_AFTER_END: Duration = Duration::from_mins(2);
 
 /// The transport on this process's stdin and stdout.
 pub struct Stdio {
@@ -64,8 +68,8 @@ pub struct Hangup {
 }
 
 impl Hangup {
-    /// Returns when nobody reads what is written, or when input has ended and all that was read is answered. Answers that
-    /// the client doesn't read, or that don't come, are not waited for.
+    /// Returns when nobody can read what is written, or when input has ended and all that was read is answered. Answers
+    /// that don't come, or that the client doesn't read, are waited for until patience is over.
     pub async fn wait(&self) {
         tokio::select! {
             () = self.outbox.over() => {}
@@ -82,7 +86,8 @@ impl Hangup {
                     () = self.inbox.ended() => {}
                 }
             };
-            if timeout(QUIET_AFTER_END, progress).await.is_err() {
+            let patience = if self.outbox.is_empty() { ANSWER_AFTER_END } else { READ_AFTER_END };
+            if timeout(patience, progress).await.is_err() {
                 tracing::warn!("input has ended, and calls that it had are not answered");
                 return;
             }

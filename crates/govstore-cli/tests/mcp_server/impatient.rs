@@ -15,7 +15,7 @@ use rusqlite::Connection;
 use serde_json::{Value, json};
 
 use crate::TestResult;
-use crate::client::{Home, PATIENCE, wait_until};
+use crate::client::{Home, wait_until};
 use govstore_testkit::McpClient;
 
 /// How long a ping may take, on a machine that is busy.
@@ -218,15 +218,16 @@ fn answers_that_nobody_reads_take_little_memory_and_are_all_there_later() -> Tes
     Ok(())
 }
 
-/// Nobody may be there any more.
+/// The client may have forgotten the server.
 #[test]
+#[ignore = "takes two minutes"]
 fn answers_that_nobody_reads_after_the_end_of_input_do_not_keep_the_server() -> TestResult {
     let home = Home::new()?;
     let (mut server, written) = flooded(&home, 500)?;
     written.join().expect("no panic")?;
-    let began = Instant::now();
-    let status = wait_until("the server to end", || Ok(server.try_wait()?))?;
-    assert!(status.success() && began.elapsed() < PATIENCE, "{status} {:?}", began.elapsed());
+    thread::sleep(Duration::from_secs(110));
+    assert_eq!(server.try_wait()?, None, "somebody may still read");
+    assert!(wait_until("the server to end", || Ok(server.try_wait()?))?.success());
     assert!(home.store()?.processes()?.is_empty());
     Ok(())
 }
