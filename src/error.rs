@@ -218,6 +218,9 @@ pub enum Error {
         /// Who held the lock at the end; `None` if it went from hand to hand.
         holder: Option<LockHolder>,
     },
+    /// The call was cancelled before it had changed anything ([`crate::Store::cancelled_by`]).
+    #[error("the call was cancelled; nothing was changed")]
+    Cancelled,
     /// This thread holds the lock of the agent already.
     #[error(
         "this thread has agent {agent_id:?} locked already (token {token}); use that lock, or drop it first"
@@ -542,6 +545,7 @@ impl Error {
             Self::ReadOnly { .. } => "read_only",
             Self::LockTimeout { .. } => "lock_timeout",
             Self::AgentLocked { .. } => "agent_locked",
+            Self::Cancelled => "cancelled",
             Self::AlreadyLocked { .. } => "already_locked",
             Self::Fenced { .. } => "fenced",
             Self::NotLocked { .. } => "not_locked",
@@ -600,6 +604,7 @@ impl Error {
                 Self::FileSizeLimit { path: path.clone(), limit_bytes: *limit_bytes }
             }
             Self::Displaced { path } => Self::Displaced { path: path.clone() },
+            Self::Cancelled => Self::Cancelled,
             Self::DeviceFailed { path, code, source } => {
                 Self::DeviceFailed { path: path.clone(), code: *code, source: source.clone() }
             }

@@ -1,7 +1,8 @@
-//! Whatever a client sends, the server answers in whole JSON-RPC messages, and leaves a sound database and nothing
-//! outside of its export folder.
+//! Whatever a client sends, the server answers in whole JSON-RPC messages, each request with its id, and leaves a sound
+//! database and nothing outside of its export folder.
 //!
-//! An input is what a client writes after the handshake; one that begins with `!` has to shake hands by itself.
+//! An input is what a client writes after the handshake; one that begins with `!` has to shake hands by itself. The last
+//! message is the input's first line once more, inside of a message that has an id before it.
 #![no_main]
 
 use std::fs;
@@ -31,21 +32,36 @@ impl Write for Output {
 }
 
 fuzz_target!(|input: &[u8]| {
-    let input = match input.strip_prefix(b"!") {
-        Some(all) => all.to_vec(),
-        None => [HANDSHAKE, input].concat(),
+    let (greets, input) = match input.strip_prefix(b"!") {
+        Some(all) => (false, all),
+        None => (true, input),
     };
+    let last = last_message(input);
+    let input = [if greets { HANDSHAKE } else { b"" }, input, b"\n", &last].concat();
     let scratch = Scratch::get();
     let store = scratch.store();
     let registration = store.register(ProcessInfo::new("fuzzer", "1")).expect("a place in the registry");
     let output = Output::default();
-    let client = Cursor::new(input).take(u64::MAX);
+    let client = Cursor::new(input.clone()).take(u64::MAX);
     let _ = govstore_mcp::serve_streams(store.clone(), client, output.clone()); // one that never says hello is no client
 
     let output = output.0.lock().expect("no panic");
+    let mut answers = Vec::new();
     for line in output.split_inclusive(|byte| *byte == b'\n') {
         assert!(line.ends_with(b"\n"), "an answer without an end");
-        assert_answer(&serde_json::from_slice(line).expect("an answer is JSON"));
+        match serde_json::from_slice(line).expect("an answer is JSON") {
+            Value::Array(batch) => answers.extend(batch),
+            answer => answers.push(answer),
+        }
+    }
+    answers.iter().for_each(assert_answer);
+    // What is cancelled has no answer, and a name may be escaped.
+    if greets && count(&input, b"cancelled") == 0 && count(&input, b"\\u") == 0 {
+        for id in requests(&input) {
+            assert!(answers.iter().any(|answer| is_same(&answer["id"], &id)), "nothing answers {id}");
+        }
+        let is_answered = answers.iter().any(|answer| answer["id"] == "the last");
+        assert!(is_answered || count(&last, b"id") > 1, "nothing answers the last message");
     }
     assert_sound(&store);
     registration.deregister().expect("an end in the registry");
@@ -57,6 +73,36 @@ fuzz_target!(|input: &[u8]| {
         assert!(ours.contains(&name.as_str()), "{name} was written");
     }
 });
+
+/// How often something is in a text.
+fn count(text: &[u8], part: &[u8]) -> usize {
+    text.windows(part.len()).filter(|window| *window == part).count()
+}
+
+/// The last message, whose id is found whatever follows it.
+fn last_message(input: &[u8]) -> Vec<u8> {
+    let first_line = input.split(|byte| *byte == b'\n').next().unwrap_or_default();
+    [br#"{"id":"the last","method":"ping","params":"#, first_line, b"}"].concat()
+}
+
+/// The ids of the requests that are in an input, as far as its lines are JSON.
+fn requests(input: &[u8]) -> Vec<Value> {
+    let lines = input.split(|byte| *byte == b'\n');
+    let values = lines.filter_map(|line| serde_json::from_slice::<Value>(line).ok());
+    let messages = values.flat_map(|value| match value {
+        Value::Array(members) => members,
+        message => vec![message],
+    });
+    messages
+        .filter(|message| message["method"].is_string() && (message["id"].is_string() || message["id"].is_number()))
+        .map(|message| message["id"].clone())
+        .collect()
+}
+
+/// Whether two ids are the same: rmcp writes 1.0 as 1.
+fn is_same(id: &Value, other: &Value) -> bool {
+    id == other || id.is_number() && id.as_f64() == other.as_f64()
+}
 
 /// An answer is what JSON-RPC and MCP say it is.
 fn assert_answer(answer: &Value) {

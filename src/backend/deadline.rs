@@ -7,6 +7,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::pause;
+use crate::error::{Error, Result};
+use crate::model::Cancellation;
 
 /// A sleep between two looks, in a wait for more than a transaction.
 const UNHURRIED_NAP_US: Range<u64> = 1_000..5_000;
@@ -16,17 +18,32 @@ thread_local! {
 }
 
 /// When one call stops waiting, counted on the monotonic clock from when it began. Time that the process spends
-/// paused doesn't count.
-#[derive(Debug, Clone, Copy)]
+/// paused doesn't count. Once the call is cancelled, no time is left.
+#[derive(Debug, Clone)]
 pub(crate) struct Deadline {
     began: Instant,
     paused_before: Duration,
     limit: Duration,
+    cancellation: Option<Cancellation>,
 }
 
 impl Deadline {
     pub fn within(limit: Duration) -> Self {
-        Self { began: Instant::now(), paused_before: pause::paused(), limit }
+        Self { began: Instant::now(), paused_before: pause::paused(), limit, cancellation: None }
+    }
+
+    /// The deadline of a call that may be cancelled.
+    pub fn cancelled_by(self, cancellation: Option<Cancellation>) -> Self {
+        Self { cancellation, ..self }
+    }
+
+    pub fn is_cancelled(&self) -> bool {
+        self.cancellation.as_ref().is_some_and(Cancellation::is_cancelled)
+    }
+
+    /// [`Error::Cancelled`] for a call that was cancelled.
+    pub fn refuse_cancelled(&self) -> Result<()> {
+        if self.is_cancelled() { Err(Error::Cancelled) } else { Ok(()) }
     }
 
     pub fn began(&self) -> Instant {
@@ -38,7 +55,7 @@ impl Deadline {
     }
 
     pub fn remaining(&self) -> Duration {
-        self.limit.saturating_sub(self.waited())
+        if self.is_cancelled() { Duration::ZERO } else { self.limit.saturating_sub(self.waited()) }
     }
 
     /// Sleeps for a moment, for what takes longer than a transaction; `false`, at once, when there is no time left.

@@ -16,6 +16,7 @@
 mod actor;
 mod agent;
 mod backup;
+mod cancellation;
 mod durability;
 mod event;
 mod history;
@@ -32,6 +33,7 @@ pub use actor::{Actor, ActorKind};
 pub use agent::{Agent, AgentFilter, AgentOrder, AgentRanking, FleetHealth, Lifecycle};
 pub(crate) use agent::{AgentId, AgentState, InvalidAgentId};
 pub use backup::{BackupProgress, BackupReport, RestoreReport};
+pub use cancellation::Cancellation;
 pub use durability::Durability;
 pub(crate) use event::NewEvent;
 pub use event::{AgentEvent, EventKind};

@@ -94,7 +94,7 @@ impl Store {
         }
         self.held_locks().refuse_second(id)?;
         let held = self.once_unlocked(id, |wait| self.try_lock(id, reason, wait))?;
-        Ok(AgentLock { store: self.clone(), held })
+        Ok(AgentLock { store: self.uncancelled(), held })
     }
 
     /// Takes the lock if nobody has it. The beat in the same transaction sees to it that the process is

@@ -128,7 +128,7 @@ impl Job {
             agent_id: agent_id.to_owned(),
             update: update.clone(),
             by: Arc::clone(by),
-            wait: *wait,
+            wait: wait.clone(),
             state: Mutex::default(),
             changed: Condvar::new(),
         }

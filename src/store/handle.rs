@@ -11,7 +11,7 @@ use crate::backend::statements::{Reader, Transaction, TxResult};
 use crate::backend::{Backend, Watch, sqlite};
 use crate::error::{Error, Result};
 use crate::locks::HeldLocks;
-use crate::model::{Actor, Settings};
+use crate::model::{Actor, Cancellation, Settings};
 use crate::os::lock;
 use crate::reaper::{Memory, StoppedHolder};
 use crate::registry::OwnProcess;
@@ -49,6 +49,8 @@ pub struct Store {
     lock_timeout: Option<Duration>,
     /// For whom this handle acts.
     actor: Arc<Actor>,
+    /// What calls off the calls of this handle.
+    cancellation: Option<Cancellation>,
 }
 
 struct Shared {
@@ -81,7 +83,7 @@ impl Store {
             stopped_holder: StoppedHolder::default(),
             updates: UpdateGroup::default(),
         });
-        let store = Self { shared, lock_timeout, actor: Arc::new(Actor::library()) };
+        let store = Self { shared, lock_timeout, actor: Arc::new(Actor::library()), cancellation: None };
         store.follow(settings);
         store
     }
@@ -140,6 +142,36 @@ impl Store {
         Self { actor: Arc::new(actor), ..self.clone() }
     }
 
+    /// The same store, for calls that another thread may call off. A call that waits for a lock then gives up with
+    /// [`Error::Cancelled`], and so does one that has not begun to commit; nothing is changed. One that shares a commit
+    /// with other threads' updates is made if it has joined them already.
+    ///
+    /// What such a call leaves behind, a lock on an agent or a registration, is not called off with it.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let store = govstore::Store::open(dir.path().join("governance.db"))?;
+    /// use govstore::{Cancellation, Error, Update};
+    ///
+    /// let cancellation = Cancellation::new();
+    /// let cancellable = store.cancelled_by(&cancellation);
+    /// cancellable.process_update("writer", &Update::new())?;
+    /// cancellation.cancel(); // as a rule from another thread, while the call waits
+    /// let refused = cancellable.process_update("writer", &Update::new());
+    /// assert!(matches!(refused, Err(Error::Cancelled)));
+    /// assert_eq!(store.agent("writer")?.total_updates, 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn cancelled_by(&self, cancellation: &Cancellation) -> Self {
+        Self { cancellation: Some(cancellation.clone()), ..self.clone() }
+    }
+
+    /// The same store, for what outlives the call.
+    pub(super) fn uncancelled(&self) -> Self {
+        Self { cancellation: None, ..self.clone() }
+    }
+
     /// For whom this handle acts.
     pub(super) const fn actor(&self) -> &Arc<Actor> {
         &self.actor
@@ -172,9 +204,28 @@ impl Store {
     pub(super) fn write_by<T>(
         &self,
         wait: &Deadline,
+        mut body: impl FnMut(&dyn Transaction) -> TxResult<T>,
+    ) -> Result<T> {
+        self.write_uncancelled_by(wait, |tx| {
+            let value = body(tx)?;
+            wait.refuse_cancelled()?; // the last moment at which nothing is committed yet
+            Ok(value)
+        })
+    }
+
+    /// Writes as [`Self::write_by`]; but what was begun is committed even if the call was cancelled, unless `body` looks.
+    pub(super) fn write_uncancelled_by<T>(
+        &self,
+        wait: &Deadline,
         body: impl FnMut(&dyn Transaction) -> TxResult<T>,
     ) -> Result<T> {
-        let written = self.shared.backend.write(wait, || self.own().process_id(), body);
+        let mut written = self.shared.backend.write(wait, || self.own().process_id(), body);
+        // A call that is cancelled has no time left, and gives up as one does.
+        if let Err(Error::LockTimeout { .. } | Error::PoolTimeout { .. }) = written
+            && wait.is_cancelled()
+        {
+            written = Err(Error::Cancelled);
+        }
         if matches!(written, Err(Error::CommitInDoubt { .. })) {
             self.own().tell_to_exit(); // this store writes nothing more
         }
@@ -193,7 +244,7 @@ impl Store {
 
     /// The deadline of a call that begins now.
     pub(super) fn patience(&self) -> Deadline {
-        Deadline::within(self.lock_timeout())
+        Deadline::within(self.lock_timeout()).cancelled_by(self.cancellation.clone())
     }
 
     /// Takes note of settings that were just read, so that a changed timeout holds from the next call on.

@@ -115,7 +115,7 @@ impl Store {
         if !own.begin_scan(self.heartbeat_interval() * 3 / 4) {
             return;
         }
-        let store = self.clone();
+        let store = self.uncancelled();
         let started = thread::Builder::new().name("govstore-reaper".to_owned()).spawn(move || {
             let outcome = store.scan();
             store.own().note_background(&outcome);

@@ -75,7 +75,7 @@ impl Store {
             registry::insert(tx, &identity, &settings)
         })?;
         self.own().register(Registered { process_id, identity: Arc::new(identity) });
-        Ok(Registration { store: self.clone(), thread: Mutex::new(None) })
+        Ok(Registration { store: self.uncancelled(), thread: Mutex::new(None) })
     }
 }
 

@@ -38,7 +38,7 @@ impl Store {
         // An error here must not hide the one that is being reported; the next look is at hand.
         let Ok(system) = os::native() else { return };
         if matches!(self.look_for_stopped_holder(&system), Ok(Some(_))) {
-            let store = self.clone();
+            let store = self.uncancelled();
             // Without a thread to be had, the next look helps.
             let _ = thread::Builder::new().name("govstore-reaper".to_owned()).spawn(move || {
                 let system = liveness::system();

@@ -83,7 +83,7 @@ impl Store {
     /// # Errors
     ///
     /// [`Error::WrongLifecycle`] unless the agent is active, [`Error::InvalidAgentId`], [`Error::InvalidKey`],
-    /// [`Error::KeyReused`], [`Error::AgentLocked`], [`Error::Fenced`], [`Error::LockTimeout`],
+    /// [`Error::KeyReused`], [`Error::AgentLocked`], [`Error::Fenced`], [`Error::LockTimeout`], [`Error::Cancelled`],
     /// [`Error::DiskFull`], [`Error::Displaced`], [`Error::DeviceFailed`]: nothing was written.
     /// [`Error::CommitInDoubt`]: the update may have been kept or not; look before you make it again, unless it has a
     /// key. After that [`Error::RefusedAfterDoubt`], until the store is opened again.
@@ -136,7 +136,8 @@ impl Store {
     /// As many of these updates as one transaction takes, one at least: their outcomes.
     fn try_updates(&self, updates: &[(impl AsRef<str>, Update)]) -> Result<Vec<Outcome>> {
         let mut outcomes: Vec<Outcome> = Vec::new();
-        let written = self.write_group(&self.patience(), |tx, isolation| {
+        let wait = self.patience();
+        let written = self.write_group(&wait, |tx, isolation| {
             let began = Instant::now();
             outcomes.clear();
             let settings = tx.settings()?;
@@ -150,6 +151,7 @@ impl Store {
                     Err(error) => Err(error),
                 });
             }
+            wait.refuse_cancelled()?;
             Ok(Noted { beat, settings })
         });
         match written {
@@ -189,6 +191,7 @@ impl Store {
                 }
                 Seen::Nothing if !is_taken && wait.remaining().is_zero() => {
                     if self.updates().withdraw(job) {
+                        wait.refuse_cancelled()?;
                         return Err(watch.gave_up());
                     }
                     is_taken = true; // its outcome comes with the commit
@@ -205,6 +208,9 @@ impl Store {
         let (mut own, mut joined) = (None, Vec::new());
         let written = self.write_group(wait, |tx, isolation| {
             own = Some(self.update_and_beat(tx, request)?);
+            if joined.is_empty() {
+                wait.refuse_cancelled()?; // once others have joined, theirs would be lost with it
+            }
             self.join(tx, isolation, lead, until, &mut joined)
         });
         if let (Ok(()), Some((_, noted))) = (&written, &own) {
@@ -212,7 +218,7 @@ impl Store {
         }
         tell(joined, written.as_ref().err());
         while let Some(job) = lead.next(until) {
-            let wait = job.wait;
+            let wait = job.wait.clone();
             let mut joined = vec![(job, None)];
             let written =
                 self.write_group(&wait, |tx, isolation| self.join(tx, isolation, lead, until, &mut joined));
@@ -253,7 +259,7 @@ impl Store {
         let mut isolation = Isolation::Bare;
         loop {
             let mut has_failed_midway = false;
-            let written = self.write_by(wait, |tx| {
+            let written = self.write_uncancelled_by(wait, |tx| {
                 let before = tx.changes();
                 body(tx, isolation).inspect_err(|_| has_failed_midway = tx.changes() != before)
             });
@@ -285,8 +291,11 @@ impl Store {
         Ok((report, Noted { beat, settings }))
     }
 
-    /// The update of a thread that has lined up. Fails where the whole transaction is lost.
+    /// The update of a thread that has lined up, unless it was cancelled. Fails where the whole transaction is lost.
     fn update_joined(&self, tx: &dyn Transaction, isolation: Isolation, job: &Job) -> TxResult<Ended> {
+        if let Err(cancelled) = job.wait.refuse_cancelled() {
+            return Ok(Ended::Made(Box::new(Err(cancelled))));
+        }
         let made = catch_unwind(AssertUnwindSafe(|| {
             let id = AgentId::parse(&job.agent_id).map_err(Error::from)?;
             self.update_nested(tx, isolation, Request { id, update: &job.update, by: &job.by })

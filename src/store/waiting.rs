@@ -52,7 +52,9 @@ impl Store {
             if let Some(done) = attempt(&wait)? {
                 return Ok(done);
             }
-            let holder = match self.await_unlock(id, &wait)? {
+            let awaited = self.await_unlock(id, &wait)?;
+            wait.refuse_cancelled()?;
+            let holder = match awaited {
                 Awaited::Cleared => continue,
                 Awaited::Opened if !is_last => continue,
                 Awaited::Opened => None, // from hand to hand, and there is no time left to try once more

@@ -36,6 +36,9 @@ use std::ffi::OsStr;
 use std::io;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
 
 use clap::{Parser, ValueHint};
 use govstore::Store;
@@ -48,18 +51,16 @@ use session::Session;
 /// The whole program: reads the arguments of this process, does what they ask for, and says how to exit.
 #[must_use]
 pub fn main() -> ExitCode {
-    let (arguments, json) = match parse() {
-        Ok(arguments) => {
-            let json = arguments.json;
-            (arguments, json)
-        }
+    let arguments = match parse() {
+        Ok(arguments) => arguments,
         Err(exit) => return exit.into(),
     };
+    let (json, is_server) = (arguments.json, matches!(arguments.command, Command::Serve(_)));
     match run(arguments) {
         Ok(exit) => exit.into(),
         Err(failure) if failure.is_broken_pipe() => Exit::DONE.into(), // `govstore agents | head`
         Err(failure) => {
-            report_failure(&failure, json);
+            report_failure(&failure, json, is_server);
             failure.exit().into()
         }
     }
@@ -159,9 +160,24 @@ fn run(arguments: Arguments) -> Outcome {
     }
 }
 
+/// Says why a server failed. It must end even if nobody reads what it says: a client that doesn't has filled the pipe.
+fn complain_if_read(sentence: String) {
+    let (said, is_said) = mpsc::channel();
+    thread::spawn(move || {
+        complain(&sentence);
+        let _ = said.send(()); // nobody waits for it any more
+    });
+    let _ = is_said.recv_timeout(Duration::from_millis(200));
+}
+
 /// Says why a command failed: on stderr, and with `json` as a document on stdout too.
-fn report_failure(failure: &Failure, json: bool) {
-    complain(&failure.to_string());
+fn report_failure(failure: &Failure, json: bool, is_server: bool) {
+    let sentence = failure.to_string();
+    if is_server {
+        complain_if_read(sentence);
+    } else {
+        complain(&sentence);
+    }
     if json {
         let _ = Output::new(true).failure(failure); // stdout may be what failed
     }

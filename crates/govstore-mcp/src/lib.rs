@@ -2,7 +2,8 @@
 //!
 //! [`serve`] is a server's life. It opens the database, registers, starts the two threads of `stdio` and
 //! answers from one thread, in `server`: a call is looked up in the table of `tools`, waits for its agent's
-//! turn in `turns`, and runs on a blocking thread, so that `ping` is answered whatever a call waits for. A
+//! turn in `turns` and for a place in `places`, and runs on a blocking thread, so that `ping` is answered whatever a call
+//! waits for. What was read waits in `inbox`, and what is to be written in `outbox`. A
 //! tool is a type that says what it takes and gives (`tool`); `argument` has the limits of what it takes, `bounds` those of
 //! what it gives, `offer` says which tools there are. Meanwhile
 //! a `Membership` of govstore-host beats, and its `shutdown` knows when the client is gone; then the server ends by
@@ -11,13 +12,18 @@
 #![warn(clippy::print_stdout)] // it belongs to the protocol
 
 mod argument;
+mod batch;
 mod bounds;
 mod export;
 mod history;
+mod inbox;
 pub mod lines;
 mod log;
 mod lone_surrogates;
+mod message_id;
 mod offer;
+mod outbox;
+mod places;
 mod refusal;
 mod resource;
 mod server;
@@ -27,7 +33,6 @@ mod stdio;
 mod tool;
 mod tools;
 mod turns;
-mod under_way;
 pub mod update_line;
 pub mod wire;
 
@@ -109,13 +114,16 @@ pub enum ServeError {
 /// soon after this returns: the thread that reads stdin can't be stopped in any other way, and calls that
 /// took too long are still running. What they commit stays; what they don't is rolled back.
 ///
+/// At the end of input, all calls that were read are answered, as long as answers come and are read. A signal, or the
+/// death of the parent, cuts that short: calls that wait are answered as not made.
+///
 /// # Errors
 ///
 /// One for each way not to start, [`govstore::Error::Displaced`], and [`govstore::Error::RefusedAfterDoubt`]. An end for
 /// any other reason is no error.
 pub fn serve(options: &ServeOptions) -> Result<(), ServeError> {
     let log = options.log_file.as_deref();
-    log::start(log)
+    let _log = log::start(log)
         .map_err(|source| ServeError::Log { path: log.unwrap_or("".as_ref()).to_owned(), source })?;
     let parent = Parent::find();
     let store = options.store.clone().max_connections(CALLS_AT_ONCE).open(&options.database)?;
@@ -182,7 +190,7 @@ pub fn serve_streams(
             hangup.wait().await;
             Reason::ClientGone
         };
-        converse(Server::new(session), stdio, ending).await
+        converse(Server::new(session, stdio.outbox()), stdio, ending).await
     })
 }
 
@@ -199,7 +207,10 @@ async fn live(
     spawn_blocking(move || reap(&reaper)); // the client need not wait for the dead
     let served = match Stdio::open() {
         Ok((stdio, hangup)) => match shutdown(hangup.wait(), parent, must_end) {
-            Ok(ending) => converse(Server::new(session), stdio, explained(ending, store)).await,
+            Ok(ending) => {
+                let server = Server::new(session, stdio.outbox());
+                converse(server, stdio, explained(ending, store)).await
+            }
             Err(error) => Err(error.into()),
         },
         Err(error) => Err(error.into()),
@@ -249,9 +260,7 @@ async fn converse(
         None => ending.await,
     };
     tracing::info!(%reason, "ending");
-    if reason != Reason::ClientGone {
-        conversation.cancellation_token().cancel(); // else it ends by itself
-    }
+    conversation.cancellation_token().cancel(); // of calls that still wait, and else nothing
     if timeout(ANSWER_WITHIN, conversation.waiting()).await.is_err() {
         tracing::warn!("calls were still running");
     }

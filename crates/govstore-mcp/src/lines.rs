@@ -57,6 +57,11 @@ impl<R: BufRead> Lines<R> {
 
     /// The next line; `None` at the end.
     pub fn read_next(&mut self) -> io::Result<Option<Line<'_>>> {
+        self.read_next_or_pass(|_| {})
+    }
+
+    /// As [`Lines::read_next`]. A line that is too long is shown to `pass`, from its beginning, piece by piece.
+    pub fn read_next_or_pass(&mut self, mut pass: impl FnMut(&[u8])) -> io::Result<Option<Line<'_>>> {
         self.buffer.clear();
         self.buffer.shrink_to(KEPT_BYTES);
         let (mut begun, mut too_long) = (false, false);
@@ -71,8 +76,14 @@ impl<R: BufRead> Lines<R> {
             begun = true;
             let end = chunk.iter().position(|byte| *byte == b'\n');
             let text = &chunk[..end.unwrap_or(chunk.len())];
-            too_long |= self.buffer.len() + text.len() > self.max_bytes;
-            if !too_long {
+            if !too_long && self.buffer.len() + text.len() > self.max_bytes {
+                too_long = true;
+                pass(&self.buffer);
+                self.buffer = Vec::new(); // give the memory back
+            }
+            if too_long {
+                pass(text);
+            } else {
                 self.buffer.extend_from_slice(text);
             }
             let consumed = text.len() + usize::from(end.is_some());
@@ -83,7 +94,6 @@ impl<R: BufRead> Lines<R> {
             }
         }
         if too_long {
-            self.buffer = Vec::new(); // give the memory back
             return Ok(Some(Line::TooLong));
         }
         Ok(begun.then_some(Line::Whole(&self.buffer)))
@@ -118,6 +128,18 @@ mod tests {
             assert_eq!(split(b"12345\n123456\n1234567890123\nend\n", buffer), ["12345", "!", "!", "end"]);
             assert_eq!(split(b"123456", buffer), ["!"]);
         }
+    }
+
+    #[test]
+    fn a_line_that_is_too_long_is_shown_as_a_whole() -> io::Result<()> {
+        for buffer in 1..20 {
+            let input = &b"12345\n1234567890123\nend"[..];
+            let mut lines = Lines::new(BufReader::with_capacity(buffer, input), 5);
+            let mut shown = Vec::new();
+            while lines.read_next_or_pass(|piece| shown.extend_from_slice(piece))?.is_some() {}
+            assert_eq!(shown, b"1234567890123");
+        }
+        Ok(())
     }
 
     #[test]

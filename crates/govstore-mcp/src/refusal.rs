@@ -24,8 +24,8 @@ pub(super) enum Refusal {
     #[error("cannot write {path}: {source}")]
     Export { path: String, source: std::io::Error },
     /// The library refused.
-    #[error(transparent)]
-    Store(#[from] Error),
+    #[error("{0}")]
+    Store(#[source] Error),
     /// The library refused, and this says also what can be done about it.
     #[error("{0}")]
     Explained(String),
@@ -35,6 +35,15 @@ pub(super) enum Refusal {
     /// The tool panicked.
     #[error("the tool failed in a way that it should not; the server's log says how")]
     Panicked,
+}
+
+impl From<Error> for Refusal {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::Cancelled => Self::NotMade,
+            other => Self::Store(other),
+        }
+    }
 }
 
 impl Refusal {

@@ -1,8 +1,9 @@
 //! Answers the client's requests: calls go to the blocking threads, everything else is answered at once.
 
+use std::pin::pin;
 use std::sync::Arc;
 
-use govstore::Error;
+use govstore::{Cancellation, Error};
 use rmcp::model::{
     CallToolRequestParams, CallToolResponse, CustomRequest, CustomResult, ErrorCode, ErrorData,
     Implementation, ListResourceTemplatesResult, ListResourcesResult, ListToolsResult,
@@ -14,12 +15,15 @@ use rmcp::{RoleServer, ServerHandler};
 use serde_json::json;
 use tokio::task::spawn_blocking;
 
+use super::outbox::Outbox;
+use super::places::Places;
 use super::refusal::Refusal;
 use super::resource::{self, Address};
 use super::session::Session;
 use super::tool::{Effect, Entry, refuse};
 use super::tools::TOOLS;
 use super::turns::Turns;
+use crate::CALLS_AT_ONCE;
 
 const INSTRUCTIONS: &str = "govstore governs agents: it judges their responses and keeps their state in one \
     database that all clients share. Before each response, call process_agent_update with your own agent_id \
@@ -35,20 +39,37 @@ const INSTRUCTIONS_TO_LOOK: &str = "govstore governs agents: it keeps their stat
 pub struct Server {
     session: Arc<Session>,
     turns: Turns,
+    places: Places,
 }
 
 impl Server {
-    pub fn new(session: Arc<Session>) -> Self {
-        Self { session, turns: Turns::default() }
+    pub fn new(session: Arc<Session>, outbox: Arc<Outbox>) -> Self {
+        Self { session, turns: Turns::default(), places: Places::new(CALLS_AT_ONCE as usize, outbox) }
     }
 
-    /// Does `work` where blocking is allowed. A panic in it is a refusal like any other, and is logged.
+    /// Does `work` where blocking is allowed, once there is a place for it. What still waits when the client cancels it,
+    /// or when the server ends, is not made. A panic in it is a refusal like any other, and is logged.
     async fn off_thread<T: Send + 'static>(
         &self,
+        cancelled: impl Future<Output = ()>,
         work: impl FnOnce(&Session) -> T + Send + 'static,
     ) -> Result<T, Refusal> {
-        let session = Arc::clone(&self.session);
-        let worked = spawn_blocking(move || work(&session)).await;
+        let mut cancelled = pin!(cancelled);
+        let _place = tokio::select! {
+            biased;
+            () = &mut cancelled => return Err(Refusal::NotMade),
+            place = self.places.wait() => place,
+        };
+        let cancellation = Cancellation::new();
+        let session = self.session.cancelled_by(&cancellation);
+        let mut work = spawn_blocking(move || work(&session));
+        let worked = tokio::select! {
+            worked = &mut work => worked,
+            () = cancelled => {
+                cancellation.cancel();
+                work.await // which waits for no lock any more
+            }
+        };
         worked.map_err(|error| if error.is_panic() { Refusal::Panicked } else { Refusal::NotMade })
     }
 }
@@ -100,7 +121,8 @@ impl ServerHandler for Server {
             }
             _ => None,
         };
-        let called = self.off_thread(move |session| (tool.run)(session, arguments)).await;
+        let called =
+            self.off_thread(context.ct.cancelled(), move |session| (tool.run)(session, arguments)).await;
         let result = called.unwrap_or_else(|refusal| refuse(tool.name, &refusal));
         if !tool.records_activity || result.is_error == Some(true) {
             self.session.store().note_activity(); // recorded with the next beat: a read waits for no lock
@@ -130,12 +152,13 @@ impl ServerHandler for Server {
     async fn read_resource(
         &self,
         request: ReadResourceRequestParams,
-        _: RequestContext<RoleServer>,
+        context: RequestContext<RoleServer>,
     ) -> Result<ReadResourceResponse, ErrorData> {
         let uri = request.uri;
         let missing = |reason: String| ErrorData::resource_not_found(reason, Some(json!({ "uri": &uri })));
         let address = Address::parse(&uri).ok_or_else(|| missing(format!("there is no resource {uri:?}")))?;
-        let read = self.off_thread(move |session| resource::read(session, &address)).await.flatten();
+        let read = self.off_thread(context.ct.cancelled(), move |session| resource::read(session, &address));
+        let read = read.await.flatten();
         self.session.store().note_activity();
         let text = read.map_err(|refusal| match refusal {
             Refusal::Store(Error::AgentNotFound { .. }) => missing(refusal.to_string()),
@@ -168,6 +191,8 @@ impl ServerHandler for Server {
 
 #[cfg(test)]
 mod tests {
+    use std::future::pending;
+
     use super::*;
     use crate::Offer;
     use govstore::Store;
@@ -176,12 +201,12 @@ mod tests {
     fn a_tool_that_panics_is_refused_and_the_next_one_works() -> Result<(), Box<dyn std::error::Error>> {
         let folder = tempfile::tempdir()?;
         let store = Store::open(folder.path().join("governance.db"))?;
-        let server = Server::new(Arc::new(Session::new(&store, Offer::default())));
+        let server = Server::new(Arc::new(Session::new(&store, Offer::default())), Arc::default());
         let runtime = tokio::runtime::Builder::new_current_thread().build()?;
         runtime.block_on(async {
-            let panicked = server.off_thread(|_| -> () { panic!("as a tool never should") }).await;
+            let panicked = server.off_thread(pending(), |_| -> () { panic!("as a tool never should") }).await;
             assert!(matches!(panicked, Err(Refusal::Panicked)), "{panicked:?}");
-            let version = server.off_thread(|session| session.store().schema_version()).await?;
+            let version = server.off_thread(pending(), |session| session.store().schema_version()).await?;
             assert!(version > 0);
             Ok(())
         })

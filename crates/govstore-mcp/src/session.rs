@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use tokio::sync::Notify;
 
-use govstore::{Actor, Store};
+use govstore::{Actor, Cancellation, Store};
 
 use super::offer::Offer;
 
@@ -27,6 +27,17 @@ impl Session {
     pub fn new(store: &Store, offer: Offer) -> Self {
         let store = store.acting_as(Actor::client(""));
         Self { store, introduced: OnceLock::new(), offer, started: Instant::now(), must_end: Arc::default() }
+    }
+
+    /// The same session, for one call that may be cancelled.
+    pub fn cancelled_by(&self, cancellation: &Cancellation) -> Self {
+        Self {
+            store: self.store().cancelled_by(cancellation),
+            introduced: OnceLock::new(),
+            offer: self.offer.clone(),
+            started: self.started,
+            must_end: Arc::clone(&self.must_end),
+        }
     }
 
     /// The database, acting for the client.

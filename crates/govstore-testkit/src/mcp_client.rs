@@ -64,10 +64,15 @@ impl McpClient {
 
     /// The next line that the server writes, which must be a message.
     pub fn answer(&self) -> TestResult<Value> {
-        let line = self.lines.recv_timeout(PATIENCE)?;
-        let message: Value = serde_json::from_str(&line).map_err(|e| format!("{line:?}: {e}"))?;
-        assert_eq!(message["jsonrpc"], "2.0", "{line}");
+        let message = self.value()?;
+        assert_eq!(message["jsonrpc"], "2.0", "{message}");
         Ok(message)
+    }
+
+    /// The next line that the server writes: a message, or a batch of them.
+    pub fn value(&self) -> TestResult<Value> {
+        let line = self.lines.recv_timeout(PATIENCE)?;
+        Ok(serde_json::from_str(&line).map_err(|e| format!("{line:?}: {e}"))?)
     }
 
     /// Everything that the server writes from now on until it ends.

@@ -56,19 +56,11 @@ pub(super) fn install(conn: &Connection) -> rusqlite::Result<()> {
 /// Called by SQLite while a lock is held elsewhere; `false` makes it give up with `SQLITE_BUSY`.
 fn poll(attempt: i32) -> bool {
     watch();
-    let waiting = WAITING.with_borrow_mut(|waiting| {
-        waiting.as_mut().map(|waiting| {
-            waiting.polled = true;
-            (waiting.deadline, waiting.patient)
-        })
-    });
-    let nap = match waiting {
-        Some((deadline, true)) if attempt == 0 => random_between(PATIENT_NAP_US).min(deadline.remaining()),
-        Some((deadline, false)) if attempt < QUICK_POLLS => QUICK_NAP.min(deadline.remaining()),
-        Some((deadline, _)) => short(deadline.waited()).min(deadline.remaining()),
+    let nap = WAITING.with_borrow_mut(|waiting| match waiting {
+        Some(waiting) => waiting.nap(attempt),
         None if attempt < POLLS_WITHOUT_DEADLINE => short(Duration::ZERO),
         None => Duration::ZERO,
-    };
+    });
     thread::sleep(nap);
     pause::give_way();
     !nap.is_zero()
@@ -88,7 +80,7 @@ fn short(waited: Duration) -> Duration {
 /// Makes `deadline` the wait of this thread, for the database whose wal-index is `shm`, until the guard drops.
 pub(super) fn enter(deadline: &Deadline, shm: &Arc<Path>) -> Entered {
     let waiting = Waiting {
-        deadline: *deadline,
+        deadline: deadline.clone(),
         shm: Arc::clone(shm),
         next_look: deadline.began() + FIRST_LOOK_AFTER,
         in_the_way: None,
@@ -118,6 +110,19 @@ pub(super) struct InTheWay {
 }
 
 impl Waiting {
+    /// How long to sleep before the next poll; not at all when no time is left.
+    fn nap(&mut self, attempt: i32) -> Duration {
+        self.polled = true;
+        let nap = if self.patient && attempt == 0 {
+            random_between(PATIENT_NAP_US)
+        } else if !self.patient && attempt < QUICK_POLLS {
+            QUICK_NAP
+        } else {
+            short(self.deadline.waited())
+        };
+        nap.min(self.deadline.remaining())
+    }
+
     fn look(&mut self) {
         let now = Instant::now();
         self.next_look = now + LOOK_EVERY;

@@ -116,7 +116,7 @@ impl Database {
 
     /// Makes this thread wait by `wait` for what another thread of this process does for it.
     pub fn watch(&self, wait: &Deadline) -> Watch<'_> {
-        Watch { database: self, wait: *wait, _polling: self.poll_by(wait) }
+        Watch { database: self, wait: wait.clone(), _polling: self.poll_by(wait) }
     }
 
     /// [`Error::NestedWrite`] for a thread that is inside a write.

@@ -161,6 +161,14 @@ pub fn registered(store: &Store) -> Result<Vec<u32>, Box<dyn Error>> {
     Ok(store.processes()?.iter().map(|process| process.pid).collect())
 }
 
+/// The number of kilobytes that a process had in memory at most.
+#[cfg(target_os = "linux")]
+pub fn peak_kb(pid: u32) -> Result<u64, Box<dyn Error>> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).ok_or("no VmHWM")?;
+    Ok(peak.split_whitespace().next().ok_or("no size")?.parse()?)
+}
+
 /// Waits for what should come, until patience is over.
 async fn patiently<T>(future: impl Future<Output = T>) -> Result<T, tokio::time::error::Elapsed> {
     tokio::time::timeout(PATIENCE, future).await

@@ -2,7 +2,9 @@
 //!
 //! `tools`, `lifecycle`, `exports` and `resources` make every call through rmcp's own client, `bounded` weighs the answers,
 //! `strict` gives arguments that are not right, `guarded` asks for what is not allowed, `from_v1` makes the calls of
-//! docs/from-v1.0.3.md, `wire` sends what no client should, `life` starts servers and `ends` ends them in every way, `exhausted` takes from them what they
+//! docs/from-v1.0.3.md. `wire` sends what no client should, `unreadable` what nobody can read, and `impatient` too much of
+//! it at once or reads too little. `life` starts servers and `ends` ends them in every way, `exhausted` takes from them what
+//! they
 //! need, `fleet` runs several on one database, `restarts` more of them than there are meant to be,
 //! `suspended` stops one together with its client, and `python` lets the official Python client talk to one.
 
@@ -15,6 +17,7 @@ mod exports;
 mod fleet;
 mod from_v1;
 mod guarded;
+mod impatient;
 mod life;
 mod lifecycle;
 mod listing;
@@ -25,6 +28,7 @@ mod strict;
 #[cfg(target_os = "linux")]
 mod suspended;
 mod tools;
+mod unreadable;
 mod wire;
 
 type TestResult = Result<(), Box<dyn std::error::Error>>;
