@@ -5,7 +5,7 @@
 //! any further: a client that writes more than that before it reads anything waits for ever. Results that the client
 //! doesn't read hold back the requests that wait.
 //!
-//! Pings and cancellations wait for none of this: they come first among what was read.
+//! Pings and cancellations wait for none of this: they come first among what was read, once the conversation has begun.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
@@ -24,6 +24,9 @@ use crate::outbox::Outbox;
 
 /// Enough requests under way to keep every thread busy, and for reads not to wait behind calls of one agent.
 const REQUESTS_MAX: usize = 256;
+
+/// Pings and cancellations that wait; with more of them input isn't read any further either.
+const FIRST_MAX: usize = 4_096;
 
 /// What messages that wait and requests under way may have in all. One message may have as much alone.
 pub const MAX_BYTES: usize = 16 << 20;
@@ -88,6 +91,8 @@ struct State {
     under_way: HashMap<RequestId, UnderWay>,
     /// Of all of them.
     bytes: usize,
+    /// The first message was taken, which is `initialize` as a rule: nothing comes before that.
+    has_begun: bool,
     /// Nothing more is read.
     has_ended: bool,
     /// Nobody takes anything any more.
@@ -129,6 +134,9 @@ impl Inbox {
     /// Adds a message that comes first among what was read.
     pub fn push_first(&self, message: ClientJsonRpcMessage) -> bool {
         let mut state = self.state();
+        while !state.is_closed && state.first.len() >= FIRST_MAX {
+            state = self.room.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
         state.bytes += BESIDE_BYTES;
         state.first.push_back(Incoming::Parsed(Box::new(message), 0));
         self.changed.notify_one();
@@ -206,7 +214,8 @@ impl Inbox {
     fn take(&self, outbox: &Outbox, is_overdue: bool) -> Taken {
         let mut state = self.state();
         let is_busy = state.under_way.len() >= REQUESTS_MAX && !is_overdue;
-        let taken = if !outbox.is_stuffed() && !state.first.is_empty() {
+        let is_first = !state.first.is_empty() && (state.has_begun || state.waiting.is_empty());
+        let taken = if is_first && !outbox.is_stuffed() {
             state.first.pop_front()
         } else if outbox.has_room() && !is_busy {
             state.waiting.pop_front()
@@ -215,6 +224,7 @@ impl Inbox {
         };
         match taken {
             Some(incoming) => {
+                state.has_begun = true;
                 self.release(&mut state, incoming.bytes());
                 Taken::Message(incoming)
             }
@@ -372,6 +382,8 @@ mod tests {
     #[test]
     fn what_the_client_does_not_read_holds_back_requests_and_no_pings() {
         let (inbox, outbox) = (Inbox::default(), Outbox::default());
+        assert!(inbox.push(line(&request(0))));
+        assert_eq!(begin(&inbox, &outbox), Some(RequestId::Number(0)));
         outbox.push(vec![b' '; 5 << 20]).expect("an open box");
         assert!(inbox.push(line(&request(1))));
         assert_eq!(begin(&inbox, &outbox), None);
@@ -381,6 +393,31 @@ mod tests {
         outbox.push(vec![b' '; 5 << 20]).expect("an open box");
         assert!(inbox.push_first(ping));
         assert_eq!(begin(&inbox, &outbox), None, "there is a limit even to pings");
+    }
+
+    #[test]
+    fn a_ping_comes_first_but_not_before_the_beginning() {
+        let (inbox, outbox) = (Inbox::default(), Outbox::default());
+        let ping = |id: i64| message(json!({ "jsonrpc": "2.0", "id": id, "method": "ping" }));
+        assert!(inbox.push(line(&request(1))) && inbox.push(line(&request(2))));
+        assert!(inbox.push_first(ping(3)) && inbox.push_first(ping(4)));
+        let ids: Vec<_> = std::iter::from_fn(|| begin(&inbox, &outbox)).collect();
+        assert_eq!(ids, [1, 3, 4, 2].map(RequestId::Number));
+    }
+
+    #[test]
+    fn pings_without_end_are_not_all_held() {
+        let (inbox, outbox) = (Arc::new(Inbox::default()), Outbox::default());
+        let reader = Arc::clone(&inbox);
+        let ping = message(json!({ "jsonrpc": "2.0", "id": 1, "method": "ping" }));
+        let reading = thread::spawn(move || (0..=FIRST_MAX).all(|_| reader.push_first(ping.clone())));
+        while inbox.state().first.len() < FIRST_MAX {
+            thread::yield_now();
+        }
+        thread::sleep(Duration::from_millis(20));
+        assert!(!reading.is_finished());
+        assert!(begin(&inbox, &outbox).is_some());
+        assert!(reading.join().expect("no panic"), "there was room for the last");
     }
 
     #[test]
