@@ -57,7 +57,7 @@ pub use health::{Health, HealthStatus, HealthThresholds};
 pub use import::{ImportOptions, ImportRemark, ImportReport, ImportedAgent, V1Folder};
 pub use model::{
     Action as ReapAction, Actor, ActorKind, Agent, AgentEvent, AgentFilter, AgentLockInfo, AgentOrder,
-    AgentPatch, AgentRanking, BackupProgress, BackupReport, ClaimOnMe, DatabaseUser, Durability,
+    AgentPatch, AgentRanking, BackupProgress, BackupReport, ClaimOnMe, ClientInfo, DatabaseUser, Durability,
     EndedProcess, EventKind, FleetHealth, HistoryRow, HolderState, Judgement, Lifecycle, LimitPolicy,
     LockHolder, Metrics, OutOfReach, Outcome, ParseTimestampError, Process, ProcessInfo, ProcessState,
     PruneReport, ReapEvent, ReapPlan, ReapReport, RestoreReport, SecondLook, Settings, Timestamp,
@@ -65,7 +65,7 @@ pub use model::{
 };
 pub use os::Usage;
 pub use registry::Beat;
-pub use store::{AgentLock, Registration, Store, StoreOptions, restore};
+pub use store::{AgentLock, ChangeWatch, Registration, Store, StoreOptions, restore};
 pub use text_enum::ParseWordError;
 
 /// Compiles the guide's examples.

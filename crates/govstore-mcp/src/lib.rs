@@ -1,26 +1,30 @@
-//! The MCP server: the thirteen tools of v1.0.3 and three resources, over the library, on stdio.
+//! The MCP server: the thirteen tools of v1.0.3, three resources and two prompts, over the library, on stdio.
 //!
 //! [`serve`] is a server's life. It opens the database, registers, starts the two threads of `stdio` and
 //! answers from one thread, in `server`: a call is looked up in the table of `tools`, waits for its agent's
 //! turn in `turns`, and runs on a blocking thread, so that `ping` is answered whatever a call waits for. A
-//! tool is a type that says what it takes and gives (`tool`); `argument` has the limits. Meanwhile
+//! tool is a type that says what it takes and gives (`tool`); `argument` has the limits. `resource` and `prompts` are what
+//! a client may show; `subscriptions` tells it when a resource changes, and `completion` completes ids. Meanwhile
 //! a `Membership` of govstore-host beats, and its `shutdown` knows when the client is gone; then the server ends by
 //! itself.
 
 #![warn(clippy::print_stdout)] // it belongs to the protocol
 
 mod argument;
+mod completion;
 mod export;
 mod history;
 pub mod lines;
 mod log;
 mod lone_surrogates;
+mod prompts;
 mod refusal;
 mod resource;
 mod server;
 mod session;
 mod shape;
 mod stdio;
+mod subscriptions;
 mod tool;
 mod tools;
 mod turns;
@@ -49,6 +53,9 @@ use stdio::Stdio;
 
 /// Threads that calls run on, each with a connection when it needs one.
 const CALLS_AT_ONCE: u32 = 8;
+
+/// One connection for each of them, and one for the thread that looks for changes while there are subscriptions.
+const CONNECTIONS: u32 = CALLS_AT_ONCE + 1;
 
 /// How long answers may take that are still under way when the server ends. A second is all there is.
 const ANSWER_WITHIN: Duration = Duration::from_millis(300);
@@ -112,7 +119,7 @@ pub fn serve(options: &ServeOptions) -> Result<(), ServeError> {
     log::start(log)
         .map_err(|source| ServeError::Log { path: log.unwrap_or("".as_ref()).to_owned(), source })?;
     let parent = Parent::find();
-    let store = options.store.clone().max_connections(CALLS_AT_ONCE).open(&options.database)?;
+    let store = options.store.clone().max_connections(CONNECTIONS).open(&options.database)?;
     let registration = register(&store)?;
     tracing::info!(database = %store.path().display(), version = env!("CARGO_PKG_VERSION"), "serving");
 
@@ -183,7 +190,7 @@ pub fn serve_streams(
 /// The life of a registered server.
 async fn live(store: Store, registration: Registration, parent: Parent) -> Result<(), ServeError> {
     let session = Arc::new(Session::new(&store));
-    let (membership, must_end) = Membership::begin(registration, Arc::clone(&session.must_end))?;
+    let (membership, must_end) = Membership::begin(registration, Arc::clone(&session.beat_now))?;
     let reaper = store.clone();
     spawn_blocking(move || reap(&reaper)); // the client need not wait for the dead
     let served = match Stdio::open() {
@@ -218,6 +225,7 @@ async fn converse(
     stdio: Stdio,
     ending: impl Future<Output = Reason>,
 ) -> Result<(), ServeError> {
+    let subscriptions = server.subscriptions();
     let mut ending = pin!(ending);
     let mut beginning = pin!(server.serve(stdio));
     let (begun, early) = tokio::select! {
@@ -238,6 +246,7 @@ async fn converse(
         None => ending.await,
     };
     tracing::info!(%reason, "ending");
+    subscriptions.end(); // a request to listen is answered when its subscriptions end
     if reason != Reason::ClientGone {
         conversation.cancellation_token().cancel(); // else it ends by itself
     }

@@ -3,7 +3,8 @@
 //! `tools`, `lifecycle`, `exports` and `resources` make every call through rmcp's own client, `wire` sends what
 //! no client should, `life` starts servers and `ends` ends them in every way, `exhausted` takes from them what they
 //! need, `fleet` runs several on one database, `restarts` more of them than there are meant to be,
-//! `suspended` stops one together with its client, and `python` lets the official Python client talk to one.
+//! `suspended` stops one together with its client, `subscriptions` hears of changes, `prompts` asks for prompts and
+//! completes ids, `introduced` tells servers apart by their clients, and `official` lets the official clients talk to one.
 
 mod client;
 mod ends;
@@ -11,12 +12,15 @@ mod ends;
 mod exhausted;
 mod exports;
 mod fleet;
+mod introduced;
 mod life;
 mod lifecycle;
 mod listing;
-mod python;
+mod official;
+mod prompts;
 mod resources;
 mod restarts;
+mod subscriptions;
 #[cfg(target_os = "linux")]
 mod suspended;
 mod tools;
