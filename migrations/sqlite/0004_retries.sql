@@ -32,7 +32,8 @@ ALTER TABLE agents ADD COLUMN lifecycle_actor TEXT -- who paused, archived, dele
     CHECK (lifecycle_actor = 'operator' OR lifecycle_actor = 'client' OR lifecycle_actor = 'library');
 
 -- Which MCP client a process serves, in the client's own words, from its handshake; NULL until it has introduced itself,
--- and for programs that serve none.
+-- and for programs that serve none. SQLite writes new columns before the comment of the last one: in the schema, what
+-- follows protocol_version is said of claim_until_monotonic_ms.
 ALTER TABLE processes ADD COLUMN client_name TEXT -- what the client calls itself, without control characters; NULL: not known
   CONSTRAINT "client_name has 1 to 128 characters" CHECK (length(client_name) BETWEEN 1 AND 128);
 ALTER TABLE processes ADD COLUMN client_version TEXT -- the client's version, likewise

@@ -3,8 +3,6 @@
 //! The figures are those of the moment. Texts of others are quoted and cut: they are material for the review, and nothing
 //! to obey.
 
-use std::fmt::Write as _;
-
 use govstore::explain;
 use govstore::{
     ActorKind, Agent, AgentEvent, AgentFilter, AgentOrder, EventKind, FleetHealth, HealthThresholds,
@@ -94,32 +92,26 @@ fn about_agent(session: &Session, agent_id: &str) -> Result<String, Refusal> {
     let store = session.store();
     let agent = store.agent(agent_id)?;
     let thresholds = store.settings()?.health_thresholds();
-    let mut text =
-        format!("Review the agent {}, which govstore governs. Its figures now:\n\n", quoted(agent_id));
-    let mut say = |line: String| text += &format!("- {line}\n");
-    say(format!("status: {}", status(&agent)));
-    say(format!("health: {}", health(&agent, &thresholds)));
+    let mut lines =
+        vec![format!("status: {}", status(&agent)), format!("health: {}", health(&agent, &thresholds))];
     if agent.update_count > 0
         && let Some(newest) = store.history(agent_id, Some(1))?.pop()
     {
-        say(newest_update(&newest, &thresholds));
+        lines.push(newest_update(&newest, &thresholds));
     }
-    say(window(&store.window_statistics(agent_id)?, &thresholds));
-    say(format!(
-        "updates: {} since the start or the last reset, {} in all",
-        agent.update_count, agent.total_updates
-    ));
+    lines.push(window(&store.window_statistics(agent_id)?, &thresholds));
+    let Agent { update_count, total_updates, .. } = agent;
+    lines.push(format!("updates: {update_count} since the start or the last reset, {total_updates} in all"));
     let events = store.events(agent_id)?;
-    for event in events.iter().rev().filter(|event| event.event != EventKind::HealthChanged).take(EVENTS) {
-        say(happened(event));
-    }
+    let newest = events.iter().rev().filter(|event| event.event != EventKind::HealthChanged);
+    lines.extend(newest.take(EVENTS).map(happened));
     if !agent.tags.is_empty() {
-        say(format!("tags: {}", quoted(&agent.tags.join(", "))));
+        lines.push(format!("tags: {}", quoted(&agent.tags.join(", "))));
     }
     if !agent.notes.is_empty() {
-        say(format!("notes: {}", quoted(&agent.notes)));
+        lines.push(format!("notes: {}", quoted(&agent.notes)));
     }
-    Ok(format!("{text}\n{QUOTED}\n{CHECK_AGENT}"))
+    Ok(review(&format!("the agent {}, which govstore governs", quoted(agent_id)), &lines, CHECK_AGENT))
 }
 
 fn about_fleet(session: &Session) -> Result<String, Refusal> {
@@ -127,21 +119,23 @@ fn about_fleet(session: &Session) -> Result<String, Refusal> {
     let thresholds = store.settings()?.health_thresholds();
     let fleet = store.health()?;
     let worst = store.first_agents(AgentOrder::Worst, &AgentFilter::new().limit(AGENTS))?;
-    let mut text =
-        format!("Review the agents that govstore governs. Their figures now:\n\n- {}\n", counts(&fleet));
     let in_service = worst.agents.iter().filter(|agent| agent.lifecycle_status.in_service());
-    for agent in in_service.clone() {
+    let mut lines = vec![counts(&fleet)];
+    lines.extend(in_service.map(|agent| {
         let (id, health) = (quoted(&agent.agent_id), health(agent, &thresholds));
         let decision =
             agent.last_decision.map_or(String::new(), |action| format!("; last decision {action}"));
-        // A `String` takes whatever is written to it.
-        let _ = writeln!(text, "- {id}, {}: {health}{decision}", status(agent));
-    }
-    let more = (fleet.active + fleet.paused).saturating_sub(in_service.count() as u64);
+        format!("{id}, {}: {health}{decision}", status(agent))
+    }));
+    let more = (fleet.active + fleet.paused).saturating_sub(lines.len() as u64 - 1);
     if more > 0 {
-        let _ = writeln!(text, "- and {more} more that do no worse: list_agents");
+        lines.push(format!("and {more} more that do no worse: list_agents"));
     }
-    Ok(format!("{text}\n{QUOTED}\n{CHECK_FLEET}"))
+    Ok(review("the agents that govstore governs", &lines, CHECK_FLEET))
+}
+
+fn review(whom: &str, lines: &[String], check: &str) -> String {
+    format!("Review {whom}. The figures now:\n\n- {}\n\n{QUOTED}\n{check}", lines.join("\n- "))
 }
 
 /// `active, last updated 2025-11-19T20:41:09.824Z`.
@@ -152,15 +146,13 @@ fn status(agent: &Agent) -> String {
         Lifecycle::Archived => agent.archived_at,
         Lifecycle::Deleted => agent.deleted_at,
     };
-    let since = since.map_or(String::new(), |at| format!(" since {at}"));
-    let by = match agent.lifecycle_actor {
-        Some(ActorKind::Operator) if since.is_empty() => "",
-        Some(ActorKind::Operator) => ", by an operator",
-        _ => "",
-    };
+    let since = since.map_or(String::new(), |at| {
+        let by = if agent.lifecycle_actor == Some(ActorKind::Operator) { ", by an operator" } else { "" };
+        format!(" since {at}{by}")
+    });
     let updated =
         agent.last_update_at.map_or("never updated".to_owned(), |at: Timestamp| format!("last updated {at}"));
-    format!("{}{since}{by}, {updated}", agent.lifecycle_status)
+    format!("{}{since}, {updated}", agent.lifecycle_status)
 }
 
 /// `degraded, since risk 18.0 % is from 15 % up, below 30 %`.
@@ -172,21 +164,18 @@ fn health(agent: &Agent, thresholds: &HealthThresholds) -> String {
 fn newest_update(update: &HistoryRow, thresholds: &HealthThresholds) -> String {
     let why = explain::decision(update.risk_score, update.coherence, update.void_active, thresholds);
     let coherence = explain::coherence(update.coherence, 2, thresholds);
-    let mut line = format!("newest update: {}, since {why}; coherence {coherence}", update.decision);
-    if let Some((parts, basis)) = update.risk_parts().zip(update.risk_basis) {
-        let part = |share: f64| format!("{:.1} %", share * 100.0);
-        let found: Vec<&str> = basis.patterns.iter().collect();
-        let found = if found.is_empty() { String::new() } else { format!(" ({})", found.join(", ")) };
-        let _ = write!(
-            line,
-            "; its risk is made of length {}, complexity {}, lost coherence {}, patterns {}{found}",
-            part(parts.length),
-            part(parts.complexity),
-            part(parts.coherence),
-            part(parts.patterns),
-        );
-    }
-    line
+    let line = format!("newest update: {}, since {why}; coherence {coherence}", update.decision);
+    let Some((parts, basis)) = update.risk_parts().zip(update.risk_basis) else { return line };
+    let part = |share: f64| format!("{:.1} %", share * 100.0);
+    let found: Vec<&str> = basis.patterns.iter().collect();
+    let found = if found.is_empty() { String::new() } else { format!(" ({})", found.join(", ")) };
+    format!(
+        "{line}; its risk is made of length {}, complexity {}, lost coherence {}, patterns {}{found}",
+        part(parts.length),
+        part(parts.complexity),
+        part(parts.coherence),
+        part(parts.patterns),
+    )
 }
 
 fn window(window: &WindowStatistics, thresholds: &HealthThresholds) -> String {

@@ -69,7 +69,9 @@ impl Server {
                 let address = address(&uri)?;
                 let seen =
                     subscriptions.digest(session, &address).map_err(|refusal| unread(&uri, &refusal))?;
-                subscriptions.add(session.store(), uri, address, seen, &listener).map_err(not_subscribed)
+                subscriptions
+                    .add(session.store(), uri, address, seen, &listener)
+                    .map_err(|refusal| not_subscribed(&refusal))
             })
         };
         self.session.store().note_activity();
@@ -83,7 +85,7 @@ impl Server {
         if let Some(listener) = self.listener.get() {
             return Ok(listener);
         }
-        let listener = self.subscriptions.listen().map_err(not_subscribed)?;
+        let listener = self.subscriptions.listen().map_err(|refusal| not_subscribed(&refusal))?;
         let (heard, peer) = (Arc::clone(&listener), peer.clone());
         tokio::spawn(async move {
             while let Some(uri) = heard.next().await {
@@ -247,17 +249,18 @@ impl ServerHandler for Server {
     /// are among those that it asked for, this is an error that names one.
     async fn listen(&self, context: SubscriptionContext) -> Result<(), ErrorData> {
         self.meet(context.request_context());
-        let listener = self.subscriptions.listen().map_err(not_subscribed)?;
+        let listener = self.subscriptions.listen().map_err(|refusal| not_subscribed(&refusal))?;
         let listening = Listening { subscriptions: &self.subscriptions, listener };
         let uris = context.requested().resource_subscriptions.clone().unwrap_or_default();
         self.subscribe_to(uris, &listening.listener).await?;
         loop {
-            tokio::select! {
-                () = context.cancelled() => return Ok(()),
-                uri = listening.listener.next() => match uri {
-                    Some(uri) if context.sink().notify_resource_updated(uri).await.is_ok() => {}
-                    _ => return Ok(()), // the server ends, or the client is gone
-                },
+            let heard = tokio::select! {
+                () = context.cancelled() => None,
+                heard = listening.listener.next() => heard,
+            };
+            let Some(uri) = heard else { return Ok(()) }; // it is cancelled, or the server ends
+            if context.sink().notify_resource_updated(uri).await.is_err() {
+                return Ok(()); // the client is gone
             }
         }
     }
@@ -364,7 +367,7 @@ fn unread(uri: &str, refusal: &Refusal) -> ErrorData {
     }
 }
 
-fn not_subscribed(refusal: NotSubscribed) -> ErrorData {
+fn not_subscribed(refusal: &NotSubscribed) -> ErrorData {
     ErrorData::invalid_request(refusal.to_string(), None)
 }
 

@@ -65,8 +65,8 @@ fn nine_servers_are_told_apart_by_their_clients() -> TestResult {
     wire.call(1, "get_server_info", &json!({}))?;
     let info = wire.answer()?["result"]["structuredContent"].clone();
     let listed = info["server_processes"].as_array().ok_or("no list")?;
-    let clients: Vec<&Value> = listed.iter().map(|server| &server["client_name"]).collect();
-    assert_eq!(clients, (0..9).map(|n| format!("editor-{n}")).collect::<Vec<_>>());
+    let clients: Value = listed.iter().map(|server| server["client_name"].clone()).collect();
+    assert_eq!(clients, (0..9).map(|n| format!("editor-{n}")).collect::<Value>());
     assert_eq!(
         (&listed[0]["client_version"], &listed[0]["protocol_version"]),
         (&json!("2.1"), &json!("2025-11-25"))
