@@ -150,6 +150,8 @@ fn a_server_with_subscriptions_ends_as_fast_as_one_without() -> TestResult {
     let wanted = json!({ "resourceSubscriptions": ["govstore://fleet"] });
     wire.request(1, "subscriptions/listen", &of_today(json!({ "notifications": wanted })))?;
     assert_eq!(wire.answer()?["method"], "notifications/subscriptions/acknowledged");
+    wire.request(2, "tools/call", &of_today(json!({ "name": "list_agents" })))?;
+    assert_eq!(wire.answer()?["id"], 2);
     let began = Instant::now();
     wire.close_stdin();
     let last = wire.remaining()?;
