@@ -57,15 +57,15 @@ pub use health::{Health, HealthStatus, HealthThresholds};
 pub use import::{ImportOptions, ImportRemark, ImportReport, ImportedAgent, V1Folder};
 pub use model::{
     Action as ReapAction, Actor, ActorKind, Agent, AgentEvent, AgentFilter, AgentLockInfo, AgentOrder,
-    AgentPatch, AgentRanking, BackupProgress, BackupReport, Cancellation, ClaimOnMe, DatabaseUser,
-    Durability, EndedProcess, EventKind, FleetHealth, HistoryRow, HolderState, Judgement, Lifecycle,
-    LimitPolicy, LockHolder, Metrics, OutOfReach, Outcome, ParseTimestampError, Process, ProcessInfo,
-    ProcessState, PruneReport, ReapEvent, ReapPlan, ReapReport, RestoreReport, SecondLook, Settings,
-    Timestamp, UpdateReport, Verdict, WindowStatistics,
+    AgentPatch, AgentRanking, BackupProgress, BackupReport, Cancellation, ClaimOnMe, ClientInfo,
+    DatabaseUser, Durability, EndedProcess, EventKind, FleetHealth, HistoryRow, HolderState, Judgement,
+    Lifecycle, LimitPolicy, LockHolder, Metrics, OutOfReach, Outcome, ParseTimestampError, Process,
+    ProcessInfo, ProcessState, PruneReport, ReapEvent, ReapPlan, ReapReport, RestoreReport, SecondLook,
+    Settings, Timestamp, UpdateReport, Verdict, WindowStatistics,
 };
 pub use os::Usage;
 pub use registry::Beat;
-pub use store::{AgentLock, Registration, Store, StoreOptions, restore};
+pub use store::{AgentLock, ChangeWatch, Registration, Store, StoreOptions, restore};
 pub use text_enum::ParseWordError;
 
 /// Compiles the guide's examples.

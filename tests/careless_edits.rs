@@ -57,6 +57,9 @@ fn a_process_cannot_be_given_an_identity_that_no_process_has() -> TestResult {
         ("start_ticks", "-1", "start_ticks is not negative"),
         ("parent_pid", "0", "parent_pid lies between 1 and 2147483647"),
         ("parent_start_ticks", "-1", "parent_start_ticks is not negative"),
+        ("client_name", "''", "client_name has 1 to 128 characters"),
+        ("client_version", "printf('%129s', '')", "client_version has 1 to 128 characters"),
+        ("protocol_version", "char(0)", "protocol_version has 1 to 128 characters"),
         ("uid", "4294967296", "uid lies between 0 and 4294967295"),
     ] {
         let refused = database.execute(&format!("UPDATE processes SET {column} = {value}"));

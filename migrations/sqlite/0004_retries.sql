@@ -31,6 +31,42 @@ ALTER TABLE agents ADD COLUMN lifecycle_actor TEXT -- who paused, archived, dele
   CONSTRAINT "lifecycle_actor is operator, client or library"
     CHECK (lifecycle_actor = 'operator' OR lifecycle_actor = 'client' OR lifecycle_actor = 'library');
 
+-- Which MCP client a process serves, in the client's own words, from its handshake; NULL until it has introduced itself,
+-- and for programs that serve none. SQLite writes new columns before the comment of the last one: in the schema, what
+-- follows protocol_version is said of claim_until_monotonic_ms.
+ALTER TABLE processes ADD COLUMN client_name TEXT -- what the client calls itself, without control characters; NULL: not known
+  CONSTRAINT "client_name has 1 to 128 characters" CHECK (length(client_name) BETWEEN 1 AND 128);
+ALTER TABLE processes ADD COLUMN client_version TEXT -- the client's version, likewise
+  CONSTRAINT "client_version has 1 to 128 characters" CHECK (length(client_version) BETWEEN 1 AND 128);
+ALTER TABLE processes ADD COLUMN protocol_version TEXT -- the version of the protocol that the two speak, likewise
+  CONSTRAINT "protocol_version has 1 to 128 characters" CHECK (length(protocol_version) BETWEEN 1 AND 128);
+
+DROP VIEW process_status;
+
+-- Every process that is remembered, those that run first. Ages are by wall clock: for people, not for judging.
+CREATE VIEW process_status AS
+SELECT
+  p.process_id,
+  p.pid,
+  p.name,
+  p.version,
+  p.client_name,
+  p.client_version,
+  p.protocol_version,
+  p.state,
+  round((julianday(coalesce(p.ended_at, 'now')) - julianday(p.registered_at)) * 86400, 1) AS uptime_s,
+  round((julianday('now') - julianday(h.beat_at)) * 86400, 1) AS heartbeat_age_s,
+  round((julianday('now') - julianday(p.last_activity_at)) * 86400, 1) AS activity_age_s, -- NULL: never used
+  h.suspected_monotonic_ms IS NOT NULL AS suspected, -- a reaper has noted this heartbeat as too old
+  p.parent_gone,
+  p.claim_verdict,
+  p.claim_evidence,
+  p.registered_at,
+  p.ended_at
+FROM processes AS p
+LEFT JOIN heartbeats AS h ON h.process_id = p.process_id
+ORDER BY p.ended_at IS NOT NULL, p.ended_at DESC, p.process_id;
+
 -- What is kept.
 ALTER TABLE settings ADD COLUMN history_max_age_days REAL -- days after which pruning removes updates, events and what the reaper did; NULL keeps all
   CONSTRAINT "history_max_age_days is NULL, or above 0 and at most 36500" CHECK (history_max_age_days > 0 AND history_max_age_days <= 36500);

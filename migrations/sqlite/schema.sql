@@ -200,7 +200,10 @@ CREATE TABLE processes (
     CONSTRAINT "claimed_by_pid_namespace is not negative" CHECK (claimed_by_pid_namespace >= 0),
   claimed_by_start_ticks INTEGER -- when the reaper started
     CONSTRAINT "claimed_by_start_ticks is not negative" CHECK (claimed_by_start_ticks >= 0),
-  claim_until_monotonic_ms INTEGER, -- from then on anybody may take the claim over, whatever became of the reaper
+  claim_until_monotonic_ms INTEGER, client_name TEXT -- what the client calls itself, without control characters; NULL: not known
+  CONSTRAINT "client_name has 1 to 128 characters" CHECK (length(client_name) BETWEEN 1 AND 128), client_version TEXT -- the client's version, likewise
+  CONSTRAINT "client_version has 1 to 128 characters" CHECK (length(client_version) BETWEEN 1 AND 128), protocol_version TEXT -- the version of the protocol that the two speak, likewise
+  CONSTRAINT "protocol_version has 1 to 128 characters" CHECK (length(protocol_version) BETWEEN 1 AND 128), -- from then on anybody may take the claim over, whatever became of the reaper
   CONSTRAINT "a running or terminating process has not ended, any other has" CHECK ((state IN ('running', 'terminating')) = (ended_at IS NULL)),
   CONSTRAINT "a terminating process has a claim with its evidence, any other has none (a reaper of govstore 0.1 ends nobody here: restart it)" CHECK (
     CASE state
@@ -370,6 +373,9 @@ SELECT
   p.pid,
   p.name,
   p.version,
+  p.client_name,
+  p.client_version,
+  p.protocol_version,
   p.state,
   round((julianday(coalesce(p.ended_at, 'now')) - julianday(p.registered_at)) * 86400, 1) AS uptime_s,
   round((julianday('now') - julianday(h.beat_at)) * 86400, 1) AS heartbeat_age_s,

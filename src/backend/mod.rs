@@ -13,7 +13,7 @@ pub(crate) mod pause;
 pub(crate) mod sqlite;
 pub(crate) mod statements;
 
-pub(crate) use sqlite::Watch;
+pub(crate) use sqlite::{Changes, Watch};
 
 use crate::error::Result;
 
@@ -54,6 +54,20 @@ impl Backend {
     pub fn watch(&self, wait: &Deadline) -> Watch<'_> {
         match self {
             Self::Sqlite(database) => database.watch(wait),
+        }
+    }
+
+    /// Looks for changes from now on.
+    pub fn changes(&self, wait: &Deadline) -> Result<Changes> {
+        match self {
+            Self::Sqlite(database) => Changes::begin(database, wait),
+        }
+    }
+
+    /// Whether anybody has written something since `changes` was last asked.
+    pub fn has_changed(&self, changes: &mut Changes, wait: &Deadline) -> Result<bool> {
+        match self {
+            Self::Sqlite(database) => changes.look(database, wait),
         }
     }
 

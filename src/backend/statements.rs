@@ -16,9 +16,9 @@ use crate::governance::{Action, Assessment, State};
 use crate::health::Health;
 use crate::model::{
     ActorKind, Agent, AgentEvent, AgentFilter, AgentLockInfo, AgentOrder, AgentRanking, AgentState,
-    ClaimOnMe, Claimant, EndedProcess, FleetHealth, HistoryRow, KeyedUpdate, KnownProcess, Lifecycle,
-    LockRow, NewEvent, Now, OwnRow, Process, ProcessInfo, ProcessRecord, ProcessState, ReapEvent, Settings,
-    SurplusHistory, Timestamp, Verdict, WindowStatistics,
+    ClaimOnMe, Claimant, ClientInfo, EndedProcess, FleetHealth, HistoryRow, KeyedUpdate, KnownProcess,
+    Lifecycle, LockRow, NewEvent, Now, OwnRow, Process, ProcessInfo, ProcessRecord, ProcessState, ReapEvent,
+    Settings, SurplusHistory, Timestamp, Verdict, WindowStatistics,
 };
 use crate::os::{Here, Parent};
 
@@ -290,6 +290,9 @@ pub(crate) trait ProcessWrites {
         monotonic_ms: i64,
         parent_gone: bool,
     ) -> TxResult<()>;
+
+    /// Notes which client a process serves.
+    fn save_client(&self, process_id: i64, client: &ClientInfo) -> TxResult<()>;
 
     /// Notes whether the client of a process is gone.
     fn note_parent_gone(&self, process_id: i64, parent_gone: bool) -> TxResult<()>;

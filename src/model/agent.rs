@@ -156,6 +156,8 @@ pub struct AgentFilter {
     pub health_status: Option<HealthStatus>,
     /// Only those whose id has this text in it, upper and lower case of ASCII letters being the same.
     pub id_contains: Option<String>,
+    /// Only those whose id begins with this text, upper and lower case being different, as they are in ids.
+    pub id_starts_with: Option<String>,
     /// Only those after this id: the last one of the page before.
     pub after: Option<String>,
     /// At most this many.
@@ -188,6 +190,13 @@ impl AgentFilter {
     #[must_use]
     pub fn id_contains(mut self, text: impl Into<Option<String>>) -> Self {
         self.id_contains = text.into();
+        self
+    }
+
+    /// Admits only those whose id begins with this text.
+    #[must_use]
+    pub fn id_starts_with(mut self, text: impl Into<Option<String>>) -> Self {
+        self.id_starts_with = text.into();
         self
     }
 

@@ -45,7 +45,7 @@ pub use patch::AgentPatch;
 pub(crate) use process::{
     Claim, Claimant, Heartbeat, KnownProcess, Now, OwnRow, ProcessRecord, age_ms, seconds,
 };
-pub use process::{DatabaseUser, Process, ProcessInfo, ProcessState};
+pub use process::{ClientInfo, DatabaseUser, Process, ProcessInfo, ProcessState};
 pub(crate) use reap::Mark;
 pub use reap::{
     Action, ClaimOnMe, EndedProcess, Judgement, Outcome, ReapEvent, ReapPlan, ReapReport, SecondLook,

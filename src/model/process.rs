@@ -39,6 +39,13 @@ pub struct Process {
     pub name: String,
     /// Its version, in its own words.
     pub version: String,
+    /// What the MCP client that it serves calls itself; `None` until that has introduced itself, and for programs that
+    /// serve none.
+    pub client_name: Option<String>,
+    /// That client's version, in its own words.
+    pub client_version: Option<String>,
+    /// The version of the protocol that the two speak.
+    pub protocol_version: Option<String>,
     /// Its PID, as its own PID namespace counts.
     pub pid: u32,
     /// Which machine it runs on, by its machine id; `None` where that has none.
@@ -161,6 +168,45 @@ impl ProcessInfo {
     }
 }
 
+/// Longest name, version and protocol version of a client, in characters.
+const CLIENT_MAX_CHARS: usize = 128;
+
+/// What a client tells its server about itself, in a handshake.
+///
+/// The texts are a stranger's: they are cut to 128 characters, control characters are left out, and an empty one is none.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ClientInfo {
+    pub(crate) name: Option<String>,
+    pub(crate) version: Option<String>,
+    pub(crate) protocol_version: Option<String>,
+}
+
+impl ClientInfo {
+    /// A client's name and version.
+    ///
+    /// ```
+    /// let client = govstore::ClientInfo::new("claude-code", "2.1").protocol_version("2025-11-25");
+    /// ```
+    #[must_use]
+    pub fn new(name: &str, version: &str) -> Self {
+        Self { name: tamed(name), version: tamed(version), protocol_version: None }
+    }
+
+    /// The same, speaking this version of the protocol.
+    #[must_use]
+    pub fn protocol_version(mut self, version: &str) -> Self {
+        self.protocol_version = tamed(version);
+        self
+    }
+}
+
+/// A client's text as it is kept.
+fn tamed(text: &str) -> Option<String> {
+    let kept: String = text.chars().filter(|c| !c.is_control()).take(CLIENT_MAX_CHARS).collect();
+    (!kept.trim().is_empty()).then_some(kept)
+}
+
 /// A process that has a database open.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
@@ -192,4 +238,17 @@ pub(crate) const fn age_ms(now_ms: i64, then_ms: i64) -> i64 {
 #[expect(clippy::cast_precision_loss, reason = "exact for 285,000 years")]
 pub(crate) fn seconds(milliseconds: i64) -> f64 {
     milliseconds.max(0) as f64 / 1_000.0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_client_says_of_itself_is_short_and_does_nothing() {
+        let client = ClientInfo::new("\u{1b}[2Jevil\n\0", &"é".repeat(1000)).protocol_version(" \t ");
+        assert_eq!(client.name.as_deref(), Some("[2Jevil"));
+        assert_eq!(client.version.map(|version| version.chars().count()), Some(CLIENT_MAX_CHARS));
+        assert_eq!(client.protocol_version, None);
+    }
 }

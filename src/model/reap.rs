@@ -144,6 +144,10 @@ pub struct ReapEvent {
     pub name: String,
     /// The victim's version.
     pub version: String,
+    /// What the client that it served called itself; `None` if that is not known, or no longer.
+    pub client_name: Option<String>,
+    /// That client's version.
+    pub client_version: Option<String>,
     /// The victim's PID.
     pub pid: u32,
     /// What it was judged to be.

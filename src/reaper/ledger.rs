@@ -135,6 +135,8 @@ fn append_of(
         process_id: process.process_id,
         name: process.name.clone(),
         version: process.version.clone(),
+        client_name: process.client_name.clone(),
+        client_version: process.client_version.clone(),
         pid: process.pid,
         verdict,
         evidence,

@@ -3,13 +3,14 @@
 //! A beat is one small transaction, or part of an update's. The row is the truth: where it has vanished, the
 //! beat registers the process again; where it says `terminating`, the process must exit.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::interval::{interval_ms, save};
 use super::register;
 use super::state::{OwnProcess, Registered};
 use crate::backend::statements::{Transaction, TxResult};
-use crate::model::{OwnRow, ProcessState, Settings};
+use crate::model::{ClientInfo, OwnRow, ProcessState, Settings};
 use crate::os::clock;
 
 /// What a heartbeat found.
@@ -33,6 +34,8 @@ pub(crate) struct BeatOutcome {
     pub interval: Duration,
     /// A use of this process that was noted before and is recorded now.
     recorded_use_ms: Option<i64>,
+    /// The client that the row names from now on, if it did not before.
+    recorded_client: Option<Arc<ClientInfo>>,
 }
 
 /// What a beat says of the client.
@@ -61,6 +64,9 @@ impl OwnProcess {
         if let Some(used_ms) = outcome.recorded_use_ms {
             self.note_recorded_use(used_ms);
         }
+        if let Some(client) = &outcome.recorded_client {
+            self.note_recorded_client(client);
+        }
         match outcome.beat {
             Beat::Alive => {}
             Beat::Superseded => self.move_to(outcome.process_id),
@@ -77,10 +83,16 @@ pub(crate) fn beat(
     row: Option<OwnRow>,
     used: Use,
 ) -> TxResult<BeatOutcome> {
-    let Registered { process_id, identity } = registered;
+    let Registered { process_id, identity, client, has_recorded_client } = registered;
     let interval = Duration::from_millis(interval_ms(settings).unsigned_abs());
     let recorded_use_ms = if let Use::At(used_ms) = used { Some(used_ms) } else { None };
-    let mut outcome = BeatOutcome { beat: Beat::Alive, process_id: *process_id, interval, recorded_use_ms };
+    let mut outcome = BeatOutcome {
+        beat: Beat::Alive,
+        process_id: *process_id,
+        interval,
+        recorded_use_ms,
+        recorded_client: None,
+    };
     match row {
         Some(OwnRow { state: ProcessState::Running, parent_gone: noted }) => {
             let parent_gone = identity.is_parent_gone();
@@ -104,6 +116,12 @@ pub(crate) fn beat(
         }
     }
     tx.set_process_id(outcome.process_id);
+    if let Some(client) = client
+        && (outcome.beat == Beat::Superseded || !has_recorded_client)
+    {
+        tx.save_client(outcome.process_id, client)?;
+        outcome.recorded_client = Some(Arc::clone(client));
+    }
     save(tx, outcome.process_id, identity, settings)?;
     Ok(outcome)
 }

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use crate::error::Result;
-use crate::model::ProcessInfo;
+use crate::model::{ClientInfo, ProcessInfo};
 use crate::os::{Here, Parent, clock, lock, parent_pid};
 
 /// This process, as the registry knows it; shared by all clones of a [`Store`](crate::Store).
@@ -33,6 +33,17 @@ pub(crate) struct OwnProcess {
 pub(crate) struct Registered {
     pub process_id: i64,
     pub identity: Arc<Identity>,
+    /// The client that it serves, once that has introduced itself.
+    pub client: Option<Arc<ClientInfo>>,
+    /// Whether the row says so.
+    pub has_recorded_client: bool,
+}
+
+impl Registered {
+    /// A row that was just made.
+    pub const fn new(process_id: i64, identity: Arc<Identity>) -> Self {
+        Self { process_id, identity, client: None, has_recorded_client: true }
+    }
 }
 
 /// What a process writes into its row. It stays the same for as long as the process lives.
@@ -70,6 +81,27 @@ impl OwnProcess {
     pub fn move_to(&self, process_id: i64) {
         if let Some(registered) = lock(&self.registered).as_mut() {
             registered.process_id = process_id;
+        }
+    }
+
+    /// The client that this process serves has introduced itself. `false` if that is known, or the process is not
+    /// registered.
+    pub fn note_client(&self, client: ClientInfo) -> bool {
+        match lock(&self.registered).as_mut() {
+            Some(registered) if registered.client.as_deref() != Some(&client) => {
+                registered.client = Some(Arc::new(client));
+                registered.has_recorded_client = false;
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// The row says that this process serves this client. It may have introduced itself anew since.
+    pub fn note_recorded_client(&self, client: &Arc<ClientInfo>) {
+        if let Some(registered) = lock(&self.registered).as_mut() {
+            registered.has_recorded_client |=
+                registered.client.as_ref().is_some_and(|known| Arc::ptr_eq(known, client));
         }
     }
 

@@ -388,6 +388,14 @@ mod tests {
             assert_eq!(store.first_agents(AgentOrder::Worst, &filter)?.matching, 0, "{text}");
         }
 
+        let begins = |text: &str| AgentFilter::new().id_starts_with(text.to_owned());
+        for (text, found) in
+            [("a", 2), ("A", 0), ("a-calm", 1), ("a-calm-", 0), ("calm", 0), ("%", 0), ("", 5)]
+        {
+            assert_eq!(store.first_agents(AgentOrder::Id, &begins(text))?.matching, found, "{text}");
+            assert_eq!(store.agents(&begins(text))?.len() as u64, found, "{text}");
+        }
+
         let filter = AgentFilter::new().lifecycle_status(Lifecycle::Archived);
         assert_eq!(ids(&store.first_agents(AgentOrder::Risk, &filter)?), ["away"]);
         let filter = AgentFilter::new().health_status(HealthStatus::Healthy);

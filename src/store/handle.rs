@@ -177,6 +177,11 @@ impl Store {
         &self.actor
     }
 
+    /// The open database.
+    pub(super) fn backend(&self) -> &Backend {
+        &self.shared.backend
+    }
+
     /// Reads with `body`. One statement sees one snapshot.
     pub(super) fn read<T>(&self, body: impl FnOnce(&dyn Reader) -> TxResult<T>) -> Result<T> {
         self.shared.backend.read(&self.patience(), body)

@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::handle::Store;
 use crate::backend::statements::{Transaction, TxResult};
 use crate::error::{Error, Result};
-use crate::model::{OwnRow, Settings};
+use crate::model::{ClientInfo, OwnRow, Settings};
 use crate::os::lock;
 use crate::registry::{self, Beat, BeatOutcome, Registered, Use};
 
@@ -30,6 +30,27 @@ impl Store {
     /// ```
     pub fn note_activity(&self) {
         self.own().note_use();
+    }
+
+    /// Says which client this process serves, so that people can tell servers apart. Nothing is written now: the next
+    /// heartbeat records it, and one that fails leaves it to the one after. `true` if there is something to record; a
+    /// server may then beat at once. A process that is not registered has no row for it.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let store = govstore::Store::open(dir.path().join("governance.db"))?;
+    /// use govstore::{ClientInfo, ProcessInfo};
+    ///
+    /// let registration = store.register(ProcessInfo::new("my-server", "1.0.0"))?;
+    /// if store.note_client(ClientInfo::new("claude-code", "2.1")) {
+    ///     let _ = registration.beat()?;
+    /// }
+    /// assert_eq!(store.processes()?[0].client_name.as_deref(), Some("claude-code"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[expect(clippy::must_use_candidate, reason = "the next heartbeat comes by itself")]
+    pub fn note_client(&self, client: ClientInfo) -> bool {
+        self.own().note_client(client)
     }
 
     /// Beats once. `None` if this process is not registered, or no longer. `is_used`: the client uses it now.

@@ -8,6 +8,7 @@
 mod agent_lock;
 mod agents;
 mod backup;
+mod changes;
 mod group;
 mod handle;
 mod heartbeat;
@@ -23,6 +24,7 @@ mod waiting;
 
 pub use agent_lock::AgentLock;
 pub use backup::restore;
+pub use changes::ChangeWatch;
 pub use handle::Store;
 pub use options::StoreOptions;
 pub use registration::Registration;

@@ -74,7 +74,7 @@ impl Store {
             }
             registry::insert(tx, &identity, &settings)
         })?;
-        self.own().register(Registered { process_id, identity: Arc::new(identity) });
+        self.own().register(Registered::new(process_id, Arc::new(identity)));
         Ok(Registration { store: self.uncancelled(), thread: Mutex::new(None) })
     }
 }

@@ -7,6 +7,7 @@
 //! from acting on a terminal.
 
 mod actors;
+mod client;
 mod command;
 mod csv;
 mod facts;

@@ -2,13 +2,15 @@
 
     python tests/mcp_client.py path/to/govstore
 
-Drives every tool, a refusal of each, and the resources, once as a client of today (server/discover) and once
-as an older one (initialize). The client checks results against the tools' schemas; refusals are checked here.
-Exits with 77 where the package is absent, which means: skipped.
+Makes every call of mcp_calls.json and the refusal of each, reads the resources, hears of a change that another process
+makes, completes an id and gets the prompts; once as a client of today (server/discover) and once as an older one
+(initialize). The client checks results against the tools' schemas; refusals are checked here. Exits with 77 where the
+package is absent, which means: skipped.
 """
 
 import asyncio
 import json
+import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -16,40 +18,47 @@ from pathlib import Path
 try:
     from jsonschema import Draft202012Validator
     from mcp import Client, MCPError, StdioServerParameters
+    from mcp.types import Implementation, PromptReference, ResourceTemplateReference
 except ImportError as absent:
     print(f"skipped: {absent}; to run it, pip install 'mcp>=2,<3'", file=sys.stderr)
     sys.exit(77)
 
-# For each tool: arguments that do, and arguments that are refused. In this order they make sense.
-CALLS = [
-    (
-        "process_agent_update",
-        {
-            "agent_id": "python",
-            "parameters": [0.5, 0.4, 0.3],
-            "ethical_drift": [0.0, 0.1, 0.0],
-            "response_text": "Grüße, 世界 🚀",
-            "complexity": 0.2,
-        },
-        {"agent_id": "python", "complexity": "high"},
-    ),
-    ("get_governance_metrics", {"agent_id": "python"}, {"agent_id": "nobody"}),
-    ("list_agents", {}, {"limt": 3}),
-    ("get_server_info", {}, {"random_string": ""}),
-    (
-        "update_agent_metadata",
-        {"agent_id": "python", "tags": ["official"], "notes": "hello", "append_notes": True},
-        {"agent_id": "nobody", "notes": ""},
-    ),
-    ("get_agent_metadata", {"agent_id": "python"}, {}),
-    ("get_system_history", {"agent_id": "python", "format": "csv"}, {"agent_id": "python", "format": "xml"}),
-    ("export_to_file", {"agent_id": "python", "filename": "report"}, {"agent_id": "python", "filename": "../up"}),
-    ("pause_agent", {"agent_id": "python", "reason": "lunch"}, {"agent_id": "nobody"}),
-    ("resume_agent", {"agent_id": "python"}, {"agent_id": "python"}),
-    ("archive_agent", {"agent_id": "python", "reason": "done"}, {"agent_id": "nobody"}),
-    ("reset_monitor", {"agent_id": "python"}, {"agent_id": ""}),
-    ("delete_agent", {"agent_id": "python", "confirm": True}, {"agent_id": "python"}),
-]
+CALLS = json.loads((Path(__file__).parent / "mcp_calls.json").read_text())
+
+# By when a change of another process must be announced, in seconds.
+SOON = 1
+
+
+class Other:
+    """Another process on the same database: the command line."""
+
+    def __init__(self, govstore: str, database: Path):
+        self.command = [govstore, "--json", "--db", str(database)]
+
+    async def run(self, *arguments: str) -> dict:
+        ran = await asyncio.to_thread(
+            subprocess.run, [*self.command, *arguments], check=True, capture_output=True, text=True
+        )
+        return json.loads(ran.stdout)
+
+
+async def hear(client: Client, heard: asyncio.Queue, other: Other) -> int:
+    """Subscribes, has another process change what is subscribed to, and is told."""
+    uris = ["govstore://agents/watched", "govstore://fleet"]
+    if client.protocol_version >= "2026-07-28":
+        async with client.listen(resource_subscriptions=uris) as subscription:
+            assert subscription.honored.resource_subscriptions == uris, subscription.honored
+            await other.run("update", "watched")
+            told = [(await asyncio.wait_for(anext(subscription), SOON)).uri for _ in uris]
+    else:
+        for uri in uris:
+            await client.subscribe_resource(uri)
+        await other.run("update", "watched")
+        told = [await asyncio.wait_for(heard.get(), SOON) for _ in uris]
+        for uri in uris:
+            await client.unsubscribe_resource(uri)
+    assert sorted(map(str, told)) == uris, told
+    return len(told)
 
 
 async def converse(govstore: str, database: Path, mode: str) -> int:
@@ -57,16 +66,31 @@ async def converse(govstore: str, database: Path, mode: str) -> int:
     server = StdioServerParameters(
         command=govstore, args=["--db", str(database), "serve"], env={"RUST_LOG": "off"}
     )
+    heard: asyncio.Queue = asyncio.Queue()
+    other = Other(govstore, database)
+
+    async def message_handler(message) -> None:
+        if getattr(message, "method", "") == "notifications/resources/updated":
+            heard.put_nowait(message.params.uri)
+
     checks = 0
-    async with Client(server, mode=mode, read_timeout_seconds=30) as client:
+    async with Client(
+        server,
+        mode=mode,
+        read_timeout_seconds=30,
+        message_handler=message_handler,
+        client_info=Implementation(name="official-python", version="2"),
+    ) as client:
         assert client.server_info.name == "govstore", client.server_info
         assert "process_agent_update" in client.instructions, client.instructions
         tools = {tool.name: tool for tool in (await client.list_tools()).tools}
-        assert sorted(tools) == sorted(name for name, _, _ in CALLS), sorted(tools)
+        assert sorted(tools) == sorted(call["tool"] for call in CALLS), sorted(tools)
         for tool in tools.values():
             Draft202012Validator.check_schema(tool.input_schema)
             Draft202012Validator.check_schema(tool.output_schema)
-        for name, good, bad in CALLS:
+        checks += await hear(client, heard, other)
+        for call in CALLS:
+            name, good, bad = call["tool"], call["good"], call["refused"]
             Draft202012Validator(tools[name].input_schema).validate(good)
             result = await client.call_tool(name, good)
             assert not result.is_error, (name, result)
@@ -89,7 +113,7 @@ async def converse(govstore: str, database: Path, mode: str) -> int:
             assert error.code == -32602, error
         resources = [str(resource.uri) for resource in (await client.list_resources()).resources]
         assert resources == ["govstore://agents", "govstore://fleet"], resources
-        for uri in [*resources, "govstore://agents/python"]:
+        for uri in [*resources, "govstore://agents/watched"]:
             contents = (await client.read_resource(uri)).contents
             assert isinstance(json.loads(contents[0].text), dict), contents
             checks += 1
@@ -98,6 +122,25 @@ async def converse(govstore: str, database: Path, mode: str) -> int:
             raise AssertionError("nobody was read")
         except MCPError:
             checks += 2
+        template = (await client.list_resource_templates()).resource_templates[0].uri_template
+        refs = [
+            ResourceTemplateReference(type="ref/resource", uri=template),
+            PromptReference(type="ref/prompt", name="review_agent"),
+        ]
+        for ref in refs:
+            completed = (await client.complete(ref, {"name": "id", "value": "wat"})).completion
+            assert (completed.values, completed.total, completed.has_more) == (["watched"], 1, False), completed
+            checks += 1
+        prompts = [prompt.name for prompt in (await client.list_prompts()).prompts]
+        assert prompts == ["review_agent", "review_fleet"], prompts
+        for name, arguments in [("review_agent", {"id": "watched"}), ("review_fleet", None)]:
+            prompt = await client.get_prompt(name, arguments)
+            assert '"watched"' in prompt.messages[0].content.text, prompt
+            checks += 1
+        (process,) = (await other.run("ps"))["processes"]
+        client_of_it = [process[key] for key in ("client_name", "client_version", "protocol_version")]
+        assert client_of_it == ["official-python", "2", client.protocol_version], client_of_it
+        checks += 1
     return checks
 
 
@@ -108,7 +151,7 @@ async def main() -> None:
             database = Path(folder) / "governance.db"
             checks = await converse(govstore, database, mode)
             exports = sorted(path.name for path in (Path(folder) / "exports").iterdir())
-            assert len(exports) == 2 and "report.json" in exports, exports
+            assert len(exports) == 2 and any("report" in name for name in exports), exports
             print(f"{mode}: {checks} checks passed")
 
 

@@ -1,11 +1,12 @@
-//! The MCP server: the thirteen tools of v1.0.3 and three resources, over the library, on stdio.
+//! The MCP server: the thirteen tools of v1.0.3, three resources and two prompts, over the library, on stdio.
 //!
 //! [`serve`] is a server's life. It opens the database, registers, starts the two threads of `stdio` and
 //! answers from one thread, in `server`: a call is looked up in the table of `tools`, waits for its agent's
 //! turn in `turns` and for a place in `places`, and runs on a blocking thread, so that `ping` is answered whatever a call
 //! waits for. What was read waits in `inbox`, and what is to be written in `outbox`. A
 //! tool is a type that says what it takes and gives (`tool`); `argument` has the limits of what it takes, `bounds` those of
-//! what it gives, `offer` says which tools there are. Meanwhile
+//! what it gives, `offer` says which tools there are. `resource` and `prompts` are what a client may show; `subscriptions`
+//! tells it when a resource changes, and `completion` completes ids. Meanwhile
 //! a `Membership` of govstore-host beats, and its `shutdown` knows when the client is gone; then the server ends by
 //! itself.
 
@@ -14,6 +15,7 @@
 mod argument;
 mod batch;
 mod bounds;
+mod completion;
 mod export;
 mod history;
 mod inbox;
@@ -24,12 +26,14 @@ mod message_id;
 mod offer;
 mod outbox;
 mod places;
+mod prompts;
 mod refusal;
 mod resource;
 mod server;
 mod session;
 mod shape;
 mod stdio;
+mod subscriptions;
 mod tool;
 mod tools;
 mod turns;
@@ -58,6 +62,9 @@ use stdio::Stdio;
 
 /// Threads that calls run on, each with a connection when it needs one.
 const CALLS_AT_ONCE: u32 = 8;
+
+/// One connection for each of them, and one for the thread that looks for changes while there are subscriptions.
+const CONNECTIONS: u32 = CALLS_AT_ONCE + 1;
 
 /// How long answers may take that are still under way when the server ends. A second is all there is.
 const ANSWER_WITHIN: Duration = Duration::from_millis(300);
@@ -126,7 +133,7 @@ pub fn serve(options: &ServeOptions) -> Result<(), ServeError> {
     let _log = log::start(log)
         .map_err(|source| ServeError::Log { path: log.unwrap_or("".as_ref()).to_owned(), source })?;
     let parent = Parent::find();
-    let store = options.store.clone().max_connections(CALLS_AT_ONCE).open(&options.database)?;
+    let store = options.store.clone().max_connections(CONNECTIONS).open(&options.database)?;
     let registration = register(&store)?;
     tracing::info!(database = %store.path().display(), version = env!("CARGO_PKG_VERSION"), "serving");
 
@@ -202,7 +209,7 @@ async fn live(
     parent: Parent,
 ) -> Result<(), ServeError> {
     let session = Arc::new(Session::new(&store, offer));
-    let (membership, must_end) = Membership::begin(registration, Arc::clone(&session.must_end))?;
+    let (membership, must_end) = Membership::begin(registration, Arc::clone(&session.beat_now))?;
     let reaper = store.clone();
     spawn_blocking(move || reap(&reaper)); // the client need not wait for the dead
     let served = match Stdio::open() {
@@ -240,6 +247,7 @@ async fn converse(
     stdio: Stdio,
     ending: impl Future<Output = Reason>,
 ) -> Result<(), ServeError> {
+    let subscriptions = server.subscriptions();
     let mut ending = pin!(ending);
     let mut beginning = pin!(server.serve(stdio));
     let (begun, early) = tokio::select! {
@@ -260,6 +268,7 @@ async fn converse(
         None => ending.await,
     };
     tracing::info!(%reason, "ending");
+    subscriptions.end(); // a request to listen is answered when its subscriptions end
     conversation.cancellation_token().cancel(); // of calls that still wait, and else nothing
     if timeout(ANSWER_WITHIN, conversation.waiting()).await.is_err() {
         tracing::warn!("calls were still running");

@@ -10,6 +10,7 @@ use super::refusal::Refusal;
 use super::session::Session;
 use super::tools::{self, ListArguments};
 
+pub const AGENT_TEMPLATE: &str = "govstore://agents/{id}";
 const AGENTS: &str = "govstore://agents";
 const FLEET: &str = "govstore://fleet";
 const MIME_TYPE: &str = "application/json";
@@ -31,7 +32,7 @@ pub fn resources() -> Vec<Resource> {
 
 pub fn templates() -> Vec<ResourceTemplate> {
     vec![
-        ResourceTemplate::new(format!("{AGENTS}/{{id}}"), "agent")
+        ResourceTemplate::new(AGENT_TEMPLATE, "agent")
             .with_title("One agent")
             .with_description("Current state, health, metadata and lifecycle events of one agent")
             .with_mime_type(MIME_TYPE),
@@ -39,7 +40,7 @@ pub fn templates() -> Vec<ResourceTemplate> {
 }
 
 /// A resource that clients may ask for.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Address {
     Agents,
     Agent(String),

@@ -1,25 +1,31 @@
 //! Answers the client's requests: calls go to the blocking threads, everything else is answered at once.
 
 use std::pin::pin;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use govstore::{Cancellation, Error};
 use rmcp::model::{
-    CallToolRequestParams, CallToolResponse, CustomRequest, CustomResult, ErrorCode, ErrorData,
-    Implementation, ListResourceTemplatesResult, ListResourcesResult, ListToolsResult,
-    PaginatedRequestParams, ReadResourceRequestParams, ReadResourceResponse, ReadResourceResult,
-    ResourceContents, ServerCapabilities, ServerConfig, Tool as Listing,
+    CallToolRequestParams, CallToolResponse, CompleteRequestParams, CompleteResult, CustomRequest,
+    CustomResult, DiscoverResult, ErrorCode, ErrorData, GetPromptRequestParams, GetPromptResponse,
+    GetPromptResult, Implementation, InitializeRequestParams, InitializeResult, ListPromptsResult,
+    ListResourceTemplatesResult, ListResourcesResult, ListToolsResult, PaginatedRequestParams, PromptMessage,
+    ReadResourceRequestParams, ReadResourceResponse, ReadResourceResult, ResourceContents,
+    ResourceUpdatedNotificationParam, Role, ServerCapabilities, ServerConfig, SubscribeRequestParams,
+    SubscriptionFilter, Tool as Listing, UnsubscribeRequestParams,
 };
-use rmcp::service::RequestContext;
+use rmcp::service::{Peer, RequestContext, SubscriptionContext};
 use rmcp::{RoleServer, ServerHandler};
 use serde_json::json;
 use tokio::task::spawn_blocking;
 
+use super::completion;
 use super::outbox::Outbox;
 use super::places::Places;
+use super::prompts::{self, Review};
 use super::refusal::Refusal;
 use super::resource::{self, Address};
 use super::session::Session;
+use super::subscriptions::{Listener, NotSubscribed, Subscriptions};
 use super::tool::{Effect, Entry, refuse};
 use super::tools::TOOLS;
 use super::turns::Turns;
@@ -40,11 +46,77 @@ pub struct Server {
     session: Arc<Session>,
     turns: Turns,
     places: Places,
+    subscriptions: Arc<Subscriptions>,
+    /// For `resources/subscribe`, once a client has called it; each `subscriptions/listen` has a listener of its own.
+    listener: OnceLock<Arc<Listener>>,
 }
 
 impl Server {
     pub fn new(session: Arc<Session>, outbox: Arc<Outbox>) -> Self {
-        Self { session, turns: Turns::default(), places: Places::new(CALLS_AT_ONCE as usize, outbox) }
+        Self {
+            session,
+            turns: Turns::default(),
+            places: Places::new(CALLS_AT_ONCE as usize, outbox),
+            subscriptions: Arc::default(),
+            listener: OnceLock::new(),
+        }
+    }
+
+    /// What the client has subscribed to, for whoever ends the conversation.
+    pub fn subscriptions(&self) -> Arc<Subscriptions> {
+        Arc::clone(&self.subscriptions)
+    }
+
+    /// Takes note of who the client is, unless that is known. A client of today says so with each request.
+    fn meet(&self, context: &RequestContext<RoleServer>) {
+        if !self.session.is_introduced()
+            && let Some(client) = context.client_info()
+        {
+            self.session.introduce(&client, context.protocol_version().as_ref());
+        }
+    }
+
+    /// Announces changes of these resources to a listener from now on.
+    async fn subscribe_to(
+        &self,
+        uris: Vec<String>,
+        listener: &Arc<Listener>,
+        cancelled: impl Future<Output = ()>,
+    ) -> Result<(), ErrorData> {
+        let (subscriptions, listener) = (self.subscriptions(), Arc::clone(listener));
+        let own = Arc::clone(&self.session); // and not the call's, since it goes on to be used
+        let subscribe = move |session: &Session| {
+            uris.into_iter().try_for_each(|uri| {
+                let address = address(&uri)?;
+                let seen =
+                    subscriptions.digest(session, &address).map_err(|refusal| unread(&uri, &refusal))?;
+                subscriptions
+                    .add(&own, uri, address, seen, &listener)
+                    .map_err(|refusal| not_subscribed(&refusal))
+            })
+        };
+        self.session.store().note_activity();
+        let failed = |refusal: Refusal| ErrorData::internal_error(refusal.to_string(), None);
+        self.off_thread(cancelled, subscribe).await.map_err(failed).flatten()
+    }
+
+    /// The listener of `resources/subscribe`, with a task that passes on what it hears: one announcement after the other,
+    /// each once the transport has taken the one before.
+    fn listener(&self, peer: &Peer<RoleServer>) -> Result<&Arc<Listener>, ErrorData> {
+        if let Some(listener) = self.listener.get() {
+            return Ok(listener);
+        }
+        let listener = self.subscriptions.listen().map_err(|refusal| not_subscribed(&refusal))?;
+        let (heard, peer) = (Arc::clone(&listener), peer.clone());
+        tokio::spawn(async move {
+            while let Some(uri) = heard.next().await {
+                let announced = peer.notify_resource_updated(ResourceUpdatedNotificationParam::new(uri));
+                if announced.await.is_err() {
+                    return; // the client is gone
+                }
+            }
+        });
+        Ok(self.listener.get_or_init(|| listener))
     }
 
     /// Does `work` where blocking is allowed, once there is a place for it. What still waits when the client cancels it,
@@ -76,11 +148,36 @@ impl Server {
 
 impl ServerHandler for Server {
     fn get_info(&self) -> ServerConfig {
-        let capabilities = ServerCapabilities::builder().enable_tools().enable_resources().build();
         let may_update = self.session.offer.has("process_agent_update");
+        let capabilities = ServerCapabilities::builder()
+            .enable_tools()
+            .enable_resources()
+            .enable_resources_subscribe()
+            .enable_prompts()
+            .enable_completions()
+            .build();
         ServerConfig::new(capabilities)
             .with_server_info(Implementation::new("govstore", env!("CARGO_PKG_VERSION")))
             .with_instructions(if may_update { INSTRUCTIONS } else { INSTRUCTIONS_TO_LOOK })
+    }
+
+    /// The handshake of older clients.
+    async fn initialize(
+        &self,
+        request: InitializeRequestParams,
+        context: RequestContext<RoleServer>,
+    ) -> Result<InitializeResult, ErrorData> {
+        let answer = self.negotiate_initialize(&request)?;
+        self.session.introduce(&request.client_info, Some(&answer.protocol_version));
+        context.peer.set_peer_info(request);
+        Ok(answer)
+    }
+
+    /// What clients of today may begin with.
+    async fn discover(&self, context: RequestContext<RoleServer>) -> Result<DiscoverResult, ErrorData> {
+        self.meet(&context);
+        let versions = self.supported_protocol_versions().into_owned();
+        Ok(DiscoverResult::from_server_info(versions, self.get_info()))
     }
 
     async fn list_tools(
@@ -100,14 +197,12 @@ impl ServerHandler for Server {
         request: CallToolRequestParams,
         context: RequestContext<RoleServer>,
     ) -> Result<CallToolResponse, ErrorData> {
+        self.meet(&context);
         let Some(tool) = TOOLS.iter().find(|tool| tool.name == request.name) else {
             return Err(ErrorData::invalid_params(format!("there is no tool {:?}", request.name), None));
         };
         if let Err(refusal) = self.session.offer.admits(tool) {
             return Ok(refuse(tool.name, &refusal).into());
-        }
-        if let Some(client) = context.peer.peer_info() {
-            self.session.introduce(&client.client_info.name, &client.client_info.version);
         }
         let arguments = request.arguments.unwrap_or_default();
         let agent = arguments.get("agent_id").and_then(|id| id.as_str());
@@ -128,7 +223,7 @@ impl ServerHandler for Server {
             self.session.store().note_activity(); // recorded with the next beat: a read waits for no lock
         }
         if self.session.store().must_exit() {
-            self.session.must_end.notify_one();
+            self.session.beat_now.notify_one();
         }
         Ok(result.into())
     }
@@ -154,18 +249,106 @@ impl ServerHandler for Server {
         request: ReadResourceRequestParams,
         context: RequestContext<RoleServer>,
     ) -> Result<ReadResourceResponse, ErrorData> {
+        self.meet(&context);
         let uri = request.uri;
-        let missing = |reason: String| ErrorData::resource_not_found(reason, Some(json!({ "uri": &uri })));
-        let address = Address::parse(&uri).ok_or_else(|| missing(format!("there is no resource {uri:?}")))?;
+        let address = address(&uri)?;
         let read = self.off_thread(context.ct.cancelled(), move |session| resource::read(session, &address));
         let read = read.await.flatten();
         self.session.store().note_activity();
-        let text = read.map_err(|refusal| match refusal {
-            Refusal::Store(Error::AgentNotFound { .. }) => missing(refusal.to_string()),
-            other => ErrorData::internal_error(other.to_string(), None),
-        })?;
+        let text = read.map_err(|refusal| unread(&uri, &refusal))?;
         let contents = ResourceContents::text(text, &uri).with_mime_type("application/json");
         Ok(ReadResourceResult::new(vec![contents]).into())
+    }
+
+    async fn subscribe(
+        &self,
+        request: SubscribeRequestParams,
+        context: RequestContext<RoleServer>,
+    ) -> Result<(), ErrorData> {
+        self.meet(&context);
+        self.subscribe_to(vec![request.uri], self.listener(&context.peer)?, context.ct.cancelled()).await
+    }
+
+    async fn unsubscribe(
+        &self,
+        request: UnsubscribeRequestParams,
+        _: RequestContext<RoleServer>,
+    ) -> Result<(), ErrorData> {
+        address(&request.uri)?;
+        if let Some(listener) = self.listener.get() {
+            self.subscriptions.remove(&request.uri, listener);
+        }
+        Ok(())
+    }
+
+    /// The resources among what a client of today wants to hear of. Nothing else that it may ask for ever changes.
+    fn accepted_subscription_filter(&self, requested: &SubscriptionFilter) -> Option<SubscriptionFilter> {
+        let uris =
+            requested.resource_subscriptions.iter().flatten().filter(|uri| Address::parse(uri).is_some());
+        Some(SubscriptionFilter::builder().resource_subscriptions(uris.cloned()).build())
+    }
+
+    /// Announces changes until the client cancels this request. It has been told which resources are accepted; if others
+    /// are among those that it asked for, this is an error that names one.
+    async fn listen(&self, context: SubscriptionContext) -> Result<(), ErrorData> {
+        self.meet(context.request_context());
+        let listener = self.subscriptions.listen().map_err(|refusal| not_subscribed(&refusal))?;
+        let listening = Listening { subscriptions: &self.subscriptions, listener };
+        let uris = context.requested().resource_subscriptions.clone().unwrap_or_default();
+        self.subscribe_to(uris, &listening.listener, context.cancelled()).await?;
+        loop {
+            let heard = tokio::select! {
+                () = context.cancelled() => None,
+                heard = listening.listener.next() => heard,
+            };
+            let Some(uri) = heard else { return Ok(()) }; // it is cancelled, or the server ends
+            if context.sink().notify_resource_updated(uri).await.is_err() {
+                return Ok(()); // the client is gone
+            }
+        }
+    }
+
+    async fn complete(
+        &self,
+        request: CompleteRequestParams,
+        context: RequestContext<RoleServer>,
+    ) -> Result<CompleteResult, ErrorData> {
+        self.meet(&context);
+        let prefix = completion::prefix(request).map_err(|reason| ErrorData::invalid_params(reason, None))?;
+        let found = self.off_thread(context.ct.cancelled(), move |session| completion::ids(session, prefix));
+        let found = found.await.flatten();
+        self.session.store().note_activity();
+        Ok(CompleteResult::new(
+            found.map_err(|refusal| ErrorData::internal_error(refusal.to_string(), None))?,
+        ))
+    }
+
+    async fn list_prompts(
+        &self,
+        _: Option<PaginatedRequestParams>,
+        _: RequestContext<RoleServer>,
+    ) -> Result<ListPromptsResult, ErrorData> {
+        Ok(ListPromptsResult::with_all_items(prompts::prompts()))
+    }
+
+    async fn get_prompt(
+        &self,
+        request: GetPromptRequestParams,
+        context: RequestContext<RoleServer>,
+    ) -> Result<GetPromptResponse, ErrorData> {
+        self.meet(&context);
+        let review = Review::parse(&request.name, &request.arguments.unwrap_or_default())
+            .map_err(|reason| ErrorData::invalid_params(reason, None))?;
+        let text = self.off_thread(context.ct.cancelled(), move |session| review.text(session));
+        let text = text.await.flatten();
+        self.session.store().note_activity();
+        let text = text.map_err(|refusal| match refusal {
+            Refusal::Store(Error::AgentNotFound { .. } | Error::InvalidAgentId { .. }) => {
+                ErrorData::invalid_params(refusal.to_string(), None)
+            }
+            other => ErrorData::internal_error(other.to_string(), None),
+        })?;
+        Ok(GetPromptResult::new(vec![PromptMessage::new_text(Role::User, text)]).into())
     }
 
     /// Requests of an unknown method come here, and so do known ones whose parameters don't fit.
@@ -180,13 +363,61 @@ impl ServerHandler for Server {
                 "tools/call takes the name of a tool and an object of arguments",
                 None,
             ),
-            "resources/read" => ErrorData::invalid_params("resources/read takes a uri", None),
+            "resources/read" | "resources/subscribe" | "resources/unsubscribe" => {
+                ErrorData::invalid_params(format!("{method} takes a uri"), None)
+            }
+            "subscriptions/listen" => {
+                ErrorData::invalid_params("subscriptions/listen takes notifications to listen for", None)
+            }
+            "prompts/get" => ErrorData::invalid_params(
+                "prompts/get takes the name of a prompt and an object of arguments",
+                None,
+            ),
+            "completion/complete" => ErrorData::invalid_params(
+                "completion/complete takes a ref and an argument with a name and a value",
+                None,
+            ),
             _ => {
                 let message = format!("there is no method {method:?}");
                 ErrorData::new(ErrorCode::METHOD_NOT_FOUND, message, None)
             }
         })
     }
+}
+
+/// Subscriptions of one `subscriptions/listen`, until it ends by whatever way.
+struct Listening<'s> {
+    subscriptions: &'s Subscriptions,
+    listener: Arc<Listener>,
+}
+
+impl Drop for Listening<'_> {
+    fn drop(&mut self) {
+        self.subscriptions.remove_all(&self.listener);
+    }
+}
+
+/// The resource that a URI names.
+fn address(uri: &str) -> Result<Address, ErrorData> {
+    Address::parse(uri).ok_or_else(|| missing(uri, format!("there is no resource {uri:?}")))
+}
+
+/// Why a resource could not be read.
+fn unread(uri: &str, refusal: &Refusal) -> ErrorData {
+    match refusal {
+        Refusal::Store(Error::AgentNotFound { .. } | Error::InvalidAgentId { .. }) => {
+            missing(uri, refusal.to_string())
+        }
+        other => ErrorData::internal_error(other.to_string(), None),
+    }
+}
+
+fn not_subscribed(refusal: &NotSubscribed) -> ErrorData {
+    ErrorData::invalid_request(refusal.to_string(), None)
+}
+
+fn missing(uri: &str, reason: String) -> ErrorData {
+    ErrorData::resource_not_found(reason, Some(json!({ "uri": uri })))
 }
 
 #[cfg(test)]

@@ -1,12 +1,13 @@
-//! What a call works with: the database, the export folder, and who this server is.
+//! What a call works with: the database, the export folder, and who this server and its client are.
 
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
+use rmcp::model::{Implementation, ProtocolVersion};
 use tokio::sync::Notify;
 
-use govstore::{Actor, Cancellation, Store};
+use govstore::{Actor, Cancellation, ClientInfo, Store};
 
 use super::offer::Offer;
 
@@ -19,14 +20,15 @@ pub struct Session {
     /// Which tools the client may call, and how long answers are.
     pub offer: Offer,
     pub started: Instant,
-    /// Told when a call has found that this server must end: the next beat says why, and need not be waited for.
-    pub must_end: Arc<Notify>,
+    /// Told when the next heartbeat has something to say that should not wait for its time: that this server must end,
+    /// or who its client is.
+    pub beat_now: Arc<Notify>,
 }
 
 impl Session {
     pub fn new(store: &Store, offer: Offer) -> Self {
         let store = store.acting_as(Actor::client(""));
-        Self { store, introduced: OnceLock::new(), offer, started: Instant::now(), must_end: Arc::default() }
+        Self { store, introduced: OnceLock::new(), offer, started: Instant::now(), beat_now: Arc::default() }
     }
 
     /// The same session, for one call that may be cancelled.
@@ -36,7 +38,7 @@ impl Session {
             introduced: OnceLock::new(),
             offer: self.offer.clone(),
             started: self.started,
-            must_end: Arc::clone(&self.must_end),
+            beat_now: Arc::clone(&self.beat_now),
         }
     }
 
@@ -45,10 +47,25 @@ impl Session {
         self.introduced.get().unwrap_or(&self.store)
     }
 
-    /// Takes note of who the client is, once.
-    pub fn introduce(&self, name: &str, version: &str) {
-        self.introduced
-            .get_or_init(|| self.store.acting_as(Actor::client(format!("{name} {version}").trim())));
+    /// Whether the client has said who it is.
+    pub fn is_introduced(&self) -> bool {
+        self.introduced.get().is_some()
+    }
+
+    /// Takes note of who the client is. The registry has it from the next heartbeat on, which comes at once: nobody waits
+    /// for the database here. Events name the client as it introduced itself first.
+    pub fn introduce(&self, client: &Implementation, protocol: Option<&ProtocolVersion>) {
+        let Implementation { name, version, .. } = client;
+        let known = ClientInfo::new(name, version);
+        let known = match protocol {
+            Some(protocol) => known.protocol_version(protocol.as_str()),
+            None => known,
+        };
+        if self.store.note_client(known) {
+            self.beat_now.notify_one();
+        }
+        let actor = || Actor::client(format!("{name} {version}").trim());
+        self.introduced.get_or_init(|| self.store.acting_as(actor()));
     }
 
     /// The folder for exports, beside the database. Nothing outside of it is ever written.

@@ -11,12 +11,14 @@
 //! | `database`, `connection`, `transaction`, `immediate`, `column` | the doors, and what errors mean |
 //! | `queue`, `busy`, `fairness`, `lock_owner`, `holder` | waiting for the write lock, and who holds it |
 //! | `doubt` | a commit whose fate is unknown |
+//! | `changes` | whether anybody has written something |
 //! | `file_identity`, `users` | whether the names still mean the open files, and who has them open |
 //! | `staging_file`, `copy`, `backup`, `keep`, `restore` | backups |
 //! | `check`, `vacuum` | the state of the file |
 
 mod backup;
 mod busy;
+mod changes;
 mod check;
 mod column;
 mod connection;
@@ -43,6 +45,7 @@ mod users;
 mod vacuum;
 
 pub use backup::Backup;
+pub(crate) use changes::Changes;
 pub(crate) use check::check;
 pub use check::{Check, CheckStatus};
 pub(crate) use database::{Database, Watch};

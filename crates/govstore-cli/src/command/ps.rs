@@ -5,6 +5,8 @@ use std::io;
 use govstore::{EndedProcess, Judgement, ProcessState, Timestamp, Usage, Verdict};
 use serde::Serialize;
 
+use crate::client;
+
 use super::figures::{NONE, age, count, megabytes, span};
 use super::occupancy::Occupancy;
 use super::table::{Column, table};
@@ -17,7 +19,8 @@ const ENDED_SHOWN: u32 = 1_000;
 /// List the registered processes
 ///
 /// Oldest first. `HEARTBEAT` and `ACTIVITY` say how long ago a process last said that it lives, and how long
-/// ago its client last used it; `CPU` is the share of one processor since it started. The verdict is that of
+/// ago its client last used it; `CPU` is the share of one processor since it started. `CLIENT` is the program that a
+/// server serves, as that introduced itself, and the version of the protocol that they speak. The verdict is that of
 /// now: what `govstore reap` would go by. A process that is not `alive`, or is stopped, is explained below the table.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "\
@@ -117,6 +120,7 @@ fn listing(processes: &[Row]) -> String {
         Column::Figure("CPU"),
         Column::Figure("MEMORY"),
         Column::Text("VERDICT"),
+        Column::Wrapped("CLIENT"),
     ];
     let rows = processes.iter().map(|Row { judgement, usage }| {
         let process = &judgement.process;
@@ -131,6 +135,7 @@ fn listing(processes: &[Row]) -> String {
             usage.map_or(NONE.into(), |usage| format!("{:.1}%", usage.cpu_percent)),
             usage.map_or(NONE.into(), |usage| megabytes(usage.memory_bytes)),
             verdict(judgement),
+            client::of(process).map_or(NONE.into(), |client| visible(&client).into_owned()),
         ]
     });
     table(columns, rows)

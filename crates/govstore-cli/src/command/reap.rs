@@ -5,6 +5,8 @@ use std::time::Duration;
 use govstore::{Judgement, Outcome as What, Process, ReapAction, ReapEvent, ReapPlan, SecondLook, Verdict};
 use serde::Serialize;
 
+use crate::client;
+
 use super::figures::count;
 use super::output::complain;
 use super::visible::visible;
@@ -120,7 +122,7 @@ fn doubted(plan: &ReapPlan) -> String {
 fn not_ended(events: &[ReapEvent]) -> Option<String> {
     let remained = events.iter().filter(|event| matches!(event.outcome, What::Survived | What::Denied));
     let sentences: Vec<String> = remained
-        .map(|event| format!("PID {} ({}) could not be ended: {}", event.pid, event.name, event.evidence))
+        .map(|event| format!("{} could not be ended: {}", client::victim(event), event.evidence))
         .collect();
     (!sentences.is_empty()).then(|| sentences.join("; "))
 }
@@ -151,8 +153,8 @@ fn nothing_to_do(judgements: &[Judgement]) -> String {
 /// One thing that was done, in a line.
 pub fn told(event: &ReapEvent) -> String {
     let verdict = paint::verdict(event.verdict);
-    let name = visible(&event.name);
-    format!("PID {} ({name}) was {verdict}: {}; {}", event.pid, visible(&event.evidence), did(event))
+    let victim = client::victim(event);
+    format!("{} was {verdict}: {}; {}", visible(&victim), visible(&event.evidence), did(event))
 }
 
 /// What was done, in a few words.
@@ -181,5 +183,5 @@ pub fn explained(judgement: &Judgement) -> String {
 
 /// A process as people speak of it.
 pub fn named(process: &Process) -> String {
-    format!("PID {} ({})", process.pid, visible(&process.name))
+    visible(&client::server(process)).into_owned()
 }

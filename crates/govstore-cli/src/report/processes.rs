@@ -3,6 +3,8 @@
 use govstore::{AgentLockInfo, Judgement, ReapEvent, Timestamp, Verdict};
 use maud::{Markup, html};
 
+use crate::client;
+
 use super::figures::{NONE, age, span, time};
 use super::snapshot::{LEDGER_SHOWN, Snapshot};
 use super::table::{Called, table};
@@ -40,7 +42,7 @@ fn registry(processes: &[Judgement], now: Timestamp) -> Markup {
     let titles = html! {
         th scope="col" { "Name" }
         @for title in ["PID", "Uptime", "Heartbeat", "Activity"] { th.figure scope="col" { (title) } }
-        @for title in ["Version", "Verdict", "Evidence"] { th scope="col" { (title) } }
+        @for title in ["Version", "Client", "Verdict", "Evidence"] { th scope="col" { (title) } }
     };
     let rows = html! {
         @for Judgement { process, verdict, evidence, stopped, .. } in processes {
@@ -51,6 +53,7 @@ fn registry(processes: &[Judgement], now: Timestamp) -> Markup {
                 td.figure data-label="Heartbeat" { (ago(process.heartbeat_age_s)) }
                 td.figure data-label="Activity" { (ago(process.activity_age_s)) }
                 td.text data-label="Version" { (Name(&process.version)) }
+                td.text data-label="Client" { (Name(client::of(process).as_deref().unwrap_or(NONE))) }
                 td data-label="Verdict" {
                     span.(tone(*verdict)) { (verdict.as_str()) }
                     @if *stopped { ", " span.bad { "stopped" } }
@@ -89,7 +92,7 @@ fn ledger(events: &[ReapEvent]) -> Markup {
     let titles = html! {
         th scope="col" { "Time (UTC)" }
         th.figure scope="col" { "PID" }
-        @for title in ["Name", "Verdict", "Outcome", "Signals"] { th scope="col" { (title) } }
+        @for title in ["Name", "Client", "Verdict", "Outcome", "Signals"] { th scope="col" { (title) } }
         th.figure scope="col" { "Took" }
         th scope="col" { "Evidence" }
     };
@@ -99,6 +102,7 @@ fn ledger(events: &[ReapEvent]) -> Markup {
                 td.time data-label="Time (UTC)" { (time(event.recorded_at)) }
                 td.figure data-label="PID" { (event.pid) }
                 th.text scope="row" { (Name(&event.name)) }
+                td.text data-label="Client" { (Name(event.client_name.as_deref().unwrap_or(NONE))) }
                 td data-label="Verdict" { span.(tone(event.verdict)) { (event.verdict.as_str()) } }
                 td data-label="Outcome" { (event.outcome.as_str()) }
                 td data-label="Signals" { (Name(&event.signals)) }

@@ -8,7 +8,7 @@ use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::style::Style;
 
-use crate::actors;
+use crate::{actors, client};
 
 use super::figures::{self, NONE, age, span, time};
 use super::grid::{Cell, Column, Grid, Set, cut};
@@ -91,16 +91,17 @@ impl Shown<'_> {
         Grid { goes_on, ..self.grid(columns, rows.collect(), none) }
     }
 
-    fn processes(&self) -> Grid<7> {
+    fn processes(&self) -> Grid<8> {
         let now = self.snapshot.read_at;
         let columns = [
             Column::new("PROCESS", 10).up_to(28),
+            Column::new("CLIENT", 10).up_to(28).dispensable(2),
             Column::new("VERDICT", 12).up_to(21),
             Column::new("PID", 7).set(Set::Right),
             Column::new("HEARTBEAT", 9).set(Set::Right),
             Column::new("ACTIVITY", 8).set(Set::Right).dispensable(1),
-            Column::new("UPTIME", 6).set(Set::Right).dispensable(2),
-            Column::new("WHY", 12).up_to(200).dispensable(3),
+            Column::new("UPTIME", 6).set(Set::Right).dispensable(3),
+            Column::new("WHY", 12).up_to(200).dispensable(4),
         ];
         let ago = |age_s: Option<f64>| Cell::new(age_s.map_or(NONE.into(), span));
         let rows = self.snapshot.processes.iter().map(|judgement| {
@@ -110,6 +111,7 @@ impl Shown<'_> {
             let style = if *stopped { self.palette.bad() } else { self.palette.of(verdict) };
             [
                 Cell::new(shown(&process.name)),
+                Cell::new(client::of(process).map_or(NONE.into(), |client| shown(&client))),
                 Cell::styled(judged(judgement), style),
                 Cell::new(process.pid.to_string()),
                 ago(process.heartbeat_age_s),
@@ -184,7 +186,13 @@ impl Shown<'_> {
                 let Judgement { process, evidence, stopped, .. } = judgement;
                 let (pid, name, version) = (process.pid, shown(&process.name), shown(&process.version));
                 let wake = if *stopped { format!("; `kill -CONT {pid}` wakes it") } else { String::new() };
-                format!("PID {pid} ({name} {version}) is {}{wake}: {}", judged(judgement), shown(evidence))
+                let client =
+                    client::of(process).map_or(String::new(), |client| format!(", for {}", shown(&client)));
+                format!(
+                    "PID {pid} ({name} {version}{client}) is {}{wake}: {}",
+                    judged(judgement),
+                    shown(evidence)
+                )
             }
             Table::Locks => {
                 let lock = self.snapshot.locks.get(row)?;
@@ -256,7 +264,8 @@ fn server(act: &ReapEvent) -> String {
 /// What the reaper did, and why.
 fn about_act(act: &ReapEvent) -> String {
     let (at, why, by) = (time(act.recorded_at), shown(&act.evidence), act.reaper_pid);
-    format!("{at} UTC: {} was {}, and {} by PID {by}: {why}", server(act), act.verdict, act.outcome)
+    let victim = shown(&client::victim(act));
+    format!("{at} UTC: {victim} was {}, and {} by PID {by}: {why}", act.verdict, act.outcome)
 }
 
 /// `PID 4711 my-server`.

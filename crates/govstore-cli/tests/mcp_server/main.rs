@@ -6,7 +6,8 @@
 //! it at once or reads too little. `life` starts servers and `ends` ends them in every way, `exhausted` takes from them what
 //! they
 //! need, `fleet` runs several on one database, `restarts` more of them than there are meant to be,
-//! `suspended` stops one together with its client, and `python` lets the official Python client talk to one.
+//! `suspended` stops one together with its client, `subscriptions` hears of changes, `prompts` asks for prompts and
+//! completes ids, `introduced` tells servers apart by their clients, and `official` lets the official clients talk to one.
 
 mod bounded;
 mod client;
@@ -18,13 +19,16 @@ mod fleet;
 mod from_v1;
 mod guarded;
 mod impatient;
+mod introduced;
 mod life;
 mod lifecycle;
 mod listing;
-mod python;
+mod official;
+mod prompts;
 mod resources;
 mod restarts;
 mod strict;
+mod subscriptions;
 #[cfg(target_os = "linux")]
 mod suspended;
 mod tools;

@@ -53,6 +53,11 @@ struct ServerProcess {
     /// What it calls itself.
     name: String,
     version: String,
+    /// The client that it serves, as that introduced itself; null if that is not known.
+    client_name: Option<String>,
+    client_version: Option<String>,
+    /// The protocol that the two speak.
+    protocol_version: Option<String>,
     pid: u32,
     /// Whether it is the one that answers.
     is_current: bool,
@@ -129,6 +134,9 @@ impl ServerProcess {
             pid: process.pid,
             name: process.name,
             version: process.version,
+            client_name: process.client_name,
+            client_version: process.client_version,
+            protocol_version: process.protocol_version,
         }
     }
 }

@@ -53,6 +53,8 @@ impl<C: OnConnection> AgentReads for C {
              FROM agents AS a
              JOIN agent_health AS h ON h.agent_id = a.agent_id
              WHERE a.agent_id > :after
+               AND a.agent_id >= :id_starts_with
+               AND substr(a.agent_id, 1, length(:id_starts_with)) = :id_starts_with
                AND instr(lower(a.agent_id), lower(:id_contains)) > 0
                AND a.lifecycle_status = coalesce(:lifecycle_status, a.lifecycle_status)
                AND h.health_status = coalesce(:health_status, h.health_status)
@@ -63,6 +65,7 @@ impl<C: OnConnection> AgentReads for C {
             named_params! {
                 ":after": filter.after.as_deref().unwrap_or_default(),
                 ":id_contains": filter.id_contains.as_deref().unwrap_or_default(),
+                ":id_starts_with": filter.id_starts_with.as_deref().unwrap_or_default(),
                 ":lifecycle_status": filter.lifecycle_status.map(Lifecycle::as_str),
                 ":health_status": filter.health_status.map(HealthStatus::as_str),
                 ":limit": filter.limit.map_or(-1, i64::from), // SQLite: negative is no limit
@@ -93,6 +96,8 @@ impl<C: OnConnection> AgentReads for C {
                  END AS greatest
                FROM agent_health
                WHERE agent_id > :after
+                 AND agent_id >= :id_starts_with
+                 AND substr(agent_id, 1, length(:id_starts_with)) = :id_starts_with
                  AND instr(lower(agent_id), lower(:id_contains)) > 0
                  AND lifecycle_status = coalesce(:lifecycle_status, lifecycle_status)
                  AND health_status = coalesce(:health_status, health_status)
@@ -112,6 +117,7 @@ impl<C: OnConnection> AgentReads for C {
                 ":order": order.as_str(),
                 ":after": filter.after.as_deref().unwrap_or_default(),
                 ":id_contains": filter.id_contains.as_deref().unwrap_or_default(),
+                ":id_starts_with": filter.id_starts_with.as_deref().unwrap_or_default(),
                 ":lifecycle_status": filter.lifecycle_status.map(Lifecycle::as_str),
                 ":health_status": filter.health_status.map(HealthStatus::as_str),
                 ":limit": filter.limit.map_or(-1, i64::from), // SQLite: negative is no limit

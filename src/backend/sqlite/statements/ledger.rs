@@ -9,23 +9,39 @@ use crate::backend::sqlite::transaction::{OnConnection, WriteTransaction};
 use crate::backend::statements::{LedgerReads, LedgerWrites, TxResult};
 use crate::model::{Process, ReapEvent, Timestamp};
 
+/// Entries with the client that the victim served, for as long as the registry remembers the victim: what [`from_row`]
+/// reads.
+macro_rules! select_reap_events {
+    ($entries:literal, $rest:literal) => {
+        concat!(
+            "SELECT e.*, p.client_name, p.client_version
+             FROM ",
+            $entries,
+            " AS e
+             LEFT JOIN processes AS p ON p.process_id = e.process_id
+             ",
+            $rest
+        )
+    };
+}
+
 impl<C: OnConnection> LedgerReads for C {
     fn reap_events(&self, last: u32) -> TxResult<Vec<ReapEvent>> {
-        let mut statement = self.conn().prepare_cached(
-            "SELECT * FROM (SELECT * FROM reap_events ORDER BY reap_event_id DESC LIMIT :last)
-             ORDER BY reap_event_id",
-        )?;
+        let mut statement = self.conn().prepare_cached(select_reap_events!(
+            "(SELECT * FROM reap_events ORDER BY reap_event_id DESC LIMIT :last)",
+            "ORDER BY e.reap_event_id"
+        ))?;
         let rows = statement.query_map(named_params! { ":last": last }, from_row)?;
         Ok(rows.collect::<rusqlite::Result<_>>()?)
     }
 
     fn reap_events_after(&self, reap_event_id: i64, limit: u32) -> TxResult<Vec<ReapEvent>> {
-        let mut statement = self.conn().prepare_cached(
-            "SELECT * FROM reap_events
-             WHERE reap_event_id > :reap_event_id
-             ORDER BY reap_event_id
-             LIMIT :limit",
-        )?;
+        let mut statement = self.conn().prepare_cached(select_reap_events!(
+            "reap_events",
+            "WHERE e.reap_event_id > :reap_event_id
+             ORDER BY e.reap_event_id
+             LIMIT :limit"
+        ))?;
         let parameters = named_params! { ":reap_event_id": reap_event_id, ":limit": limit };
         let rows = statement.query_map(parameters, from_row)?;
         Ok(rows.collect::<rusqlite::Result<_>>()?)
@@ -54,11 +70,12 @@ impl<C: OnConnection> LedgerReads for C {
     }
 
     fn reaped_from(&self, first_process_id: i64) -> TxResult<HashMap<i64, ReapEvent>> {
-        let mut statement = self.conn().prepare_cached(
-            "SELECT * FROM reap_events
-             WHERE process_id >= :first_process_id AND outcome IN ('terminated', 'killed', 'gone', 'forgotten')
-             ORDER BY reap_event_id",
-        )?;
+        let mut statement = self.conn().prepare_cached(select_reap_events!(
+            "reap_events",
+            "WHERE e.process_id >= :first_process_id
+               AND e.outcome IN ('terminated', 'killed', 'gone', 'forgotten')
+             ORDER BY e.reap_event_id"
+        ))?;
         let rows = statement.query_map(named_params! { ":first_process_id": first_process_id }, from_row)?;
         Ok(rows.map(|event| event.map(|event| (event.process_id, event))).collect::<rusqlite::Result<_>>()?)
     }
@@ -125,6 +142,8 @@ fn from_row(row: &Row<'_>) -> rusqlite::Result<ReapEvent> {
         process_id: row.get("process_id")?,
         name: row.get("name")?,
         version: row.get("version")?,
+        client_name: row.get("client_name")?,
+        client_version: row.get("client_version")?,
         pid: row.get("pid")?,
         verdict: row.get::<_, Parsed<_>>("verdict")?.0,
         evidence: row.get("evidence")?,

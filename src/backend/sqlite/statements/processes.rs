@@ -6,8 +6,8 @@ use crate::backend::sqlite::column::Parsed;
 use crate::backend::sqlite::transaction::{OnConnection, WriteTransaction};
 use crate::backend::statements::{ProcessReads, ProcessWrites, TxResult};
 use crate::model::{
-    Claim, ClaimOnMe, Claimant, EndedProcess, Heartbeat, KnownProcess, Now, OwnRow, Process, ProcessInfo,
-    ProcessRecord, ProcessState, Timestamp, Verdict, age_ms, seconds,
+    Claim, ClaimOnMe, Claimant, ClientInfo, EndedProcess, Heartbeat, KnownProcess, Now, OwnRow, Process,
+    ProcessInfo, ProcessRecord, ProcessState, Timestamp, Verdict, age_ms, seconds,
 };
 use crate::os::{Here, Parent};
 
@@ -251,6 +251,22 @@ impl ProcessWrites for WriteTransaction<'_> {
         Ok(())
     }
 
+    fn save_client(&self, process_id: i64, client: &ClientInfo) -> TxResult<()> {
+        self.conn()
+            .prepare_cached(
+                "UPDATE processes SET
+                   client_name = :name, client_version = :version, protocol_version = :protocol_version
+                 WHERE process_id = :process_id",
+            )?
+            .execute(named_params! {
+                ":process_id": process_id,
+                ":name": client.name,
+                ":version": client.version,
+                ":protocol_version": client.protocol_version,
+            })?;
+        Ok(())
+    }
+
     fn note_parent_gone(&self, process_id: i64, parent_gone: bool) -> TxResult<()> {
         self.conn()
             .prepare_cached("UPDATE processes SET parent_gone = :parent_gone WHERE process_id = :process_id")?
@@ -429,6 +445,9 @@ fn from_row(row: &Row<'_>, now: &Now<'_>) -> rusqlite::Result<ProcessRecord> {
             process_id: row.get("process_id")?,
             name: row.get("name")?,
             version: row.get("version")?,
+            client_name: row.get("client_name")?,
+            client_version: row.get("client_version")?,
+            protocol_version: row.get("protocol_version")?,
             pid: row.get("pid")?,
             host_id: row.get("host_id")?,
             boot_id,

@@ -339,7 +339,11 @@ fn who_is_not_well_comes_first_and_what_is_cut_off_is_counted() -> TestResult {
     let mut state = fleet.state(worst())?;
     many_processes(&mut state, &fleet, |pid, judgement| match pid {
         5 => judgement.verdict = Verdict::Unverifiable,
-        12 => judgement.verdict = Verdict::Suspect,
+        12 => {
+            judgement.verdict = Verdict::Suspect;
+            judgement.process.client_name = Some("ed\u{1b}".to_owned());
+            judgement.process.client_version = Some("2".to_owned());
+        }
         20 => judgement.stopped = true,
         _ => {}
     })?;
@@ -347,9 +351,9 @@ fn who_is_not_well_comes_first_and_what_is_cut_off_is_counted() -> TestResult {
     let bar = shown.iter().position(|line| line.trim_start().starts_with("PROCESS")).ok_or("processes")?;
     let rows: Vec<Vec<&str>> =
         shown[bar + 1..].iter().map(|line| line.split_whitespace().collect()).collect();
-    assert_eq!(rows[0][1..3], ["suspect", "12"], "{shown:#?}");
-    assert_eq!(rows[1][1..4], ["alive,", "stopped", "20"], "{shown:#?}");
-    assert_eq!(rows[2][1..3], ["unverifiable", "5"], "{shown:#?}");
+    assert_eq!(rows[0][1..5], [r"ed\u{1b}", "2", "suspect", "12"], "{shown:#?}");
+    assert_eq!(rows[1][1..5], ["–", "alive,", "stopped", "20"], "{shown:#?}");
+    assert_eq!(rows[2][1..4], ["–", "unverifiable", "5"], "{shown:#?}");
     let more = rows.iter().position(|row| row.starts_with(&["…", "and"])).ok_or("a word about the others")?;
     assert_eq!(rows[more][2..], [(20 - more).to_string().as_str(), "more"], "{shown:#?}");
     assert!(more >= 3, "{shown:#?}");
@@ -379,7 +383,7 @@ fn what_the_reaper_did_is_an_event() -> TestResult {
     press(&mut state, &[KeyCode::Down]);
     let about = &lines(&state, 120, 30)[28];
     assert!(
-        about.ends_with("PID 4711 editor was stale, and killed by PID 99: its heartbeat is old"),
+        about.ends_with("PID 4711 (editor) was stale, and killed by PID 99: its heartbeat is old"),
         "{about}"
     );
     Ok(())
