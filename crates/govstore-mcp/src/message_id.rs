@@ -76,7 +76,7 @@ impl IdFinder {
         }
     }
 
-    /// How many values the text has so far, members and elements of them included; of what is JSON.
+    /// How many values a text of JSON has so far, all together. One that is empty counts twice where others follow it.
     pub const fn values(&self) -> usize {
         self.values
     }
