@@ -88,6 +88,8 @@ struct State {
     under_way: HashMap<RequestId, UnderWay>,
     /// Of all of them.
     bytes: usize,
+    /// A request was taken. Until then nothing comes first, so that a ping does not come before the handshake.
+    has_begun: bool,
     /// Nothing more is read.
     has_ended: bool,
     /// Nobody takes anything any more.
@@ -206,7 +208,8 @@ impl Inbox {
     fn take(&self, outbox: &Outbox, is_overdue: bool) -> Taken {
         let mut state = self.state();
         let is_busy = state.under_way.len() >= REQUESTS_MAX && !is_overdue;
-        let taken = if !outbox.is_stuffed() && !state.first.is_empty() {
+        let comes_first = !state.first.is_empty() && (state.has_begun || state.waiting.is_empty());
+        let taken = if comes_first && !outbox.is_stuffed() {
             state.first.pop_front()
         } else if outbox.has_room() && !is_busy {
             state.waiting.pop_front()
@@ -227,6 +230,7 @@ impl Inbox {
     pub fn received(&self, message: &ClientJsonRpcMessage, bytes: usize) {
         if let JsonRpcMessage::Request(request) = message {
             let mut state = self.state();
+            state.has_begun = true;
             let listens = matches!(request.request, ClientRequest::SubscriptionsListenRequest(_));
             let before = state.under_way.insert(request.id.clone(), UnderWay { bytes, listens });
             state.bytes = state.bytes + bytes - before.map_or(0, |before| before.bytes);
@@ -372,6 +376,8 @@ mod tests {
     #[test]
     fn what_the_client_does_not_read_holds_back_requests_and_no_pings() {
         let (inbox, outbox) = (Inbox::default(), Outbox::default());
+        assert!(inbox.push(line(&request(0))));
+        assert_eq!(begin(&inbox, &outbox), Some(RequestId::Number(0)));
         outbox.push(vec![b' '; 5 << 20]).expect("an open box");
         assert!(inbox.push(line(&request(1))));
         assert_eq!(begin(&inbox, &outbox), None);
@@ -381,6 +387,16 @@ mod tests {
         outbox.push(vec![b' '; 5 << 20]).expect("an open box");
         assert!(inbox.push_first(ping));
         assert_eq!(begin(&inbox, &outbox), None, "there is a limit even to pings");
+    }
+
+    #[test]
+    fn a_ping_does_not_come_before_the_handshake() {
+        let (inbox, outbox) = (Inbox::default(), Outbox::default());
+        assert!(inbox.push(line(&request("hello"))) && inbox.push(line(&request(1))));
+        let ping = message(json!({ "jsonrpc": "2.0", "id": 2, "method": "ping" }));
+        assert!(inbox.push_first(ping));
+        let ids: Vec<_> = std::iter::from_fn(|| begin(&inbox, &outbox)).collect();
+        assert_eq!(ids, [RequestId::String("hello".into()), RequestId::Number(2), RequestId::Number(1)]);
     }
 
     #[test]
