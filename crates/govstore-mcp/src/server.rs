@@ -46,6 +46,7 @@ pub struct Server {
     session: Arc<Session>,
     turns: Turns,
     places: Places,
+    outbox: Arc<Outbox>,
     subscriptions: Arc<Subscriptions>,
     /// For `resources/subscribe`, once a client has called it; each `subscriptions/listen` has a listener of its own.
     listener: OnceLock<Arc<Listener>>,
@@ -56,7 +57,8 @@ impl Server {
         Self {
             session,
             turns: Turns::default(),
-            places: Places::new(CALLS_AT_ONCE as usize, outbox),
+            places: Places::new(CALLS_AT_ONCE as usize, Arc::clone(&outbox)),
+            outbox,
             subscriptions: Arc::default(),
             listener: OnceLock::new(),
         }
@@ -107,9 +109,11 @@ impl Server {
             return Ok(listener);
         }
         let listener = self.subscriptions.listen().map_err(|refusal| not_subscribed(&refusal))?;
-        let (heard, peer) = (Arc::clone(&listener), peer.clone());
+        let (heard, outbox, peer) = (Arc::clone(&listener), Arc::clone(&self.outbox), peer.clone());
         tokio::spawn(async move {
-            while let Some(uri) = heard.next().await {
+            loop {
+                outbox.room().await;
+                let Some(uri) = heard.next().await else { return };
                 let announced = peer.notify_resource_updated(ResourceUpdatedNotificationParam::new(uri));
                 if announced.await.is_err() {
                     return; // the client is gone
@@ -299,7 +303,10 @@ impl ServerHandler for Server {
         loop {
             let heard = tokio::select! {
                 () = context.cancelled() => None,
-                heard = listening.listener.next() => heard,
+                heard = async {
+                    self.outbox.room().await;
+                    listening.listener.next().await
+                } => heard,
             };
             let Some(uri) = heard else { return Ok(()) }; // it is cancelled, or the server ends
             if context.sink().notify_resource_updated(uri).await.is_err() {

@@ -309,3 +309,51 @@ fn a_server_that_fails_ends_though_nobody_reads_why() -> TestResult {
     drop(unread);
     Ok(())
 }
+
+/// What is announced while nobody reads waits once for each resource.
+#[test]
+fn announcements_that_nobody_reads_wait_once() -> TestResult {
+    const AGENTS: usize = 20;
+    const ROUNDS: usize = 8;
+    let home = Home::new()?;
+    let (mut server, _) = flooded(&home, 0)?; // which has 100 agents
+    drop(server.kill());
+    server.wait()?;
+    let mut server = home.serve().stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
+    let mut stdin = server.stdin.take().ok_or("no stdin")?;
+    let mut out = BufReader::new(server.stdout.take().ok_or("no stdout")?).lines();
+    stdin.write_all(hello().as_bytes())?;
+    out.next().ok_or("no answer")??;
+    let uri = |n: usize| format!("govstore://agents/agent-{n}");
+    for n in 0..AGENTS {
+        let subscribe = json!({ "jsonrpc": "2.0", "id": n, "method": "resources/subscribe", "params": { "uri": uri(n) } });
+        stdin.write_all(format!("{subscribe}\n").as_bytes())?;
+        out.next().ok_or("no answer")??;
+    }
+    let calls: String = (1_000..1_500).map(|id| call(id, "list_agents", &json!({}))).collect();
+    stdin.write_all(calls.as_bytes())?;
+    thread::sleep(Duration::from_secs(2)); // until there is no room for more
+    let store = home.store()?;
+    for _ in 0..ROUNDS {
+        for n in 0..AGENTS {
+            store.process_update(&format!("agent-{n}"), &Update::new())?;
+        }
+        thread::sleep(Duration::from_millis(400));
+    }
+    let mut announced = vec![0; AGENTS];
+    let mut stdin = Some(stdin);
+    for line in out {
+        let message: Value = serde_json::from_str(&line?)?;
+        if message["method"] == "notifications/resources/updated" {
+            let told = (0..AGENTS).find(|n| message["params"]["uri"] == uri(*n));
+            announced[told.ok_or("of another one")?] += 1;
+        }
+        if !announced.contains(&0) {
+            stdin = None; // each is announced, in the end
+        }
+    }
+    assert!(announced.iter().all(|times| (1..=2).contains(times)), "{announced:?}");
+    drop(stdin);
+    assert!(wait_until("the server to end", || Ok(server.try_wait()?))?.success());
+    Ok(())
+}
