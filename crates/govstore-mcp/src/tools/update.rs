@@ -61,8 +61,7 @@ impl Tool for ProcessAgentUpdate {
         decision.reason and wait. metrics has state, risk and health; use sampling_params for the next \
         response.";
     const EFFECT: Effect = Effect::Adds;
-    const RESULT: &'static [Field] =
-        &[("decision", "object"), ("metrics", "object"), ("sampling_params", "object")];
+    const RESULT: &'static [Field] = &[("decision", "object"), ("metrics", "object")];
     const RECORDS_ACTIVITY: bool = true;
     type Arguments = Arguments;
     type Outcome = Updated;
