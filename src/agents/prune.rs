@@ -11,6 +11,10 @@ use crate::model::{PruneReport, SurplusHistory, Timestamp};
 /// Rows that one transaction removes: two milliseconds or so, since others may wait.
 const ROWS_A_TRANSACTION: i64 = 250;
 
+/// How many times as long as a transaction took nothing is removed after it. Each dirties hundreds of pages, since an
+/// agent's rows lie far apart, and the checkpoints that they make necessary keep the disk from those who write.
+pub(crate) const REST_FACTOR: u32 = 9;
+
 const MS_A_DAY: f64 = 86_400_000.0;
 
 /// What goes, and what of it has gone.

@@ -299,7 +299,7 @@ impl Store {
             pruned.events += removed.events;
             pruned.reap_events += removed.reap_events;
             if !surplus.is_removed() {
-                thread::sleep(began.elapsed()); // other processes that poll for the lock get it in between
+                thread::sleep(began.elapsed() * prune::REST_FACTOR);
             }
         }
         Ok(pruned)

@@ -91,6 +91,8 @@ struct State {
     under_way: HashMap<RequestId, UnderWay>,
     /// Of all of them.
     bytes: usize,
+    /// The thread that reads waits for room.
+    is_full: bool,
     /// The first message was taken, which is `initialize` as a rule: nothing comes before that.
     has_begun: bool,
     /// Nothing more is read.
@@ -123,19 +125,21 @@ impl Inbox {
         let mut state = self.state();
         let bytes = incoming.bytes();
         while !state.is_closed && state.bytes > 0 && state.bytes + bytes > MAX_BYTES {
-            state = self.room.wait(state).unwrap_or_else(PoisonError::into_inner);
+            state = self.wait_for_room(state);
         }
         state.bytes += bytes;
         state.waiting.push_back(incoming);
+        let is_wanted = !state.is_closed;
+        drop(state); // else whoever wakes waits for it at once
         self.changed.notify_one();
-        !state.is_closed
+        is_wanted
     }
 
     /// Adds a message that comes first among what was read.
     pub fn push_first(&self, message: ClientJsonRpcMessage) -> bool {
         let mut state = self.state();
         while !state.is_closed && state.first.len() >= FIRST_MAX {
-            state = self.room.wait(state).unwrap_or_else(PoisonError::into_inner);
+            state = self.wait_for_room(state);
         }
         state.bytes += BESIDE_BYTES;
         state.first.push_back(Incoming::Parsed(Box::new(message), 0));
@@ -268,7 +272,14 @@ impl Inbox {
 
     fn release(&self, state: &mut State, bytes: usize) {
         state.bytes -= bytes;
-        self.room.notify_one();
+        if std::mem::take(&mut state.is_full) {
+            self.room.notify_one(); // a call to the system even where nobody waits
+        }
+    }
+
+    fn wait_for_room<'s>(&self, mut state: MutexGuard<'s, State>) -> MutexGuard<'s, State> {
+        state.is_full = true;
+        self.room.wait(state).unwrap_or_else(PoisonError::into_inner)
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

@@ -73,6 +73,7 @@ impl Outbox {
         state.bytes += message.len();
         state.lines.push_back(message);
         self.note_room(&state);
+        drop(state); // else whoever wakes waits for it at once
         self.changed.notify_all();
         Ok(())
     }

@@ -20,23 +20,41 @@ fn receipt_bytes(digest: u64, update_count: i64) -> [u8; RECEIPT_BYTES] {
     bytes
 }
 
-impl<C: OnConnection> HistoryReads for C {
-    fn history(&self, agent_id: &str, before: Option<i64>, last: Option<u32>) -> TxResult<Vec<HistoryRow>> {
-        let mut statement = self.conn().prepare_cached(
+/// An agent's newest updates, oldest first.
+macro_rules! newest_updates {
+    ($condition:literal) => {
+        concat!(
             "SELECT * FROM (
                SELECT update_no, applied_at, energy, integrity, entropy, void_integral, coherence, lambda1,
                       risk_score, void_active, elapsed, decision, decision_reason, health_status, complexity,
                       text_length, patterns, key
                FROM agent_updates
-               WHERE agent_id = :agent_id AND update_no < coalesce(:before, 9223372036854775807)
+               WHERE agent_id = :agent_id ",
+            $condition,
+            "
                ORDER BY update_no DESC
                LIMIT :last
              )
-             ORDER BY update_no",
-        )?;
+             ORDER BY update_no"
+        )
+    };
+}
+
+impl<C: OnConnection> HistoryReads for C {
+    fn history(&self, agent_id: &str, before: Option<i64>, last: Option<u32>) -> TxResult<Vec<HistoryRow>> {
+        // SQLite plans anew for each value that a range is compared with: so there is one only where it is asked for.
+        let mut statement = self.conn().prepare_cached(match before {
+            None => newest_updates!(""),
+            Some(_) => newest_updates!("AND update_no < :before"),
+        })?;
         let last = last.map_or(-1, i64::from); // SQLite: negative is no limit
-        let parameters = named_params! { ":agent_id": agent_id, ":before": before, ":last": last };
-        let rows = statement.query_map(parameters, from_row)?;
+        let rows = match before {
+            None => statement.query_map(named_params! { ":agent_id": agent_id, ":last": last }, from_row)?,
+            Some(before) => statement.query_map(
+                named_params! { ":agent_id": agent_id, ":before": before, ":last": last },
+                from_row,
+            )?,
+        };
         Ok(rows.collect::<rusqlite::Result<_>>()?)
     }
 
