@@ -91,8 +91,8 @@ struct State {
     under_way: HashMap<RequestId, UnderWay>,
     /// Of all of them.
     bytes: usize,
-    /// The thread that reads waits for room.
-    is_full: bool,
+    /// Threads that wait for room: the one that reads.
+    in_wait: usize,
     /// The first message was taken, which is `initialize` as a rule: nothing comes before that.
     has_begun: bool,
     /// Nothing more is read.
@@ -272,13 +272,13 @@ impl Inbox {
 
     fn release(&self, state: &mut State, bytes: usize) {
         state.bytes -= bytes;
-        if std::mem::take(&mut state.is_full) {
-            self.room.notify_one(); // a call to the system even where nobody waits
+        if std::mem::take(&mut state.in_wait) > 0 {
+            self.room.notify_all(); // a call to the system even where nobody waits
         }
     }
 
     fn wait_for_room<'s>(&self, mut state: MutexGuard<'s, State>) -> MutexGuard<'s, State> {
-        state.is_full = true;
+        state.in_wait += 1;
         self.room.wait(state).unwrap_or_else(PoisonError::into_inner)
     }
 
