@@ -16,6 +16,7 @@ mod argument;
 mod batch;
 mod bounds;
 mod completion;
+mod explained;
 mod export;
 mod history;
 mod inbox;
@@ -55,10 +56,11 @@ use tokio::time::timeout;
 
 use govstore::{ProcessInfo, Registration, Store, StoreOptions};
 use govstore_host::{Membership, Parent, Reason, shutdown};
-pub use offer::{Offer, ToolName, UnknownTool};
+pub use offer::{Offer, ToolName};
 use server::Server;
 use session::Session;
 use stdio::Stdio;
+pub use tools::UnknownTool;
 
 /// Threads that calls run on, each with a connection when it needs one.
 const CALLS_AT_ONCE: u32 = 8;

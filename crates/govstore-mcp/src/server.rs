@@ -19,6 +19,7 @@ use serde_json::json;
 use tokio::task::spawn_blocking;
 
 use super::completion;
+use super::explained::explained;
 use super::outbox::Outbox;
 use super::places::Places;
 use super::prompts::{self, Review};
@@ -220,8 +221,10 @@ impl ServerHandler for Server {
             }
             _ => None,
         };
-        let called =
-            self.off_thread(context.ct.cancelled(), move |session| (tool.run)(session, arguments)).await;
+        let call = move |session: &Session| {
+            (tool.run)(session, arguments).map_err(|refusal| explained(refusal, session))
+        };
+        let called = self.off_thread(context.ct.cancelled(), call).await.flatten();
         let result = called.unwrap_or_else(|refusal| refuse(tool.name, &refusal));
         if !tool.records_activity || result.is_error == Some(true) {
             self.session.store().note_activity(); // recorded with the next beat: a read waits for no lock

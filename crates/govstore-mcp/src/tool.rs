@@ -69,7 +69,7 @@ pub struct Entry {
     pub name: &'static str,
     pub effect: Effect,
     pub records_activity: bool,
-    pub run: fn(&Session, JsonObject) -> CallToolResult,
+    pub run: fn(&Session, JsonObject) -> Result<CallToolResult, Refusal>,
     listing: fn() -> Listing,
 }
 
@@ -91,18 +91,14 @@ impl Entry {
     }
 }
 
-fn run<T: Tool>(session: &Session, arguments: JsonObject) -> CallToolResult {
-    match argument::parse(arguments).and_then(|arguments| T::call(session, arguments)) {
-        Ok(outcome) => {
-            let mut result = serde_json::to_value(outcome).expect("an outcome has no map but of strings");
-            if !session.offer.as_v1_0_3 {
-                bounds::round(&mut result);
-            }
-            result["success"] = Value::Bool(true);
-            CallToolResult::structured(result)
-        }
-        Err(refusal) => refuse(T::NAME, &refusal.explained(session)),
+fn run<T: Tool>(session: &Session, arguments: JsonObject) -> Result<CallToolResult, Refusal> {
+    let outcome = argument::parse(arguments).and_then(|arguments| T::call(session, arguments))?;
+    let mut result = serde_json::to_value(outcome).expect("an outcome has no map but of strings");
+    if !session.offer.as_v1_0_3 {
+        bounds::round(&mut result);
     }
+    result["success"] = Value::Bool(true);
+    Ok(CallToolResult::structured(result))
 }
 
 /// The result of a refused call.
