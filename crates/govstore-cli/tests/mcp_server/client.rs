@@ -32,6 +32,12 @@ impl Home {
         self.folder.path()
     }
 
+    /// Updates of all agents in their lifetimes.
+    pub fn total_updates(&self) -> Result<i64, Box<dyn Error>> {
+        let agents = self.store()?.agents(&govstore::AgentFilter::default())?;
+        Ok(agents.iter().map(|agent| agent.total_updates).sum())
+    }
+
     pub fn database(&self) -> PathBuf {
         self.path().join("governance.db")
     }

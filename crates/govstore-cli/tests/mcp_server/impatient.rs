@@ -6,6 +6,8 @@ use std::error::Error;
 use std::fmt::Write as _;
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
+#[cfg(unix)]
+use std::process::ChildStderr;
 use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -70,13 +72,7 @@ fn all_calls_before_the_end_of_input_are_answered() -> TestResult {
     let ids: HashSet<_> = answers.iter().filter_map(|answer| answer["id"].as_u64()).collect();
     assert_eq!((answers.len(), ids.len()), (5_001, 5_001), "each is answered once");
     assert!(wire.ended()?.success());
-    let updates: i64 = home
-        .store()?
-        .agents(&govstore::AgentFilter::default())?
-        .iter()
-        .map(|agent| agent.total_updates)
-        .sum();
-    assert_eq!(updates, 4_000);
+    assert_eq!(home.total_updates()?, 4_000);
     Ok(())
 }
 
@@ -232,17 +228,24 @@ fn answers_that_nobody_reads_after_the_end_of_input_do_not_keep_the_server() -> 
     Ok(())
 }
 
+/// A server that logs a lot to its stderr, which is to be read or not.
+#[cfg(unix)]
+fn with_unread_log(home: &Home) -> Result<(McpClient, ChildStderr), Box<dyn Error>> {
+    let mut command: Command = home.serve();
+    command.env("RUST_LOG", "trace").stderr(Stdio::piped());
+    let mut wire = McpClient::spawn(command)?;
+    let unread = wire.child.stderr.take().ok_or("no stderr")?;
+    wire.initialize()?;
+    Ok((wire, unread))
+}
+
 #[cfg(unix)]
 #[test]
 fn a_log_that_nobody_reads_holds_up_nothing() -> TestResult {
     use rustix::process::{Pid, Signal, kill_process};
 
     let home = Home::new()?;
-    let mut command: Command = home.serve();
-    command.env("RUST_LOG", "trace").stderr(Stdio::piped());
-    let mut wire = McpClient::spawn(command)?;
-    let unread = wire.child.stderr.take().ok_or("no stderr")?;
-    wire.initialize()?;
+    let (mut wire, unread) = with_unread_log(&home)?;
     for id in 1..=1_000 {
         wire.call(id, "get_governance_metrics", &json!({ "agent_id": "nobody" }))?; // each is logged several times
         assert_eq!(wire.answer()?["id"], id);
@@ -260,11 +263,7 @@ fn a_log_that_nobody_reads_holds_up_nothing() -> TestResult {
 #[test]
 fn a_log_that_is_read_again_says_what_is_missing() -> TestResult {
     let home = Home::new()?;
-    let mut command: Command = home.serve();
-    command.env("RUST_LOG", "trace").stderr(Stdio::piped());
-    let mut wire = McpClient::spawn(command)?;
-    let unread = wire.child.stderr.take().ok_or("no stderr")?;
-    wire.initialize()?;
+    let (mut wire, unread) = with_unread_log(&home)?;
     let text = json!({ "agent_id": "a", "response_text": "x".repeat(20_000) });
     for id in 1..=100 {
         wire.call(id, "process_agent_update", &text)?; // logged whole, and more than once
@@ -288,11 +287,7 @@ fn a_log_that_is_read_again_says_what_is_missing() -> TestResult {
 #[test]
 fn a_server_that_fails_ends_though_nobody_reads_why() -> TestResult {
     let home = Home::new()?;
-    let mut command: Command = home.serve();
-    command.env("RUST_LOG", "trace").stderr(Stdio::piped());
-    let mut wire = McpClient::spawn(command)?;
-    let unread = wire.child.stderr.take().ok_or("no stderr")?;
-    wire.initialize()?;
+    let (mut wire, unread) = with_unread_log(&home)?;
     for id in 1..=300 {
         wire.call(id, "get_governance_metrics", &json!({ "agent_id": "nobody" }))?;
         assert_eq!(wire.answer()?["id"], id);
