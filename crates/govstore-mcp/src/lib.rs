@@ -57,13 +57,11 @@ use tokio::time::timeout;
 use govstore::{ProcessInfo, Registration, Store, StoreOptions};
 use govstore_host::{Membership, Parent, Reason, shutdown};
 pub use offer::{Offer, ToolName};
+use places::CALLS_AT_ONCE;
 use server::Server;
 use session::Session;
 use stdio::Stdio;
 pub use tools::UnknownTool;
-
-/// Threads that calls run on, each with a connection when it needs one.
-const CALLS_AT_ONCE: u32 = 8;
 
 /// One connection for each of them, and one for the thread that looks for changes while there are subscriptions.
 const CONNECTIONS: u32 = CALLS_AT_ONCE + 1;

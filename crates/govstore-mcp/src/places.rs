@@ -6,6 +6,9 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::outbox::Outbox;
 
+/// Threads that calls run on, each with a connection when it needs one.
+pub const CALLS_AT_ONCE: u32 = 8;
+
 /// The places of one server.
 pub struct Places {
     free: Semaphore,
@@ -16,8 +19,8 @@ pub struct Places {
 pub type Place<'p> = SemaphorePermit<'p>;
 
 impl Places {
-    pub fn new(calls: usize, outbox: Arc<Outbox>) -> Self {
-        Self { free: Semaphore::new(calls), outbox }
+    pub fn new(outbox: Arc<Outbox>) -> Self {
+        Self { free: Semaphore::new(CALLS_AT_ONCE as usize), outbox }
     }
 
     /// Waits for a place, and until the client has read enough of what there is. The first to wait gets it first.

@@ -30,7 +30,6 @@ use super::subscriptions::{Listener, NotSubscribed, Subscriptions};
 use super::tool::{Effect, Entry, refuse};
 use super::tools::TOOLS;
 use super::turns::Turns;
-use crate::CALLS_AT_ONCE;
 
 const INSTRUCTIONS: &str = "govstore governs agents: it judges their responses and keeps their state in one \
     database that all clients share. Before each response, call process_agent_update with your own agent_id \
@@ -58,7 +57,7 @@ impl Server {
         Self {
             session,
             turns: Turns::default(),
-            places: Places::new(CALLS_AT_ONCE as usize, Arc::clone(&outbox)),
+            places: Places::new(Arc::clone(&outbox)),
             outbox,
             subscriptions: Arc::default(),
             listener: OnceLock::new(),
