@@ -47,7 +47,7 @@ impl<'d> Ledger<'d> {
                         && row.update_no == update.update_no
                         && update
                             .risk_score
-                            .is_none_or(|told| is_what_was_told(row.risk_score, told, program))
+                            .is_none_or(|told| is_what_was_told(row.risk_score, told, *program))
                 });
                 assert_eq!(kept.count(), 1, "PID {pid} died {cause}; it had acknowledged {update:?}");
             }
@@ -124,8 +124,8 @@ impl<'d> Ledger<'d> {
 }
 
 /// Whether a row's risk is the one that was acknowledged. Tools round it to six places.
-fn is_what_was_told(kept: Option<f64>, told: f64, program: &Program) -> bool {
-    let precision = if *program == Program::Serve { 0.5e-6 + 1e-12 } else { 0.0 };
+fn is_what_was_told(kept: Option<f64>, told: f64, program: Program) -> bool {
+    let precision = if program == Program::Serve { 0.5e-6 + 1e-12 } else { 0.0 };
     kept.is_some_and(|kept| (kept - told).abs() <= precision)
 }
 
