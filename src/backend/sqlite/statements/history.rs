@@ -33,7 +33,7 @@ macro_rules! newest_updates {
             $condition,
             "
                ORDER BY update_no DESC
-               LIMIT :last
+               LIMIT coalesce(:last, -1)
              )
              ORDER BY update_no"
         )
@@ -42,12 +42,12 @@ macro_rules! newest_updates {
 
 impl<C: OnConnection> HistoryReads for C {
     fn history(&self, agent_id: &str, before: Option<i64>, last: Option<u32>) -> TxResult<Vec<HistoryRow>> {
-        // SQLite plans anew for each value that a range is compared with: so there is one only where it is asked for.
+        // SQLite plans anew for each value that a range is compared with, and for each that is a limit by itself: so there
+        // is a range only where it is asked for, and the limit is an expression. A negative one is none.
         let mut statement = self.conn().prepare_cached(match before {
             None => newest_updates!(""),
             Some(_) => newest_updates!("AND update_no < :before"),
         })?;
-        let last = last.map_or(-1, i64::from); // SQLite: negative is no limit
         let rows = match before {
             None => statement.query_map(named_params! { ":agent_id": agent_id, ":last": last }, from_row)?,
             Some(before) => statement.query_map(
