@@ -1,6 +1,7 @@
 //! Subscriptions: a client hears of what other processes change.
 
 use std::error::Error;
+use std::io::ErrorKind;
 use std::time::{Duration, Instant};
 
 use govstore::Update;
@@ -171,8 +172,10 @@ fn there_is_no_thread_without_subscriptions() -> TestResult {
     let pid = wire.child.id();
     let is_watching = || -> Result<bool, Box<dyn Error>> {
         for task in std::fs::read_dir(format!("/proc/{pid}/task"))? {
-            if std::fs::read_to_string(task?.path().join("comm"))?.trim() == "subscriptions" {
-                return Ok(true);
+            match std::fs::read_to_string(task?.path().join("comm")) {
+                Ok(name) if name.trim() == "subscriptions" => return Ok(true),
+                Err(error) if error.kind() != ErrorKind::NotFound => return Err(error.into()),
+                _ => {} // another thread, or one that ended since it was listed
             }
         }
         Ok(false)
