@@ -13,6 +13,8 @@ WHERE state IN ('running', 'terminating');
 
 CREATE INDEX processes_without_parent ON processes (last_activity_monotonic_ms) WHERE parent_gone = 1 AND state = 'running';
 
+CREATE INDEX tool_calls_by_hour ON tool_calls (hour);
+
 CREATE TABLE agent_events (
   event_id INTEGER PRIMARY KEY, -- order of arrival
   agent_id TEXT NOT NULL REFERENCES agents (agent_id), -- whose
@@ -203,7 +205,10 @@ CREATE TABLE processes (
   claim_until_monotonic_ms INTEGER, client_name TEXT -- what the client calls itself, without control characters; NULL: not known
   CONSTRAINT "client_name has 1 to 128 characters" CHECK (length(client_name) BETWEEN 1 AND 128), client_version TEXT -- the client's version, likewise
   CONSTRAINT "client_version has 1 to 128 characters" CHECK (length(client_version) BETWEEN 1 AND 128), protocol_version TEXT -- the version of the protocol that the two speak, likewise
-  CONSTRAINT "protocol_version has 1 to 128 characters" CHECK (length(protocol_version) BETWEEN 1 AND 128), -- from then on anybody may take the claim over, whatever became of the reaper
+  CONSTRAINT "protocol_version has 1 to 128 characters" CHECK (length(protocol_version) BETWEEN 1 AND 128), run_id TEXT -- 32 hex digits that each process of the tree has as GOVSTORE_RUN_ID in its environment; NULL: not a wrapped server
+  CONSTRAINT "run_id is 32 hex digits" CHECK (length(run_id) = 32 AND run_id NOT GLOB '*[^0-9a-f]*'), container_runtime TEXT -- docker or podman, if the server is a container; it is removed at the end
+  CONSTRAINT "container_runtime is docker or podman" CHECK (container_runtime = 'docker' OR container_runtime = 'podman'), container_id_file TEXT -- where the runtime writes the container's id
+  CONSTRAINT "container_id_file comes with container_runtime" CHECK ((container_id_file IS NULL) = (container_runtime IS NULL)), -- from then on anybody may take the claim over, whatever became of the reaper
   CONSTRAINT "a running or terminating process has not ended, any other has" CHECK ((state IN ('running', 'terminating')) = (ended_at IS NULL)),
   CONSTRAINT "a terminating process has a claim with its evidence, any other has none (a reaper of govstore 0.1 ends nobody here: restart it)" CHECK (
     CASE state
@@ -276,6 +281,32 @@ CREATE TABLE settings (
   CONSTRAINT "stale_after_s is at least heartbeat_interval_s and at most 31536000"
     CHECK (heartbeat_interval_s <= stale_after_s AND stale_after_s <= 31536000)
 ) STRICT;
+
+CREATE TABLE tool_calls (
+  server TEXT NOT NULL -- the name of the server
+    CONSTRAINT "server has 1 to 200 characters" CHECK (length(server) BETWEEN 1 AND 200),
+  tool TEXT NOT NULL -- the name of the tool
+    CONSTRAINT "tool has 1 to 200 characters" CHECK (length(tool) BETWEEN 1 AND 200),
+  hour TEXT NOT NULL -- when the hour began in which the calls were answered
+    CONSTRAINT "hour is UTC and a full hour" CHECK (hour GLOB '????-??-??T??:00:00.000Z'),
+  calls INTEGER NOT NULL -- how many were answered
+    CONSTRAINT "calls is above 0" CHECK (calls > 0),
+  errors INTEGER NOT NULL -- of these, how many by an error or a result with isError
+    CONSTRAINT "errors lies between 0 and calls" CHECK (errors BETWEEN 0 AND calls),
+  total_us INTEGER NOT NULL -- microseconds of all calls together
+    CONSTRAINT "total_us is not negative" CHECK (total_us >= 0),
+  max_us INTEGER NOT NULL -- of the slowest
+    CONSTRAINT "max_us is not negative" CHECK (max_us >= 0),
+  within_1ms INTEGER NOT NULL, -- how many took no longer
+  within_10ms INTEGER NOT NULL,
+  within_100ms INTEGER NOT NULL,
+  within_1s INTEGER NOT NULL,
+  within_10s INTEGER NOT NULL,
+  CONSTRAINT "within_* grow, up to calls"
+    CHECK (0 <= within_1ms AND within_1ms <= within_10ms AND within_10ms <= within_100ms
+           AND within_100ms <= within_1s AND within_1s <= within_10s AND within_10s <= calls),
+  PRIMARY KEY (server, tool, hour)
+) STRICT, WITHOUT ROWID;
 
 CREATE TRIGGER agent_locks_keep_their_row
 BEFORE DELETE ON agent_locks

@@ -3,11 +3,12 @@
 use rusqlite::Connection;
 
 /// Migration n takes the schema from version n to n + 1.
-pub(super) const MIGRATIONS: [&str; 4] = [
+pub(super) const MIGRATIONS: [&str; 5] = [
     include_str!("../../../migrations/sqlite/0001_agents.sql"),
     include_str!("../../../migrations/sqlite/0002_processes.sql"),
     include_str!("../../../migrations/sqlite/0003_liveness.sql"),
     include_str!("../../../migrations/sqlite/0004_retries.sql"),
+    include_str!("../../../migrations/sqlite/0005_run.sql"),
 ];
 
 /// The schema version of this build.
