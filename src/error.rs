@@ -286,6 +286,20 @@ pub enum Error {
         /// Those who hold the places, oldest first.
         occupants: Vec<Process>,
     },
+    /// As many processes of this name live as may be, by the process's own limit.
+    #[error(
+        "{} of {limit} servers called {name} run already: {}; end one, or raise the limit",
+        occupants.len(),
+        list(occupants)
+    )]
+    TooManyOfName {
+        /// The name.
+        name: String,
+        /// How many of them there may be.
+        limit: u32,
+        /// Those who run, oldest first.
+        occupants: Vec<Process>,
+    },
     /// This process has registered already, and the registration is still there.
     #[error("this process is registered already, as number {process_id}; drop that registration first")]
     AlreadyRegistered {
@@ -554,6 +568,7 @@ impl Error {
             Self::NestedWrite => "nested_write",
             Self::Forked { .. } => "forked",
             Self::TooManyProcesses { .. } => "too_many_processes",
+            Self::TooManyOfName { .. } => "too_many_of_name",
             Self::AlreadyRegistered { .. } => "already_registered",
             Self::CannotIdentify { .. } => "cannot_identify",
             Self::CannotStartHeartbeat { .. } => "cannot_start_heartbeat",

@@ -57,11 +57,12 @@ pub use health::{Health, HealthStatus, HealthThresholds};
 pub use import::{ImportOptions, ImportRemark, ImportReport, ImportedAgent, V1Folder};
 pub use model::{
     Action as ReapAction, Actor, ActorKind, Agent, AgentEvent, AgentFilter, AgentLockInfo, AgentOrder,
-    AgentPatch, AgentRanking, BackupProgress, BackupReport, Cancellation, ClaimOnMe, ClientInfo,
-    DatabaseUser, Durability, EndedProcess, EventKind, FleetHealth, HistoryRow, HolderState, Judgement,
-    Lifecycle, LimitPolicy, LockHolder, Metrics, OutOfReach, Outcome, ParseTimestampError, Process,
-    ProcessInfo, ProcessState, PruneReport, ReapEvent, ReapPlan, ReapReport, RestoreReport, SecondLook,
-    Settings, Timestamp, UpdateReport, Verdict, WindowStatistics,
+    AgentPatch, AgentRanking, BackupProgress, BackupReport, CallFigures, Cancellation, ClaimOnMe, ClientInfo,
+    Container, ContainerRuntime, DatabaseUser, Durability, EndedProcess, EventKind, FleetHealth, HistoryRow,
+    HolderState, Judgement, Lifecycle, LimitPolicy, LockHolder, Metrics, OutOfReach, Outcome,
+    ParseRunIdError, ParseTimestampError, Process, ProcessInfo, ProcessState, PruneReport, ReapEvent,
+    ReapPlan, ReapReport, RestoreReport, RunId, SecondLook, Settings, Timestamp, ToolCalls, UpdateReport,
+    Verdict, WindowStatistics,
 };
 pub use os::Usage;
 pub use registry::Beat;

@@ -8,7 +8,7 @@
 
 use crate::error::{Error, Result};
 use crate::model::{Heartbeat, HolderState, Now, Process, ProcessRecord, Settings, Timestamp, age_ms};
-use crate::os::{self, FileId, Here, Native, Presence, Sighting, System, clock};
+use crate::os::{self, FileId, Here, Native, Presence, Remains, Sighting, System, clock};
 
 /// What was seen of one registered process.
 #[derive(Debug, Clone)]
@@ -20,6 +20,8 @@ pub(crate) struct Observation {
     pub frozen: bool,
     /// Its client, if one is registered.
     pub parent: Option<Sighting>,
+    /// What is left of the tree of processes that it stood in front of, if it did so and is gone.
+    pub remains: Option<Remains>,
     /// The reaper that claimed it: its PID, and what was seen there.
     pub claimant: Option<(u32, Sighting)>,
 }
@@ -189,8 +191,13 @@ pub(crate) fn is_near(process: &Process, here: &Here) -> bool {
 pub(crate) fn observe(record: &ProcessRecord, system: &dyn System, database: &[FileId]) -> Observation {
     let process = &record.process;
     let claimant = record.claim.as_ref().and_then(|claim| claim.claimant.as_ref());
+    let seen = system.look_at(process.pid);
+    let run_id = process.run_id.filter(|_| {
+        process.uid == system.here().uid && seen.rules_out(process.start_ticks) // else there is no need to know
+    });
     Observation {
-        process: system.look_at(process.pid),
+        process: seen,
+        remains: run_id.and_then(|run_id| system.remains(&run_id.of_members(), &run_id.of_keeper())),
         has_database_open: system.has_open(process.pid, database),
         frozen: system.is_frozen(process.pid),
         parent: process.parent_pid.map(|pid| system.look_at(pid)),

@@ -24,11 +24,13 @@ pub(crate) struct Surplus {
     done: usize,
     reap_events_up_to: i64,
     is_ledger_done: bool,
+    calls_before: String,
+    are_calls_done: bool,
 }
 
 impl Surplus {
     pub const fn is_removed(&self) -> bool {
-        self.done == self.agents.len() && self.is_ledger_done
+        self.done == self.agents.len() && self.is_ledger_done && self.are_calls_done
     }
 }
 
@@ -43,6 +45,7 @@ pub(crate) fn plan(reader: &dyn Reader, now: Timestamp) -> TxResult<(PruneReport
         _ => reader.surplus_history(history_limit, before, WINDOW)?,
     };
     let (reap_events_up_to, reap_events) = reader.surplus_reap_events(history_limit, before)?;
+    let (calls_before, tool_calls) = reader.surplus_tool_calls(history_limit, before)?;
     let sum = |rows: fn(&SurplusHistory) -> i64| agents.iter().map(rows).sum::<i64>().unsigned_abs();
     let report = PruneReport {
         history_limit,
@@ -51,9 +54,17 @@ pub(crate) fn plan(reader: &dyn Reader, now: Timestamp) -> TxResult<(PruneReport
         updates: sum(|agent| agent.updates),
         events: sum(|agent| agent.events),
         reap_events: reap_events.unsigned_abs(),
+        tool_calls: tool_calls.unsigned_abs(),
         kept_for_statistics: sum(|agent| agent.kept_for_statistics),
     };
-    let surplus = Surplus { agents, done: 0, reap_events_up_to, is_ledger_done: reap_events == 0 };
+    let surplus = Surplus {
+        agents,
+        done: 0,
+        reap_events_up_to,
+        is_ledger_done: reap_events == 0,
+        calls_before,
+        are_calls_done: tool_calls == 0,
+    };
     Ok((report, surplus))
 }
 
@@ -63,9 +74,11 @@ pub(crate) struct Removed {
     pub updates: u64,
     pub events: u64,
     pub reap_events: u64,
-    /// Agents that are done with it, and whether the ledger is.
+    pub tool_calls: u64,
+    /// Agents that are done with it, and whether the ledger and the calls of tools are.
     agents: usize,
     is_ledger_done: bool,
+    are_calls_done: bool,
 }
 
 /// Removes as much of it as one transaction may.
@@ -88,6 +101,11 @@ pub(crate) fn remove_some(tx: &dyn Transaction, surplus: &Surplus) -> TxResult<R
     }
     removed.reap_events = tx.remove_reap_events(surplus.reap_events_up_to, room)?;
     removed.is_ledger_done = removed.reap_events < room.unsigned_abs();
+    room -= i64::try_from(removed.reap_events).unwrap_or(room);
+    if room > 0 {
+        removed.tool_calls = tx.remove_tool_calls(&surplus.calls_before, room)?;
+        removed.are_calls_done = removed.tool_calls < room.unsigned_abs();
+    }
     Ok(removed)
 }
 
@@ -96,5 +114,6 @@ impl Surplus {
     pub fn note(&mut self, removed: &Removed) {
         self.done += removed.agents;
         self.is_ledger_done = removed.is_ledger_done;
+        self.are_calls_done = removed.are_calls_done;
     }
 }

@@ -16,9 +16,9 @@ use crate::governance::{Action, Assessment, State};
 use crate::health::Health;
 use crate::model::{
     ActorKind, Agent, AgentEvent, AgentFilter, AgentLockInfo, AgentOrder, AgentRanking, AgentState,
-    ClaimOnMe, Claimant, ClientInfo, EndedProcess, FleetHealth, HistoryRow, KeyedUpdate, KnownProcess,
-    Lifecycle, LockRow, NewEvent, Now, OwnRow, Process, ProcessInfo, ProcessRecord, ProcessState, ReapEvent,
-    Settings, SurplusHistory, Timestamp, Verdict, WindowStatistics,
+    CallFigures, ClaimOnMe, Claimant, ClientInfo, EndedProcess, FleetHealth, HistoryRow, KeyedUpdate,
+    KnownProcess, Lifecycle, LockRow, NewEvent, Now, OwnRow, Process, ProcessInfo, ProcessRecord,
+    ProcessState, ReapEvent, Settings, SurplusHistory, Timestamp, ToolCalls, Verdict, WindowStatistics,
 };
 use crate::os::{Here, Parent};
 
@@ -359,9 +359,25 @@ pub(crate) trait LedgerWrites {
     fn append_reap_event(&self, event: &ReapEvent, process: &Process, kept: i64) -> TxResult<i64>;
 }
 
+pub(crate) trait CallReads {
+    /// The calls of tools since the hour of a moment, or since the first that is kept.
+    fn tool_calls(&self, since: Option<Timestamp>) -> TxResult<Vec<ToolCalls>>;
+
+    /// The hour before which calls go, by the number of hours and by age, and how many rows that are.
+    fn surplus_tool_calls(&self, kept: Option<u64>, before: Option<Timestamp>) -> TxResult<(String, i64)>;
+}
+
+pub(crate) trait CallWrites {
+    /// Adds figures to those of the hour. Where a server has `most_tools` in it, those of others count under one name.
+    fn add_calls(&self, server: &str, figures: &CallFigures, most_tools: u32, others: &str) -> TxResult<()>;
+
+    /// Removes the oldest rows before this hour, at most `rows` of them; says how many.
+    fn remove_tool_calls(&self, before_hour: &str, rows: i64) -> TxResult<u64>;
+}
+
 /// What can be looked at: a snapshot, or an open transaction.
 pub(crate) trait Reader:
-    SettingsReads + AgentReads + HistoryReads + EventReads + LockReads + ProcessReads + LedgerReads
+    SettingsReads + AgentReads + HistoryReads + EventReads + LockReads + ProcessReads + LedgerReads + CallReads
 {
 }
 
@@ -375,6 +391,7 @@ pub(crate) trait Transaction:
     + LockWrites
     + ProcessWrites
     + LedgerWrites
+    + CallWrites
 {
     /// When the transaction got the lock: the time of everything that it writes.
     fn at(&self) -> Timestamp;

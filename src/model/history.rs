@@ -95,6 +95,8 @@ pub struct PruneReport {
     pub events: u64,
     /// Entries of the reaper's ledger removed.
     pub reap_events: u64,
+    /// Hours of the calls of tools removed, one for each tool.
+    pub tool_calls: u64,
     /// Updates over `history_limit` that stay, since the figures of their agents are made of their newest 1000 updates
     /// since their start or last reset.
     pub kept_for_statistics: u64,

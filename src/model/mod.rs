@@ -9,6 +9,8 @@
 //! | [`event`] | what happened in an agent's life |
 //! | [`lock`] | who holds a lock |
 //! | [`process`] | a registered process, its heartbeat, a claim on it |
+//! | [`run`] | a wrapped server: its tree of processes, its container |
+//! | [`calls`] | figures of the calls of a wrapped server's tools |
 //! | [`verdict`], [`reap`] | what the reaper thinks of a process, and what it did |
 //! | [`backup`] | what making and restoring a backup reports |
 //! | [`settings`], [`durability`], [`timestamp`] | settings, what a commit survives, points in time |
@@ -16,6 +18,7 @@
 mod actor;
 mod agent;
 mod backup;
+mod calls;
 mod cancellation;
 mod durability;
 mod event;
@@ -24,6 +27,7 @@ mod lock;
 mod patch;
 mod process;
 mod reap;
+mod run;
 mod settings;
 mod timestamp;
 mod update;
@@ -33,6 +37,7 @@ pub use actor::{Actor, ActorKind};
 pub use agent::{Agent, AgentFilter, AgentOrder, AgentRanking, FleetHealth, Lifecycle};
 pub(crate) use agent::{AgentId, AgentState, InvalidAgentId};
 pub use backup::{BackupProgress, BackupReport, RestoreReport};
+pub use calls::{CallFigures, ToolCalls};
 pub use cancellation::Cancellation;
 pub use durability::Durability;
 pub(crate) use event::NewEvent;
@@ -50,6 +55,7 @@ pub(crate) use reap::Mark;
 pub use reap::{
     Action, ClaimOnMe, EndedProcess, Judgement, Outcome, ReapEvent, ReapPlan, ReapReport, SecondLook,
 };
+pub use run::{Container, ContainerRuntime, ParseRunIdError, RunId};
 pub(crate) use settings::LOCK_TIMEOUT;
 pub use settings::{LimitPolicy, Settings};
 pub use timestamp::{ParseTimestampError, Timestamp};

@@ -4,6 +4,7 @@ use std::fmt;
 
 use serde::Serialize;
 
+use super::run::{Container, RunId};
 use super::timestamp::Timestamp;
 use super::verdict::Verdict;
 use crate::text_enum::text_enum;
@@ -78,6 +79,10 @@ pub struct Process {
     pub heartbeat_age_s: Option<f64>,
     /// Seconds since its client last used it; `None` if not yet, or for a process of another boot.
     pub activity_age_s: Option<f64>,
+    /// The tree of processes that it stands in front of, if it wraps a server.
+    pub run_id: Option<RunId>,
+    /// The container of that server, if it is one.
+    pub container: Option<Container>,
 }
 
 /// A process with what only the reaper looks at.
@@ -152,6 +157,9 @@ const NAME_MAX_CHARS: usize = 200;
 pub struct ProcessInfo {
     pub(crate) name: String,
     pub(crate) version: String,
+    pub(crate) run_id: Option<RunId>,
+    pub(crate) container: Option<Container>,
+    pub(crate) most_of_name: Option<u32>,
 }
 
 impl ProcessInfo {
@@ -164,7 +172,43 @@ impl ProcessInfo {
     pub fn new(name: impl Into<String>, version: impl Into<String>) -> Self {
         let cut = |text: String| text.chars().take(NAME_MAX_CHARS).collect::<String>();
         let name = cut(name.into());
-        Self { name: if name.is_empty() { "unnamed".to_owned() } else { name }, version: cut(version.into()) }
+        Self {
+            name: if name.is_empty() { "unnamed".to_owned() } else { name },
+            version: cut(version.into()),
+            run_id: None,
+            container: None,
+            most_of_name: None,
+        }
+    }
+
+    /// The same, standing in front of another server: a tree of processes that all have [`RunId::VARIABLE`] in their
+    /// environments. Once this process and the one with [`RunId::KEEPER_VARIABLE`] are gone, a reaper ends what is left
+    /// of the tree.
+    ///
+    /// ```
+    /// use govstore::{ProcessInfo, RunId};
+    ///
+    /// let info = ProcessInfo::new("files", "1.2").run(RunId::random()).at_most(3);
+    /// ```
+    #[must_use]
+    pub const fn run(mut self, run_id: RunId) -> Self {
+        self.run_id = Some(run_id);
+        self
+    }
+
+    /// The same, where that server is a container. A reaper that ends what is left of it removes that, too.
+    #[must_use]
+    pub fn container(mut self, container: Container) -> Self {
+        self.container = Some(container);
+        self
+    }
+
+    /// The same, which may only register while fewer than `limit` processes of its name live; else
+    /// [`Error::TooManyOfName`](crate::Error::TooManyOfName).
+    #[must_use]
+    pub const fn at_most(mut self, limit: u32) -> Self {
+        self.most_of_name = Some(limit);
+        self
     }
 }
 

@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::lock::LockHolder;
 use super::process::{Process, ProcessState};
+use super::run::RunId;
 use super::timestamp::Timestamp;
 use super::verdict::Verdict;
 use crate::text_enum::text_enum;
@@ -63,6 +64,9 @@ pub struct Judgement {
     /// What must not have moved by then.
     #[serde(skip)]
     pub(crate) mark: Option<Mark>,
+    /// The run of which something is left, if the process is gone and that is to be ended in its place.
+    #[serde(skip)]
+    pub(crate) run_left: Option<RunId>,
 }
 
 /// How every registered process was judged, oldest first.

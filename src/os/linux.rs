@@ -16,7 +16,9 @@ use rustix::process::{PidfdFlags, pidfd_open, pidfd_send_signal};
 use super::cgroup;
 use super::file_id::{FileId, file_id};
 use super::path::with_suffix;
-use super::system::{Here, Hold, LockKind, NoHold, Parent, Presence, Sighting, Signal, System};
+use super::system::{
+    Here, Hold, LockKind, NoHold, Parent, Presence, Remains, Remnant, Sighting, Signal, System,
+};
 use super::system::{gone_or_hidden, parent_pid, signalable};
 
 /// Linux as this process sees it.
@@ -115,6 +117,39 @@ impl System for Linux {
         Some(String::from_utf8_lossy(name.trim_ascii_end()).into_owned())
     }
 
+    /// Only this user's processes, and never this one.
+    fn remains(&self, member: &str, keeper: &str) -> Option<Remains> {
+        if !self.procfs_is_ours {
+            return None;
+        }
+        let mut remains = Remains::default();
+        for pid in all_pids().filter(|pid| *pid > 1 && *pid != self.here.pid) {
+            // Looked at before its environment, so that a later owner of its PID would have to have it as well.
+            let Sighting::Present(seen) = self.look_at(pid) else { continue };
+            if seen.exited || seen.uid != self.here.uid {
+                continue;
+            }
+            let environment = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+            if has_entry(&environment, keeper) {
+                remains.has_keeper = true;
+            } else if has_entry(&environment, member) {
+                remains.processes.push(Remnant { pid, start_ticks: seen.start_ticks });
+            }
+        }
+        Some(remains)
+    }
+
+    fn hold_remnant(&self, remnant: Remnant, member: &str) -> Result<Box<dyn Hold>, NoHold> {
+        let pidfd = pidfd_open(signalable(remnant.pid)?, PidfdFlags::empty()).map_err(no_hold)?;
+        // If both still match, the pidfd is of that very process, and nobody else's: see `hold`.
+        let environment = fs::read(format!("/proc/{}/environ", remnant.pid)).unwrap_or_default();
+        let is_member = has_entry(&environment, member);
+        if !is_member || self.look_at(remnant.pid).rules_out(remnant.start_ticks) {
+            return Err(NoHold::Gone);
+        }
+        Ok(Box::new(Pidfd(pidfd)))
+    }
+
     fn is_frozen(&self, pid: u32) -> bool {
         self.procfs_is_ours && cgroup::is_frozen(pid)
     }
@@ -196,6 +231,11 @@ impl System for Linux {
         }
         Ok(Box::new(Pidfd(pidfd)))
     }
+}
+
+/// Whether one of the entries of an environment, as /proc shows it, is this one.
+fn has_entry(environment: &[u8], entry: &str) -> bool {
+    environment.split(|byte| *byte == 0).any(|found| found == entry.as_bytes())
 }
 
 /// The processes that /proc shows.

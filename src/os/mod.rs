@@ -8,6 +8,7 @@
 #[cfg(all(target_os = "linux", not(govstore_portable)))]
 mod cgroup;
 pub(crate) mod clock;
+mod container;
 mod file_id;
 #[cfg(all(target_os = "linux", not(govstore_portable)))]
 mod linux;
@@ -19,11 +20,12 @@ mod usage;
 
 use std::io;
 
+pub(crate) use container::remove_container;
 pub(crate) use file_id::{FileId, file_id, file_ids};
 pub(crate) use mutex::lock;
 pub(crate) use path::with_suffix;
 pub(crate) use system::{
-    Here, Hold, LockKind, NoHold, Parent, Presence, Sighting, Signal, System, parent_pid,
+    Here, Hold, LockKind, NoHold, Parent, Presence, Remains, Sighting, Signal, System, parent_pid,
 };
 pub use usage::Usage;
 pub(crate) use usage::usage;
@@ -32,6 +34,8 @@ pub(crate) use usage::usage;
 pub(crate) use portable::Portable as Native;
 #[cfg(test)]
 pub(crate) use portable::Portable;
+#[cfg(test)]
+pub(crate) use system::Remnant;
 
 #[cfg(all(target_os = "linux", not(govstore_portable)))]
 pub(crate) use linux::Linux as Native;

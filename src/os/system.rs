@@ -65,7 +65,7 @@ impl Sighting {
 }
 
 /// What the registry and the reaper ask of the operating system.
-pub(crate) trait System {
+pub(crate) trait System: Sync {
     /// This process.
     fn here(&self) -> &Here;
 
@@ -77,6 +77,17 @@ pub(crate) trait System {
 
     /// What its command is called; `None` where it cannot be seen.
     fn command(&self, pid: u32) -> Option<String>;
+
+    /// What is left of a tree of processes that say in their environments that they belong to it, by `member`; the one
+    /// that ends it says so by `keeper`. `None` where environments can't be seen.
+    fn remains(&self, _member: &str, _keeper: &str) -> Option<Remains> {
+        None // known on Linux alone
+    }
+
+    /// Holds a process of such a tree, so that it can be signalled.
+    fn hold_remnant(&self, _remnant: Remnant, _member: &str) -> Result<Box<dyn Hold>, NoHold> {
+        Err(NoHold::Gone)
+    }
 
     /// Whether its cgroup is frozen, as by `docker pause`. It looks as if it ran, and no signal wakes it.
     fn is_frozen(&self, _pid: u32) -> bool {
@@ -105,6 +116,21 @@ pub(crate) trait System {
 
     /// Takes hold of the process that has this PID and started then, so that a signal reaches it or nobody.
     fn hold(&self, pid: u32, start_ticks: u64) -> Result<Box<dyn Hold>, NoHold>;
+}
+
+/// What is left of a tree of processes.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Remains {
+    /// Whether the process lives whose work it is to end the others.
+    pub has_keeper: bool,
+    pub processes: Vec<Remnant>,
+}
+
+/// A process that is left of it: PID and start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Remnant {
+    pub pid: u32,
+    pub start_ticks: u64,
 }
 
 /// How a process may lock bytes of a file.

@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::ledger::{self, Happened, RECORD_PATIENCE, claimant};
 use super::memory::Memory;
 use super::plan;
+use super::remains::CONTAINER_PATIENCE;
 use super::scene::Scene;
 use super::signal::KILL_PATIENCE;
 use super::victim::Victim;
@@ -49,7 +50,6 @@ pub(crate) fn claim(
     let now = Now::read(system);
     let records = tx.registered_processes(&now)?;
     let plan = scene.plan(&records, now.monotonic_ms, &settings, memory, 0);
-    let until_monotonic_ms = now.monotonic_ms + lease_ms(&settings);
     let claimant = claimant(system);
 
     let (mut victims, mut events, mut noted) = (Vec::new(), Vec::new(), Vec::new());
@@ -75,7 +75,10 @@ pub(crate) fn claim(
                 Outcome::Released
             }
             Action::End => {
-                let Judgement { verdict, evidence, .. } = judgement;
+                let Judgement { verdict, evidence, process, .. } = judgement;
+                let for_container =
+                    if process.container.is_some() { CONTAINER_PATIENCE } else { Duration::ZERO };
+                let until_monotonic_ms = now.monotonic_ms + lease_ms(&settings, for_container);
                 tx.claim_process(process_id, *verdict, evidence, &claimant, until_monotonic_ms)?;
                 victims.push(Victim {
                     judgement: judgement.clone(),
@@ -140,8 +143,8 @@ pub(crate) fn remember(memory: &mut Memory, noted: Vec<Noted>, plan: &ReapPlan, 
 }
 
 /// How long a claim holds at most: the waits of its reaper, and some more.
-fn lease_ms(settings: &Settings) -> i64 {
+fn lease_ms(settings: &Settings, for_container: Duration) -> i64 {
     let grace = Duration::from_millis(settings.terminate_grace_ms);
-    let lease = grace + KILL_PATIENCE + RECORD_PATIENCE + SLACK;
+    let lease = grace + KILL_PATIENCE + for_container + RECORD_PATIENCE + SLACK;
     i64::try_from(lease.as_millis()).unwrap_or(i64::MAX / 2)
 }

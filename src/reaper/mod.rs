@@ -6,6 +6,7 @@
 //! - [`claim`] is one transaction. It judges again by the rows as they are then, so that of two reapers one gets
 //!   a victim and a fresh heartbeat saves its process; it forgets who has exited.
 //! - [`signal`] ends the claimed, all at once, with no transaction open.
+//! - [`remains`] is for the victim that is a tree of processes whose guardians are gone: a wrapped server.
 //! - [`ledger`] records what became of them, in one transaction.
 //! - [`unblock`] is for the victim that holds the write lock itself, which no claim can reach.
 //!
@@ -15,6 +16,7 @@ mod claim;
 mod ledger;
 mod memory;
 mod plan;
+mod remains;
 mod scene;
 mod signal;
 mod unblock;

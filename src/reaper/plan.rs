@@ -5,13 +5,13 @@
 //! sight: whatever speaks against it has to be found unmoved a second time, by the rules of `memory`.
 
 use std::cmp::Reverse;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use super::memory::Memory;
 use crate::liveness::{self, Client, Identified, Kernel, Observation};
 use crate::model::{
     Action, Claim, HolderState, Judgement, LimitPolicy, Mark, Process, ProcessRecord, ProcessState, ReapPlan,
-    Settings, Verdict, age_ms, seconds,
+    RunId, Settings, Verdict, age_ms, seconds,
 };
 use crate::os::Here;
 use crate::registry;
@@ -38,6 +38,15 @@ pub(super) struct Judge<'a> {
     pub newcomers: usize,
 }
 
+/// What is left of a wrapped server whose front is gone.
+enum Left {
+    Nothing,
+    /// It is being ended.
+    ToItsKeeper,
+    /// Nobody else ends it. What it is, for a sentence.
+    ToBeEnded(String),
+}
+
 /// What speaks against a process at first sight.
 enum Finding {
     /// Nothing, or nothing that a second look could change.
@@ -61,8 +70,10 @@ struct Draft<'r> {
 
 /// Judges every process in `records`, which are in the order of their registration.
 pub(super) fn plan(records: &[ProcessRecord], seen: &Seen, judge: &Judge<'_>) -> ReapPlan {
-    let drafts: Vec<Draft<'_>> =
-        records.iter().map(|record| judge.draft(record, seen.get(&record.process.process_id))).collect();
+    let living = living_runs(records, seen, judge.here);
+    let drafts =
+        records.iter().map(|record| judge.draft(record, seen.get(&record.process.process_id), &living));
+    let drafts: Vec<Draft<'_>> = drafts.collect();
     let silent = drafts.iter().filter(|draft| matches!(draft.finding, Finding::Silent)).count();
     let running = drafts.iter().filter(|draft| draft.is_running()).count();
     let breaker = Breaker {
@@ -85,13 +96,20 @@ struct Breaker {
 
 impl Draft<'_> {
     fn is_running(&self) -> bool {
-        let gone = matches!(self.finding, Finding::Settled(Verdict::Exited, _));
+        // Whoever is judged orphaned at first sight is gone, and has left others.
+        let gone = matches!(self.finding, Finding::Settled(Verdict::Exited | Verdict::Orphaned, _));
         self.record.process.state == ProcessState::Running && !gone
     }
 }
 
 impl Judge<'_> {
-    fn draft<'r>(&self, record: &'r ProcessRecord, seen: Option<&Observation>) -> Draft<'r> {
+    /// `living`: the runs whose fronts are not certainly gone.
+    fn draft<'r>(
+        &self,
+        record: &'r ProcessRecord,
+        seen: Option<&Observation>,
+        living: &HashSet<RunId>,
+    ) -> Draft<'r> {
         let process = &record.process;
         let settled = |identified, verdict, action, evidence: String| Draft {
             record,
@@ -117,6 +135,17 @@ impl Judge<'_> {
             Kernel::Remote(evidence) => self.draft_elsewhere(record, Verdict::Remote, evidence),
             Kernel::Unjudgeable(evidence) => self.draft_elsewhere(record, Verdict::Unverifiable, evidence),
             Kernel::Gone(evidence) => {
+                let evidence = match left(process, seen, living, self.here) {
+                    Left::Nothing => evidence,
+                    Left::ToItsKeeper => {
+                        let evidence = format!("{evidence}; its keeper is ending what it has started");
+                        return settled(None, Verdict::Orphaned, Action::Leave, evidence);
+                    }
+                    Left::ToBeEnded(what) => {
+                        let evidence = format!("{evidence}, and so is its keeper; {what} left");
+                        return settled(None, Verdict::Orphaned, Action::End, evidence);
+                    }
+                };
                 let evidence = match &record.claim {
                     None => evidence,
                     Some(claim) => format!("{evidence}; a reaper had claimed it as {}", claim.verdict),
@@ -218,10 +247,15 @@ impl Judge<'_> {
             occupies: false,
             again_in_ms: 0,
             mark: None,
+            run_left: None,
         };
         let beat_ms = draft.record.beat.as_ref().map(|beat| beat.monotonic_ms);
         match draft.finding {
-            Finding::Settled(verdict, action) => (judgement.verdict, judgement.action) = (verdict, action),
+            Finding::Settled(verdict, action) => {
+                (judgement.verdict, judgement.action) = (verdict, action);
+                judgement.run_left =
+                    process.run_id.filter(|_| action == Action::End && draft.identified.is_none());
+            }
             Finding::Silent => {
                 judgement.verdict = Verdict::Stale;
                 self.look_twice(&mut judgement, draft, beat_ms.map(Mark::Beat), breaker, Action::End);
@@ -368,6 +402,37 @@ impl Judge<'_> {
         }
         let again_after_ms = self.settings.heartbeat_interval_ms();
         beat.recovered_monotonic_ms.filter(|recovered| age_ms(self.now_ms, *recovered) < again_after_ms)
+    }
+}
+
+/// The runs whose fronts are not certainly gone.
+fn living_runs(records: &[ProcessRecord], seen: &Seen, here: &Here) -> HashSet<RunId> {
+    let of_runs = records.iter().filter_map(|record| Some((record.process.run_id?, &record.process)));
+    let living = of_runs.filter(|(_, process)| {
+        !matches!(liveness::kernel(process, seen.get(&process.process_id), here), Kernel::Gone(_))
+    });
+    living.map(|(run_id, _)| run_id).collect()
+}
+
+/// What is left of the tree of processes that one stood in front of that is gone.
+fn left(process: &Process, seen: Option<&Observation>, living: &HashSet<RunId>, here: &Here) -> Left {
+    if !liveness::is_near(process, here) || process.uid != here.uid {
+        return Left::Nothing; // nothing was looked for
+    }
+    let remains = seen.and_then(|seen| seen.remains.as_ref());
+    let (Some(run_id), Some(remains)) = (process.run_id, remains) else { return Left::Nothing };
+    if living.contains(&run_id) {
+        return Left::Nothing; // two rows can't have the same run: this one is forged
+    }
+    if remains.has_keeper {
+        return Left::ToItsKeeper;
+    }
+    let pids: Vec<_> = remains.processes.iter().map(|left| format!("PID {}", left.pid)).collect();
+    match (pids.as_slice(), &process.container) {
+        ([], None) => Left::Nothing,
+        ([], Some(container)) => Left::ToBeEnded(format!("a {} container may be", container.runtime)),
+        ([one], _) => Left::ToBeEnded(format!("{one} is")),
+        (several, _) => Left::ToBeEnded(format!("{} are", several.join(", "))),
     }
 }
 

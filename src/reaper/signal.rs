@@ -5,6 +5,7 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
+use super::remains;
 use super::victim::{Ending, Victim};
 use crate::model::Outcome;
 use crate::os::{Hold, NoHold, Signal, System, clock};
@@ -18,8 +19,29 @@ pub(super) const POLL: Duration = Duration::from_millis(5);
 /// Ends all victims: SIGTERM, SIGCONT so that a stopped process can obey, a grace, SIGKILL. In the order of
 /// `victims`.
 pub(crate) fn end_all(system: &dyn System, victims: &[Victim]) -> Vec<Ending> {
+    // Those that are gone, and have left others.
+    thread::scope(|scope| {
+        let of_runs: Vec<_> = victims
+            .iter()
+            .map(|victim| {
+                let run_id = victim.judgement.run_left?;
+                Some(scope.spawn(move || remains::end(system, victim, run_id)))
+            })
+            .collect();
+        let mut of_others = end_processes(system, victims).into_iter();
+        let endings = of_runs.into_iter().map(|of_run| match of_run {
+            Some(ended) => ended.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
+            None => of_others.next().expect("an ending for each"),
+        });
+        endings.collect()
+    })
+}
+
+/// Ends those that are not gone themselves.
+fn end_processes(system: &dyn System, victims: &[Victim]) -> Vec<Ending> {
     let began = Instant::now();
-    let mut pursuits: Vec<Pursuit> = victims.iter().map(|victim| Pursuit::begin(system, victim)).collect();
+    let others = victims.iter().filter(|victim| victim.judgement.run_left.is_none());
+    let mut pursuits: Vec<Pursuit> = others.map(|victim| Pursuit::begin(system, victim)).collect();
 
     let grace = victims.iter().map(|victim| victim.grace_ms).max().unwrap_or_default();
     wait_for_all(&mut pursuits, began, Duration::from_millis(grace), Outcome::Terminated);

@@ -273,7 +273,8 @@ impl Store {
     }
 
     /// Removes updates and events of agents, and what the reaper did, over `history_limit` or older than
-    /// `history_max_age_days`, in small transactions between which others write.
+    /// `history_max_age_days`, in small transactions between which others write. So do hours of the calls of tools, by the
+    /// number of hours.
     ///
     /// What explains the present stays: of each agent the newest update, the newest event, and the newest event of its
     /// lifecycle. By number, also its last 1000 updates since its start or last reset, which
@@ -290,7 +291,7 @@ impl Store {
     /// ```
     pub fn prune(&self) -> Result<PruneReport> {
         let (plan, mut surplus) = self.read(|reader| prune::plan(reader, Timestamp::now()))?;
-        let mut pruned = PruneReport { updates: 0, events: 0, reap_events: 0, ..plan };
+        let mut pruned = PruneReport { updates: 0, events: 0, reap_events: 0, tool_calls: 0, ..plan };
         while !surplus.is_removed() {
             let began = Instant::now();
             let removed = self.write(|tx| prune::remove_some(tx, &surplus))?;
@@ -298,6 +299,7 @@ impl Store {
             pruned.updates += removed.updates;
             pruned.events += removed.events;
             pruned.reap_events += removed.reap_events;
+            pruned.tool_calls += removed.tool_calls;
             if !surplus.is_removed() {
                 thread::sleep(began.elapsed() * prune::REST_FACTOR);
             }

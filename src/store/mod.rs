@@ -8,6 +8,7 @@
 mod agent_lock;
 mod agents;
 mod backup;
+mod calls;
 mod changes;
 mod group;
 mod handle;

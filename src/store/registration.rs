@@ -9,7 +9,7 @@ use super::heartbeat::HeartbeatThread;
 use crate::backend::statements::{Transaction, TxResult};
 use crate::error::{Error, Result};
 use crate::liveness;
-use crate::model::{LimitPolicy, Now, ProcessInfo, Settings};
+use crate::model::{LimitPolicy, Now, Process, ProcessInfo, Settings};
 use crate::os::{System, lock};
 use crate::reaper::{Memory, Scene};
 use crate::registry::{self, Beat, Identity, Registered};
@@ -51,7 +51,7 @@ impl Store {
     /// # Errors
     ///
     /// [`Error::TooManyProcesses`] if `max_processes` are alive and `limit_policy` is `refuse`, or it is `evict` and
-    /// all of them are in use;
+    /// all of them are in use; [`Error::TooManyOfName`] if the process has a limit of its own;
     /// [`Error::AlreadyRegistered`]; [`Error::CannotIdentify`] where the system doesn't say who this process
     /// is.
     pub fn register(&self, info: ProcessInfo) -> Result<Registration> {
@@ -69,8 +69,12 @@ impl Store {
         let process_id = self.write(|tx| {
             let settings = tx.settings()?;
             registry::replace_predecessor(tx, &identity.here)?;
+            let occupants = || occupants(tx, &settings, &scene, &system, &memory);
             if settings.limit_policy != LimitPolicy::Spare {
-                refuse_if_full(tx, &settings, &scene, &system, &memory)?;
+                refuse_if_full(&settings, occupants()?)?;
+            }
+            if let Some(limit) = identity.info.most_of_name {
+                refuse_if_there_are(limit, &identity.info.name, occupants()?)?;
             }
             registry::insert(tx, &identity, &settings)
         })?;
@@ -204,18 +208,31 @@ impl fmt::Debug for Registration {
 }
 
 /// Refuses a newcomer if as many processes as may be are alive, and none of them will go for it.
-fn refuse_if_full(
+fn refuse_if_full(settings: &Settings, occupants: Vec<Process>) -> Result<()> {
+    if occupants.len() < settings.max_processes as usize {
+        return Ok(());
+    }
+    Err(Error::TooManyProcesses { limit: settings.max_processes, occupants })
+}
+
+/// Refuses a newcomer if `limit` processes of its name are alive.
+fn refuse_if_there_are(limit: u32, name: &str, mut occupants: Vec<Process>) -> Result<()> {
+    occupants.retain(|process| process.name == name);
+    if occupants.len() < limit as usize {
+        return Ok(());
+    }
+    Err(Error::TooManyOfName { name: name.to_owned(), limit, occupants })
+}
+
+/// Those who hold places that a newcomer wants one of.
+fn occupants(
     tx: &dyn Transaction,
     settings: &Settings,
     scene: &Scene,
     system: &dyn System,
     memory: &Memory,
-) -> TxResult<()> {
+) -> TxResult<Vec<Process>> {
     let now = Now::read(system);
     let plan = scene.plan(&tx.registered_processes(&now)?, now.monotonic_ms, settings, memory, 1);
-    let occupants: Vec<_> = plan.occupants().cloned().collect();
-    if occupants.len() < settings.max_processes as usize {
-        return Ok(());
-    }
-    Err(Error::TooManyProcesses { limit: settings.max_processes, occupants }.into())
+    Ok(plan.occupants().cloned().collect())
 }

@@ -39,6 +39,9 @@ pub enum Failure {
     /// The MCP server could not start, or broke off.
     #[error(transparent)]
     Serve(#[from] govstore_mcp::ServeError),
+    /// A server could not be run.
+    #[error(transparent)]
+    Run(#[from] govstore_run::RunError),
     /// The output could not be written.
     #[error("cannot write to standard output: {0}")]
     Stdout(#[from] io::Error),

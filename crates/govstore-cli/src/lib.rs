@@ -7,6 +7,7 @@
 //! from acting on a terminal.
 
 mod actors;
+mod calls;
 mod client;
 mod command;
 mod csv;
@@ -52,6 +53,9 @@ use session::Session;
 /// The whole program: reads the arguments of this process, does what they ask for, and says how to exit.
 #[must_use]
 pub fn main() -> ExitCode {
+    if let Some(exit) = govstore_run::inner(std::env::args_os().skip(1)) {
+        return exit;
+    }
     let arguments = match parse() {
         Ok(arguments) => arguments,
         Err(exit) => return exit.into(),

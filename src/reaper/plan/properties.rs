@@ -10,7 +10,7 @@ use proptest::test_runner::FileFailurePersistence;
 
 use super::*;
 use crate::model::{Claimant, Heartbeat};
-use crate::os::{Presence, Sighting};
+use crate::os::{Presence, Remains, Remnant, Sighting};
 
 const NOW_MS: i64 = 1_000_000_000;
 
@@ -164,7 +164,7 @@ fn record() -> impl Strategy<Value = ProcessRecord> {
     let parent = (option::of(pid()), option::of(start_ticks()), prop::bool::weighted(0.2));
     let activity = (moment_ms(), any::<bool>(), any::<bool>());
     let life = (option::weighted(0.9, beat()), activity, option::weighted(0.2, claim()));
-    (identity, parent, life).prop_map(|(identity, parent, (beat, activity, claim))| {
+    (identity, parent, life, run_id()).prop_map(|(identity, parent, (beat, activity, claim), run_id)| {
         let (activity_monotonic_ms, was_used, holds_locks) = activity;
         let (boot_id, pid_namespace, pid, start_ticks, uid, (host_id, time_namespace)) = identity;
         let (parent_pid, parent_start_ticks, parent_gone) = parent;
@@ -191,6 +191,8 @@ fn record() -> impl Strategy<Value = ProcessRecord> {
             last_activity_at: was_used.then_some(at),
             beat_at: beat.as_ref().map(|_| at),
             heartbeat_age_s: None,
+            run_id,
+            container: None,
             activity_age_s: None,
         };
         ProcessRecord { process, beat, activity_monotonic_ms, holds_locks, claim }
@@ -199,16 +201,28 @@ fn record() -> impl Strategy<Value = ProcessRecord> {
 
 fn observation() -> impl Strategy<Value = Observation> {
     let open = prop_oneof![9 => Just(Some(true)), 1 => Just(Some(false)), 1 => Just(None)];
-    let state = (open, prop::bool::weighted(0.1));
+    let state = (open, prop::bool::weighted(0.1), option::weighted(0.5, remains()));
     (sighting(), state, option::of(sighting()), option::of((pid(), sighting()))).prop_map(
-        |(process, (has_database_open, frozen), parent, claimant)| Observation {
+        |(process, (has_database_open, frozen, remains), parent, claimant)| Observation {
             process,
             has_database_open,
             frozen,
             parent,
+            remains,
             claimant,
         },
     )
+}
+
+fn remains() -> impl Strategy<Value = Remains> {
+    let remnant = (pid(), 0..3_u64).prop_map(|(pid, start_ticks)| Remnant { pid, start_ticks });
+    (any::<bool>(), vec(remnant, 0..3)).prop_map(|(has_keeper, processes)| Remains { has_keeper, processes })
+}
+
+/// Few enough that two rows have the same one now and then.
+fn run_id() -> impl Strategy<Value = Option<RunId>> {
+    let ids = ["1", "2", "3"].map(|digit| digit.repeat(32).parse().expect("a run id")).to_vec();
+    option::weighted(0.4, prop::sample::select(ids))
 }
 
 fn settings() -> impl Strategy<Value = Settings> {
@@ -272,8 +286,35 @@ fn config() -> ProptestConfig {
     }
 }
 
+/// Whether a process is to be ended, and not what is left of one that is gone.
+fn is_ended(judgement: &Judgement) -> bool {
+    judgement.action == Action::End && judgement.run_left.is_none()
+}
+
 proptest! {
     #![proptest_config(config())]
+
+    /// What is left of a run is ended only if its front is certainly gone, no keeper was seen, and no other row has the same
+    /// run with a front that may live.
+    #[test]
+    fn only_what_is_left_of_a_run_without_guardians_is_ended(case in case()) {
+        for judgement in &case.plan().judgements {
+            let Some(run_id) = judgement.run_left else { continue };
+            let process = &case.record_of(judgement).process;
+            let seen = &case.seen[&process.process_id];
+            prop_assert_eq!(judgement.action, Action::End);
+            prop_assert_eq!(Some(run_id), process.run_id);
+            prop_assert!(seen.process.rules_out(process.start_ticks));
+            prop_assert!(liveness::is_near(process, &case.here) && process.uid == case.here.uid);
+            let remains = seen.remains.as_ref().expect("looked for");
+            prop_assert!(!remains.has_keeper && !remains.processes.is_empty());
+            let others = case.records.iter().map(|record| &record.process).filter(|p| p.run_id == Some(run_id));
+            for other in others.filter(|other| liveness::is_near(other, &case.here)) {
+                let sighting = &case.seen[&other.process_id].process;
+                prop_assert!(sighting.rules_out(other.start_ticks), "{other:?} may live");
+            }
+        }
+    }
 
     #[test]
     fn no_plan_has_a_victim_that_was_not_identified(case in case()) {
@@ -281,7 +322,7 @@ proptest! {
         prop_assert_eq!(plan.judgements.len(), case.records.len());
         for (judgement, record) in plan.judgements.iter().zip(&case.records) {
             prop_assert_eq!(&judgement.process, &record.process);
-            if judgement.action == Action::End {
+            if is_ended(judgement) {
                 prop_assert!(case.is_identified(record), "{judgement:?}");
                 prop_assert!(!case.is_caller(record), "{judgement:?}");
                 prop_assert!(record.process.pid > 1, "{judgement:?}");
@@ -311,7 +352,7 @@ proptest! {
         let interval_ms = i128::from(case.settings.heartbeat_interval_ms());
         let stale_after_ms = i128::from(case.settings.stale_after_ms());
         let age_ms = |then_ms: i64| i128::from(case.now_ms) - i128::from(then_ms);
-        for judgement in case.plan().judgements.iter().filter(|j| j.action == Action::End) {
+        for judgement in case.plan().judgements.iter().filter(|j| is_ended(j)) {
             let record = case.record_of(judgement);
             if record.claim.is_some() {
                 continue; // judged before, by a reaper that died
@@ -337,10 +378,10 @@ proptest! {
         let memory = case.memory();
         let first = case.plan_with(&Memory::default());
         let ended_at_once = first.judgements.iter().any(|judgement| {
-            judgement.action == Action::End && case.record_of(judgement).claim.is_none()
+            is_ended(judgement) && case.record_of(judgement).claim.is_none()
         });
         prop_assert!(!ended_at_once, "{first:?}");
-        for judgement in case.plan().judgements.iter().filter(|j| j.action == Action::End) {
+        for judgement in case.plan().judgements.iter().filter(|j| is_ended(j)) {
             let record = case.record_of(judgement);
             if record.claim.is_some() {
                 continue;

@@ -69,6 +69,8 @@ fn record(process_id: i64) -> ProcessRecord {
             last_activity_at: Some(at),
             beat_at: Some(at),
             heartbeat_age_s: None,
+            run_id: None,
+            container: None,
             activity_age_s: None,
         },
         beat: Some(Heartbeat {
@@ -97,6 +99,7 @@ fn observation() -> Observation {
         has_database_open: Some(true),
         frozen: false,
         parent: Some(parent()),
+        remains: None,
         claimant: None,
     }
 }

@@ -40,6 +40,8 @@ fn record() -> ProcessRecord {
             parent_pid: None,
             parent_start_ticks: None,
             parent_gone: false,
+            run_id: None,
+            container: None,
             uid: Some(1_000),
             state: ProcessState::Running,
             registered_at: at,
@@ -66,7 +68,14 @@ fn stopped() -> Presence {
 
 fn seen(presence: Presence) -> Observation {
     let process = Sighting::Present(presence);
-    Observation { process, has_database_open: Some(true), frozen: false, parent: None, claimant: None }
+    Observation {
+        process,
+        has_database_open: Some(true),
+        frozen: false,
+        parent: None,
+        remains: None,
+        claimant: None,
+    }
 }
 
 /// A registered process that is stopped with the lock in its hand.

@@ -20,6 +20,7 @@ mod ps;
 mod reap;
 mod report;
 mod restore;
+mod run;
 mod selftest;
 mod serve;
 mod tag;
@@ -37,6 +38,7 @@ use super::{
 #[derive(Debug, Subcommand)]
 pub enum Command {
     Serve(serve::Args),
+    Run(run::Args),
     Update(update::Args),
     Apply(apply::Args),
     Agents(agents::Args),
@@ -72,6 +74,7 @@ impl Command {
     pub fn run(self, session: &mut Session) -> Outcome {
         match self {
             Self::Serve(args) => serve::run(args, session),
+            Self::Run(args) => run::run(args, session),
             Self::Update(args) => update::run(args, session),
             Self::Apply(args) => apply::run(&args, session),
             Self::Agents(args) => agents::run(args, session),

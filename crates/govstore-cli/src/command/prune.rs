@@ -10,7 +10,7 @@ use super::{Exit, Outcome, Session};
 
 /// Remove what is past, by the settings `history_limit` and `history_max_age_days`
 ///
-/// Updates, events of agents and the reaper's ledger go by number and by age. What explains the present stays: of each
+/// Updates, events of agents, the reaper's ledger and the calls of tools go by number and by age. What explains the present stays: of each
 /// agent the newest update, the newest event, and the newest event of its lifecycle. By number, also its last 1000 updates
 /// since its start or last reset: figures are made from those. Totals stay. Servers may run meanwhile. With the setting
 /// `prune_automatically` servers do this themselves, once a day.
@@ -71,14 +71,16 @@ fn for_people(pruned: &PruneReport, dry_run: bool) -> String {
         (pruned.updates, "update"),
         (pruned.events, "event"),
         (pruned.reap_events, "entry of the reaper's ledger"),
+        (pruned.tool_calls, "hour of a tool's calls"),
     ];
     let gone: Vec<String> = gone
         .into_iter()
         .filter(|(rows, _)| *rows > 0)
-        .map(|(rows, what)| match what.strip_prefix("entry") {
-            Some(rest) if rows > 1 => format!("{rows} entries{rest}"),
-            Some(_) => format!("{rows} {what}"),
-            None => count(rows, what),
+        .map(|(rows, what)| match (what.strip_prefix("entry"), what.strip_prefix("hour")) {
+            (Some(rest), _) if rows > 1 => format!("{rows} entries{rest}"),
+            (_, Some(rest)) if rows > 1 => format!("{rows} hours{rest}"),
+            (None, None) => count(rows, what),
+            _ => format!("{rows} {what}"),
         })
         .collect();
     let said = match (gone.is_empty(), dry_run) {

@@ -1,14 +1,17 @@
 //! The parts of the page about processes, what they have locked, and the reaper.
 
-use govstore::{AgentLockInfo, Judgement, ReapEvent, Timestamp, Verdict};
+use govstore::{AgentLockInfo, Judgement, ReapEvent, Timestamp, ToolCalls, Verdict};
 use maud::{Markup, html};
 
-use crate::client;
+use crate::{calls, client};
 
 use super::figures::{NONE, age, span, time};
 use super::snapshot::{LEDGER_SHOWN, Snapshot};
 use super::table::{Called, table};
 use super::text::Name;
+
+/// What is said of each tool.
+const FIGURES: [&str; 5] = ["Calls", "Errors", "Mean", "95 % within", "Slowest"];
 
 pub fn section(snapshot: &Snapshot) -> Markup {
     html! {
@@ -18,6 +21,12 @@ pub fn section(snapshot: &Snapshot) -> Markup {
                 p.pale { "No processes are registered." }
             } @else {
                 (registry(&snapshot.processes, snapshot.read_at))
+            }
+        }
+        @if !snapshot.calls.is_empty() {
+            section aria-labelledby="tools" {
+                h2 id="tools" { "Tools of wrapped servers, last 24 hours" }
+                (tools(&snapshot.calls))
             }
         }
         @if !snapshot.locks.is_empty() {
@@ -63,6 +72,27 @@ fn registry(processes: &[Judgement], now: Timestamp) -> Markup {
         }
     };
     table(&Called::AsHeading("processes"), &titles, &rows)
+}
+
+fn tools(of_tools: &[ToolCalls]) -> Markup {
+    let titles = html! {
+        th scope="col" { "Server" }
+        th scope="col" { "Tool" }
+        @for title in FIGURES { th.figure scope="col" { (title) } }
+    };
+    let rows = html! {
+        @for calls in of_tools {
+            @let [server, tool, figures @ ..] = calls::row(calls);
+            tr {
+                th.text scope="row" { (Name(&server)) }
+                td.text data-label="Tool" { (Name(&tool)) }
+                @for (title, figure) in FIGURES.into_iter().zip(figures) {
+                    td.figure data-label=(title) { (figure) }
+                }
+            }
+        }
+    };
+    table(&Called::AsHeading("tools"), &titles, &rows)
 }
 
 fn locks(locks: &[AgentLockInfo], now: Timestamp) -> Markup {

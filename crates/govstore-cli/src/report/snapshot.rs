@@ -7,9 +7,10 @@
 use std::cmp::Reverse;
 use std::path::{Path, PathBuf};
 
+use crate::calls;
 use govstore::{
     Agent, AgentEvent, AgentFilter, AgentLockInfo, FleetHealth, HistoryRow, Judgement, ReapEvent, Settings,
-    Store, Timestamp,
+    Store, Timestamp, ToolCalls,
 };
 
 /// How many entries of the reaper's ledger are shown.
@@ -38,6 +39,7 @@ pub struct Snapshot {
     pub locks: Vec<AgentLockInfo>,
     /// The newest entries, newest first.
     pub ledger: Vec<ReapEvent>,
+    pub calls: Vec<ToolCalls>,
 }
 
 /// What belongs to one agent, beside its row.
@@ -75,6 +77,7 @@ impl Snapshot {
             processes: store.reap_plan()?.judgements,
             locks: store.locks()?,
             ledger,
+            calls: store.calls(Some(calls::OVER))?,
         })
     }
 

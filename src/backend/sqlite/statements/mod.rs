@@ -5,6 +5,7 @@
 //! Their text has no indentation (`\` at the ends of lines), since it is hashed at each use.
 
 mod agents;
+mod calls;
 mod events;
 mod history;
 mod ledger;

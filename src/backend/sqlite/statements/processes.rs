@@ -6,8 +6,8 @@ use crate::backend::sqlite::column::Parsed;
 use crate::backend::sqlite::transaction::{OnConnection, WriteTransaction};
 use crate::backend::statements::{ProcessReads, ProcessWrites, TxResult};
 use crate::model::{
-    Claim, ClaimOnMe, Claimant, ClientInfo, EndedProcess, Heartbeat, KnownProcess, Now, OwnRow, Process,
-    ProcessInfo, ProcessRecord, ProcessState, Timestamp, Verdict, age_ms, seconds,
+    Claim, ClaimOnMe, Claimant, ClientInfo, Container, EndedProcess, Heartbeat, KnownProcess, Now, OwnRow,
+    Process, ProcessInfo, ProcessRecord, ProcessState, Timestamp, Verdict, age_ms, seconds,
 };
 use crate::os::{Here, Parent};
 
@@ -211,10 +211,11 @@ impl ProcessWrites for WriteTransaction<'_> {
         let mut statement = self.conn().prepare_cached(
             "INSERT INTO processes (
                name, version, pid, host_id, boot_id, pid_namespace, time_namespace, start_ticks, parent_pid,
-               parent_start_ticks, uid, registered_at, last_activity_monotonic_ms
+               parent_start_ticks, uid, registered_at, last_activity_monotonic_ms, run_id, container_runtime,
+               container_id_file
              ) VALUES (
                :name, :version, :pid, :host_id, :boot_id, :pid_namespace, :time_namespace, :start_ticks,
-               :parent_pid, :parent_start_ticks, :uid, :now, :now_ms
+               :parent_pid, :parent_start_ticks, :uid, :now, :now_ms, :run_id, :container_runtime, :container_id_file
              )",
         )?;
         Ok(statement.insert(named_params! {
@@ -231,6 +232,9 @@ impl ProcessWrites for WriteTransaction<'_> {
             ":uid": here.uid,
             ":now": self.at_text(),
             ":now_ms": now_ms,
+            ":run_id": info.run_id.map(|run_id| run_id.to_string()),
+            ":container_runtime": info.container.as_ref().map(|container| container.runtime.as_str()),
+            ":container_id_file": info.container.as_ref().map(|container| container.id_file.to_string_lossy()),
         })?)
     }
 
@@ -464,9 +468,16 @@ fn from_row(row: &Row<'_>, now: &Now<'_>) -> rusqlite::Result<ProcessRecord> {
             last_activity_at,
             beat_at,
             heartbeat_age_s: beat.as_ref().and_then(|beat| age_s(beat.monotonic_ms)),
+            run_id: row.get::<_, Option<Parsed<_>>>("run_id")?.map(|parsed| parsed.0),
+            container: container_from_row(row)?,
         },
         beat,
     })
+}
+
+fn container_from_row(row: &Row<'_>) -> rusqlite::Result<Option<Container>> {
+    let Some(Parsed(runtime)) = row.get("container_runtime")? else { return Ok(None) };
+    Ok(Some(Container::new(runtime, row.get::<_, String>("container_id_file")?)))
 }
 
 fn claim_from_row(row: &Row<'_>) -> rusqlite::Result<Option<Claim>> {

@@ -1,0 +1,223 @@
+//! What `govstore run` costs its traffic and the machine, beside the same server without it, in the same run:
+//!
+//! ```sh
+//! TMPDIR=/dev/shm cargo bench -p govstore-cli --bench run            # round trips, pipelined messages, memory
+//! cargo bench -p govstore-cli --bench run -- troubles                # p99 while the database is locked, full, deleted
+//! ```
+//!
+//! The server is `cat`: what it adds is next to nothing.
+
+use std::error::Error;
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::path::Path;
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+type BenchResult<T = ()> = Result<T, Box<dyn Error>>;
+
+const GOVSTORE: &str = env!("CARGO_BIN_EXE_govstore");
+
+/// How many round trips are made before the other one has its turn.
+const BATCH: usize = 500;
+
+fn main() -> BenchResult {
+    let folder = tempfile::tempdir()?;
+    if std::env::args().any(|argument| argument == "troubles") {
+        return troubles(folder.path());
+    }
+    for length in [100, 4_000] {
+        round_trips(folder.path(), length)?;
+    }
+    pipelined(folder.path())?;
+    memory(folder.path())
+}
+
+/// A server, with or without its wrapper.
+struct Server {
+    child: Child,
+    stdin: ChildStdin,
+    stdout: BufReader<ChildStdout>,
+}
+
+impl Server {
+    fn start(database: Option<&Path>) -> BenchResult<Self> {
+        let mut command = Command::new(if database.is_some() { GOVSTORE } else { "cat" });
+        if let Some(database) = database {
+            command.arg("--db").arg(database).args(["run", "--", "cat"]);
+        }
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
+        let stdin = child.stdin.take().ok_or("no stdin")?;
+        let stdout = BufReader::new(child.stdout.take().ok_or("no stdout")?);
+        let mut server = Self { child, stdin, stdout };
+        server.round_trip(&message(0, 100))?; // until it is there
+        Ok(server)
+    }
+
+    fn round_trip(&mut self, line: &[u8]) -> BenchResult<Duration> {
+        let began = Instant::now();
+        self.stdin.write_all(line)?;
+        let mut answer = Vec::with_capacity(line.len());
+        self.stdout.read_until(b'\n', &mut answer)?;
+        assert!(answer == line);
+        Ok(began.elapsed())
+    }
+
+    fn end(self) -> BenchResult {
+        let Self { mut child, stdin, stdout } = self;
+        drop((stdin, stdout));
+        child.wait()?;
+        Ok(())
+    }
+}
+
+/// A call of a tool of about this length.
+fn message(id: usize, length: usize) -> Vec<u8> {
+    let mut line = format!(
+        r#"{{"jsonrpc":"2.0","id":{id},"method":"tools/call","params":{{"name":"echo","arguments":{{"text":""#
+    )
+    .into_bytes();
+    line.resize(line.len().max(length.saturating_sub(6)), b'x');
+    line.extend_from_slice(b"\"}}}\n");
+    line
+}
+
+/// In turns, so that what else the machine does is the same for both.
+fn round_trips(folder: &Path, length: usize) -> BenchResult {
+    let database = folder.join("governance.db");
+    let (mut plain, mut wrapped) = (Server::start(None)?, Server::start(Some(&database))?);
+    let (mut without, mut with) = (Vec::new(), Vec::new());
+    let mut added = Vec::new();
+    for turn in 0..40 {
+        let batch = |server: &mut Server, all: &mut Vec<Duration>| -> BenchResult<Duration> {
+            let mut times = Vec::with_capacity(BATCH);
+            for id in 0..BATCH {
+                times.push(server.round_trip(&message(turn * BATCH + id, length))?);
+            }
+            all.extend_from_slice(&times);
+            Ok(median(&mut times))
+        };
+        let one = batch(&mut plain, &mut without)?;
+        let other = batch(&mut wrapped, &mut with)?;
+        added.push(other.saturating_sub(one));
+    }
+    println!(
+        "round trip of {length} B: without {:.1?}, with {:.1?}; added {:.1?} (median of 40 turns)",
+        median(&mut without),
+        median(&mut with),
+        median(&mut added)
+    );
+    plain.end()?;
+    wrapped.end()
+}
+
+fn pipelined(folder: &Path) -> BenchResult {
+    const MESSAGES: usize = 10_000;
+    let lines: Vec<u8> = (0..MESSAGES).flat_map(|id| message(id, 100)).collect();
+    let once = |server: &mut Server| -> BenchResult<Duration> {
+        let began = Instant::now();
+        let mut answers = vec![0; lines.len()];
+        thread::scope(|scope| -> BenchResult {
+            let stdin = &mut server.stdin;
+            let sent = scope.spawn(|| stdin.write_all(&lines));
+            server.stdout.read_exact(&mut answers)?;
+            sent.join().map_err(|_| "the writer panicked")??;
+            Ok(())
+        })?;
+        assert!(answers == lines);
+        Ok(began.elapsed())
+    };
+    let database = folder.join("governance.db");
+    let (mut plain, mut wrapped) = (Server::start(None)?, Server::start(Some(&database))?);
+    let mut ratios = Vec::new();
+    let (mut without, mut with) = (Vec::new(), Vec::new());
+    for _ in 0..31 {
+        let (one, other) = (once(&mut plain)?, once(&mut wrapped)?);
+        ratios.push(other.as_secs_f64() / one.as_secs_f64());
+        without.push(one);
+        with.push(other);
+    }
+    ratios.sort_by(f64::total_cmp);
+    println!(
+        "{MESSAGES} pipelined messages: without {:.1?}, with {:.1?}; ratio {:.2} (median of 31 pairs)",
+        median(&mut without),
+        median(&mut with),
+        ratios[ratios.len() / 2]
+    );
+    plain.end()?;
+    wrapped.end()
+}
+
+/// What front and keeper have in memory that nobody shares, after some traffic and with a database.
+fn memory(folder: &Path) -> BenchResult {
+    let mut server = Server::start(Some(&folder.join("governance.db")))?;
+    for id in 0..2_000 {
+        server.round_trip(&message(id, 4_000))?;
+    }
+    thread::sleep(Duration::from_secs(1));
+    let front = server.child.id();
+    let children = fs::read_to_string(format!("/proc/{front}/task/{front}/children"))?;
+    let keeper: u32 = children.split_whitespace().next().ok_or("no keeper")?.parse()?;
+    let (front, keeper) = (private_dirty_kb(front)?, private_dirty_kb(keeper)?);
+    println!("Private_Dirty: front {front} kB, keeper {keeper} kB, together {} kB", front + keeper);
+    server.end()
+}
+
+fn private_dirty_kb(pid: u32) -> BenchResult<u64> {
+    let rollup = fs::read_to_string(format!("/proc/{pid}/smaps_rollup"))?;
+    let line =
+        rollup.lines().find_map(|line| line.strip_prefix("Private_Dirty:")).ok_or("no Private_Dirty")?;
+    Ok(line.split_whitespace().next().ok_or("no number")?.parse()?)
+}
+
+/// The p99 of round trips while the database is in trouble, beside one that isn't, in turns.
+fn troubles(folder: &Path) -> BenchResult {
+    for trouble in ["locked", "deleted"] {
+        let (sound, troubled) = (folder.join("sound.db"), folder.join(format!("{trouble}.db")));
+        let (mut one, mut other) = (Server::start(Some(&sound))?, Server::start(Some(&troubled))?);
+        let seconds: u64 = 60;
+        let mut locking = None;
+        if trouble == "locked" {
+            let connection = rusqlite::Connection::open(&troubled)?;
+            connection.execute_batch("BEGIN IMMEDIATE")?;
+            locking = Some(connection);
+        } else {
+            for suffix in ["", "-wal", "-shm"] {
+                let _ = fs::remove_file(format!("{}{suffix}", troubled.display()));
+            }
+        }
+        let began = Instant::now();
+        let mut ratios = Vec::new();
+        while ratios.len() < 10 {
+            let turn = Duration::from_secs(seconds / 20);
+            let calm = p99(&mut one, turn)?;
+            ratios.push(p99(&mut other, turn)?.as_secs_f64() / calm.as_secs_f64());
+        }
+        ratios.sort_by(f64::total_cmp);
+        println!(
+            "database {trouble} for {:.0?}: p99 of the traffic {:.2} times that of a sound one (median of ten pairs)",
+            began.elapsed(),
+            f64::midpoint(ratios[4], ratios[5])
+        );
+        drop(locking);
+        one.end()?;
+        other.end()?;
+    }
+    Ok(())
+}
+
+fn p99(server: &mut Server, turn: Duration) -> BenchResult<Duration> {
+    let began = Instant::now();
+    let mut times = Vec::new();
+    while began.elapsed() < turn {
+        times.push(server.round_trip(&message(times.len(), 100))?);
+    }
+    times.sort_unstable();
+    Ok(times[times.len() * 99 / 100])
+}
+
+fn median(times: &mut [Duration]) -> Duration {
+    times.sort_unstable();
+    times[times.len() / 2]
+}

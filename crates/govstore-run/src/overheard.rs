@@ -1,0 +1,146 @@
+//! What is learnt from the traffic: who the client is, that it uses the server, and how its calls of tools went.
+//!
+//! Both directions write into it as bytes pass, so it costs a map's look-up a message, and has no more entries than it
+//! may have, whatever the client and the server say.
+
+use std::collections::HashMap;
+use std::sync::Mutex;
+use std::time::Instant;
+
+use govstore::{CallFigures, ClientInfo, Store};
+
+use crate::lock;
+use crate::scan::Message;
+
+/// How many calls may wait for their answers and be counted.
+const MOST_PENDING: usize = 10_000;
+
+/// For how many tools figures are kept between two writes; calls of others are counted under one name.
+const MOST_TOOLS: usize = 200;
+
+/// The name under which these are counted.
+const OTHERS: &str = "(others)";
+
+/// What the traffic has said, for whoever keeps books.
+#[derive(Debug, Default)]
+pub struct Overheard {
+    pending: Mutex<HashMap<Vec<u8>, Pending>>,
+    figures: Mutex<HashMap<String, CallFigures>>,
+    client: Mutex<Client>,
+    /// Where to say that the client uses this process; `None` while there is no database.
+    store: Mutex<Option<Store>>,
+}
+
+/// A request that has no answer yet.
+#[derive(Debug)]
+struct Pending {
+    /// `None`: no call of a tool.
+    tool: Option<String>,
+    since: Instant,
+}
+
+#[derive(Debug, Default)]
+struct Client {
+    name: Option<String>,
+    version: Option<String>,
+    protocol_version: Option<String>,
+}
+
+impl Overheard {
+    /// The client is about to say this. `true` if it has introduced itself just now.
+    pub fn from_client(&self, message: &Message) -> bool {
+        if let Some(store) = &*lock(&self.store) {
+            store.note_activity();
+        }
+        if let Some(cancelled) = &message.cancelled {
+            lock(&self.pending).remove(cancelled); // it will not be answered
+        }
+        if let (Some(id), Some(method)) = (&message.id, &message.method) {
+            let mut pending = lock(&self.pending);
+            if pending.len() < MOST_PENDING {
+                let tool = (method == "tools/call").then(|| message.tool.clone().unwrap_or_default());
+                pending.insert(id.clone(), Pending { tool, since: Instant::now() });
+            }
+        }
+        let Some(name) = &message.client_name else { return false };
+        let mut client = lock(&self.client);
+        if client.name.as_ref() == Some(name)
+            && client.version == message.client_version
+            && client.protocol_version == message.protocol_version
+        {
+            return false;
+        }
+        *client = Client {
+            name: Some(name.clone()),
+            version: message.client_version.clone(),
+            protocol_version: message.protocol_version.clone(),
+        };
+        true
+    }
+
+    /// The server has said this.
+    pub fn from_server(&self, message: &Message) {
+        let (Some(id), true) = (&message.id, message.is_answer) else { return };
+        let Some(Pending { tool: Some(tool), since }) = lock(&self.pending).remove(id) else { return };
+        let took = since.elapsed();
+        let mut figures = lock(&self.figures);
+        let has_room = figures.len() < MOST_TOOLS || figures.contains_key(&tool);
+        let tool = if has_room { tool } else { OTHERS.to_owned() };
+        figures.entry(tool).or_insert_with_key(|tool| CallFigures::new(tool)).add(took, message.is_error);
+    }
+
+    /// The client has said this, and the server will not hear of it.
+    pub fn forget(&self, messages: &[Message]) {
+        let mut pending = lock(&self.pending);
+        for id in messages.iter().filter_map(|message| message.id.as_ref()) {
+            pending.remove(id);
+        }
+    }
+
+    /// The requests that have no answer, which nobody will give any more.
+    pub fn abandon(&self) -> Vec<Vec<u8>> {
+        lock(&self.pending).drain().map(|(id, _)| id).collect()
+    }
+
+    /// What the client calls itself.
+    pub fn client_name(&self) -> Option<String> {
+        lock(&self.client).name.clone()
+    }
+
+    /// Who the client is, once it has said so.
+    pub fn client(&self) -> Option<ClientInfo> {
+        let client = lock(&self.client);
+        let name = client.name.as_deref()?;
+        let info = ClientInfo::new(name, client.version.as_deref().unwrap_or_default());
+        Some(match &client.protocol_version {
+            Some(version) => info.protocol_version(version),
+            None => info,
+        })
+    }
+
+    /// Takes the figures since the last time.
+    pub fn take_figures(&self) -> Vec<CallFigures> {
+        std::mem::take(&mut *lock(&self.figures)).into_values().collect()
+    }
+
+    /// Takes figures back that could not be written.
+    pub fn give_back(&self, unwritten: Vec<CallFigures>) {
+        let mut figures = lock(&self.figures);
+        for earlier in unwritten {
+            match figures.get_mut(earlier.tool()) {
+                Some(later) => later.merge(&earlier),
+                None => drop(figures.insert(earlier.tool().to_owned(), earlier)), // of at most twice as many tools
+            }
+        }
+    }
+
+    /// From now on it is noted here that the client uses this process.
+    pub fn set_store(&self, store: Option<Store>) {
+        *lock(&self.store) = store;
+    }
+
+    /// The database, if there is one now.
+    pub fn store(&self) -> Option<Store> {
+        lock(&self.store).clone()
+    }
+}

@@ -1,0 +1,32 @@
+//! What a client is told whose server may not be started: in words, as the answer to whatever it asks.
+
+use std::io;
+
+use serde_json::json;
+
+use crate::client_out::ClientOut;
+use crate::pipe::read;
+use crate::scan::Scanner;
+
+/// Answers each request with `reason`, until the client has hung up.
+pub fn answer(reason: &str) -> io::Result<()> {
+    let out = ClientOut::default();
+    let mut scanner = Scanner::default();
+    let mut chunk = vec![0; 64 << 10];
+    loop {
+        let length = read(rustix::stdio::stdin(), &mut chunk)?;
+        if length == 0 {
+            return Ok(());
+        }
+        let mut answers = Vec::new();
+        scanner.feed(&chunk[..length], |message| {
+            if let (Some(id), Some(_)) = (&message.id, &message.method) {
+                let error = json!({ "code": -32000, "message": reason });
+                let id = String::from_utf8_lossy(id);
+                answers
+                    .extend(format!("{{\"jsonrpc\":\"2.0\",\"id\":{id},\"error\":{error}}}\n").into_bytes());
+            }
+        });
+        out.interject(&answers)?;
+    }
+}

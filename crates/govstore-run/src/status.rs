@@ -1,0 +1,48 @@
+//! How a server ended, and how to end likewise.
+
+use rustix::process::{Resource, Rlimit, Signal, WaitStatus, getpid, kill_process, setrlimit};
+
+/// How a server ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ServerStatus {
+    /// It exited with this code.
+    Exited(i32),
+    /// This signal ended it.
+    Signaled(i32),
+    /// Nobody can tell, or it has not ended.
+    Unknown,
+}
+
+impl From<WaitStatus> for ServerStatus {
+    fn from(status: WaitStatus) -> Self {
+        match (status.exit_status(), status.terminating_signal()) {
+            (Some(code), _) => Self::Exited(code),
+            (None, Some(signal)) => Self::Signaled(signal),
+            (None, None) => Self::Unknown,
+        }
+    }
+}
+
+impl ServerStatus {
+    /// Ends this process as the server ended.
+    pub fn imitate(self) -> ! {
+        let code = match self {
+            Self::Exited(code) => code,
+            Self::Unknown => 1,
+            Self::Signaled(number) => {
+                // The server has dumped its core, if it was to.
+                let _ = setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) });
+                let _ = signal_hook::low_level::emulate_default_handler(number);
+                // Not of the signals that have handlers: SIGKILL, for one. Rust's own handler of SIGSEGV and SIGBUS takes
+                // itself away first, so that the second one counts.
+                if let Some(signal) = Signal::from_named_raw(number) {
+                    for _ in 0..2 {
+                        let _ = kill_process(getpid(), signal);
+                    }
+                }
+                128 + number
+            }
+        };
+        std::process::exit(code)
+    }
+}

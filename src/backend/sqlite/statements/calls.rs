@@ -1,0 +1,124 @@
+//! Calls of the tools of wrapped servers.
+
+use rusqlite::{Row, named_params};
+
+use crate::backend::sqlite::transaction::{OnConnection, WriteTransaction};
+use crate::backend::statements::{CallReads, CallWrites, TxResult};
+use crate::model::{CallFigures, Timestamp, ToolCalls};
+
+impl<C: OnConnection> CallReads for C {
+    fn tool_calls(&self, since: Option<Timestamp>) -> TxResult<Vec<ToolCalls>> {
+        let mut statement = self.conn().prepare_cached(
+            "SELECT server, tool, sum(calls) AS calls, sum(errors) AS errors, total(total_us) AS total_us,
+                    max(max_us) AS max_us, sum(within_1ms) AS within_1ms, sum(within_10ms) AS within_10ms,
+                    sum(within_100ms) AS within_100ms, sum(within_1s) AS within_1s, sum(within_10s) AS within_10s
+             FROM tool_calls
+             WHERE hour >= :since
+             GROUP BY server, tool
+             ORDER BY server, calls DESC, tool",
+        )?;
+        let since = since.map_or_else(String::new, |since| hour_of(&since.to_string()));
+        let rows = statement.query_map(named_params! { ":since": since }, from_row)?;
+        Ok(rows.collect::<rusqlite::Result<_>>()?)
+    }
+
+    fn surplus_tool_calls(&self, kept: Option<u64>, before: Option<Timestamp>) -> TxResult<(String, i64)> {
+        let mut statement = self.conn().prepare_cached(
+            "WITH cut (hour) AS (
+               SELECT max(:before, coalesce((
+                 SELECT hour FROM (SELECT DISTINCT hour FROM tool_calls ORDER BY hour DESC) LIMIT 1 OFFSET :kept - 1
+               ), ''))
+             )
+             SELECT hour, (SELECT count(*) FROM tool_calls AS c WHERE c.hour < cut.hour) FROM cut",
+        )?;
+        let kept = kept.map_or(i64::MAX, |kept| i64::try_from(kept).unwrap_or(i64::MAX).max(1));
+        let before = before.map_or_else(String::new, |before| hour_of(&before.to_string()));
+        let parameters = named_params! { ":before": before, ":kept": kept };
+        Ok(statement.query_row(parameters, |row| Ok((row.get(0)?, row.get(1)?)))?)
+    }
+}
+
+impl CallWrites for WriteTransaction<'_> {
+    fn add_calls(&self, server: &str, figures: &CallFigures, most_tools: u32, others: &str) -> TxResult<()> {
+        let [within_1ms, within_10ms, within_100ms, within_1s, within_10s] = figures.within;
+        self.conn()
+            .prepare_cached(
+                "INSERT INTO tool_calls (
+                   server, tool, hour, calls, errors, total_us, max_us, within_1ms, within_10ms, within_100ms, within_1s,
+                   within_10s
+                 ) VALUES (
+                   :server,
+                   CASE WHEN EXISTS (SELECT 1 FROM tool_calls
+                                     WHERE server = :server AND tool = :tool AND hour = :hour)
+                          OR (SELECT count(*) FROM tool_calls WHERE server = :server AND hour = :hour) < :most_tools
+                        THEN :tool ELSE :others END,
+                   :hour, :calls, :errors, :total_us, :max_us, :within_1ms, :within_10ms, :within_100ms, :within_1s,
+                   :within_10s
+                 )
+                 ON CONFLICT (server, tool, hour) DO UPDATE SET
+                   calls = calls + excluded.calls,
+                   errors = errors + excluded.errors,
+                   total_us = min(total_us, 9223372036854775807 - excluded.total_us) + excluded.total_us,
+                   max_us = max(max_us, excluded.max_us),
+                   within_1ms = within_1ms + excluded.within_1ms,
+                   within_10ms = within_10ms + excluded.within_10ms,
+                   within_100ms = within_100ms + excluded.within_100ms,
+                   within_1s = within_1s + excluded.within_1s,
+                   within_10s = within_10s + excluded.within_10s",
+            )?
+            .execute(named_params! {
+                ":server": server,
+                ":tool": figures.tool,
+                ":hour": hour_of(self.at_text()),
+                ":most_tools": most_tools,
+                ":others": others,
+                ":calls": figures.calls,
+                ":errors": figures.errors,
+                ":total_us": figures.total_us.min(i64::MAX.unsigned_abs()),
+                ":max_us": figures.max_us,
+                ":within_1ms": within_1ms,
+                ":within_10ms": within_10ms,
+                ":within_100ms": within_100ms,
+                ":within_1s": within_1s,
+                ":within_10s": within_10s,
+            })?;
+        Ok(())
+    }
+
+    fn remove_tool_calls(&self, before_hour: &str, room: i64) -> TxResult<u64> {
+        let removed = self
+            .conn()
+            .prepare_cached(
+                "DELETE FROM tool_calls WHERE (server, tool, hour) IN (
+                   SELECT server, tool, hour FROM tool_calls WHERE hour < :before ORDER BY hour LIMIT :room
+                 )",
+            )?
+            .execute(named_params! { ":before": before_hour, ":room": room })?;
+        Ok(removed as u64)
+    }
+}
+
+/// The full hour that a moment lies in.
+fn hour_of(at: &str) -> String {
+    let hour = at.get(.."2026-01-01T00".len()).unwrap_or_default();
+    format!("{hour}:00:00.000Z")
+}
+
+#[expect(clippy::cast_precision_loss, reason = "microseconds of calls, for people")]
+fn from_row(row: &Row<'_>) -> rusqlite::Result<ToolCalls> {
+    let calls: u64 = row.get("calls")?;
+    let (total_us, max_us): (f64, u64) = (row.get("total_us")?, row.get("max_us")?);
+    Ok(ToolCalls {
+        server: row.get("server")?,
+        tool: row.get("tool")?,
+        calls,
+        errors: row.get("errors")?,
+        mean_ms: total_us / calls as f64 / 1_000.0,
+        max_ms: max_us as f64 / 1_000.0,
+        within_1ms: row.get("within_1ms")?,
+        within_10ms: row.get("within_10ms")?,
+        within_100ms: row.get("within_100ms")?,
+        within_1s: row.get("within_1s")?,
+        within_10s: row.get("within_10s")?,
+    })
+}
