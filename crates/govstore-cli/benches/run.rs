@@ -115,7 +115,7 @@ fn round_trips(folder: &Path, length: usize) -> BenchResult {
 fn pipelined(folder: &Path) -> BenchResult {
     const MESSAGES: usize = 10_000;
     let lines: Vec<u8> = (0..MESSAGES).flat_map(|id| message(id, 100)).collect();
-    let once = |server: &mut Server| -> BenchResult<Duration> {
+    let run_once = |server: &mut Server| -> BenchResult<Duration> {
         let began = Instant::now();
         let mut answers = vec![0; lines.len()];
         thread::scope(|scope| -> BenchResult {
@@ -133,7 +133,7 @@ fn pipelined(folder: &Path) -> BenchResult {
     let mut ratios = Vec::new();
     let (mut without, mut with) = (Vec::new(), Vec::new());
     for _ in 0..31 {
-        let (one, other) = (once(&mut plain)?, once(&mut wrapped)?);
+        let (one, other) = (run_once(&mut plain)?, run_once(&mut wrapped)?);
         ratios.push(other.as_secs_f64() / one.as_secs_f64());
         without.push(one);
         with.push(other);

@@ -10,7 +10,7 @@ use std::time::Instant;
 use govstore::{CallFigures, ClientInfo, Store};
 
 use crate::lock;
-use crate::scan::Message;
+use crate::scan::{Answer, Message};
 
 /// How many calls may wait for their answers and be counted.
 const MOST_PENDING: usize = 10_000;
@@ -48,7 +48,7 @@ struct Client {
 
 impl Overheard {
     /// The client is about to say this. `true` if it has introduced itself just now.
-    pub fn from_client(&self, message: &Message) -> bool {
+    pub fn hear_client(&self, message: &Message) -> bool {
         if let Some(store) = &*lock(&self.store) {
             store.note_activity();
         }
@@ -79,14 +79,16 @@ impl Overheard {
     }
 
     /// The server has said this.
-    pub fn from_server(&self, message: &Message) {
-        let (Some(id), true) = (&message.id, message.is_answer) else { return };
+    pub fn hear_server(&self, message: &Message) {
+        let (Some(id), Some(answer)) = (&message.id, message.answer) else { return };
         let Some(Pending { tool: Some(tool), since }) = lock(&self.pending).remove(id) else { return };
-        let took = since.elapsed();
         let mut figures = lock(&self.figures);
         let has_room = figures.len() < MOST_TOOLS || figures.contains_key(&tool);
         let tool = if has_room { tool } else { OTHERS.to_owned() };
-        figures.entry(tool).or_insert_with_key(|tool| CallFigures::new(tool)).add(took, message.is_error);
+        figures
+            .entry(tool)
+            .or_insert_with_key(|tool| CallFigures::new(tool))
+            .add(since.elapsed(), answer == Answer::Failed);
     }
 
     /// The client has said this, and the server will not hear of it.
@@ -95,11 +97,6 @@ impl Overheard {
         for id in messages.iter().filter_map(|message| message.id.as_ref()) {
             pending.remove(id);
         }
-    }
-
-    /// The requests that have no answer, which nobody will give any more.
-    pub fn abandon(&self) -> Vec<Vec<u8>> {
-        lock(&self.pending).drain().map(|(id, _)| id).collect()
     }
 
     /// What the client calls itself.

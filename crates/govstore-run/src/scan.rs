@@ -28,12 +28,19 @@ pub struct Message {
     pub protocol_version: Option<String>,
     /// Whether the version of the protocol came in `_meta`, as from clients of today.
     pub is_of_today: bool,
-    /// Whether it is the answer to a request.
-    pub is_answer: bool,
-    /// Whether it is an error, or a result that calls itself one.
-    pub is_error: bool,
+    /// How it answers a request, if it does.
+    pub answer: Option<Answer>,
     /// Whether it is one of several in an array.
     pub is_in_batch: bool,
+}
+
+/// How a request was answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Answer {
+    /// By a result.
+    Well,
+    /// By an error, or a result that calls itself one.
+    Failed,
 }
 
 /// The names that matter. Any other is `Other`.
@@ -212,8 +219,8 @@ impl Scanner {
         self.kept.clear();
         if level == 1 && !self.is_name_next {
             match self.keys[0] {
-                Key::Result => self.message.is_answer = true,
-                Key::Error => (self.message.is_answer, self.message.is_error) = (true, true),
+                Key::Result => self.message.answer = Some(Answer::Well),
+                Key::Error => self.message.answer = Some(Answer::Failed),
                 _ => {}
             }
         }
@@ -295,7 +302,7 @@ impl Scanner {
             | [Key::Params, Key::Meta, Key::MetaClientInfo, Key::Version] => {
                 message.client_version = text(&self.kept);
             }
-            [Key::Result, Key::IsError] => message.is_error = self.kept == b"true",
+            [Key::Result, Key::IsError] if self.kept == b"true" => message.answer = Some(Answer::Failed),
             _ => {}
         }
     }
@@ -348,23 +355,16 @@ mod tests {
 
     #[test]
     fn answers_say_whether_they_went_well() {
-        let of =
-            |line: &[u8]| scan(line).pop().map(|message| (message.id, message.is_answer, message.is_error));
+        let of = |line: &[u8]| scan(line).pop().map(|message| (message.id, message.answer));
+        let (well, failed) = (Some(Answer::Well), Some(Answer::Failed));
         let id = |id: &[u8]| Some(id.to_vec());
-        assert_eq!(
-            of(br#"{"id":"a","result":{"isError":true,"content":[]}}"#),
-            Some((id(b"\"a\""), true, true))
-        );
-        assert_eq!(of(br#"{"result":{"isError":false},"id":-1}"#), Some((id(b"-1"), true, false)));
-        assert_eq!(of(br#"{"id":1,"error":{"code":1}}"#), Some((id(b"1"), true, true)));
-        assert_eq!(of(br#"{"id":1,"result":{"x":{"isError":true}}}"#), Some((id(b"1"), true, false)));
-        assert_eq!(of(br#"{"id":1,"result":null}"#), Some((id(b"1"), true, false)));
-        assert_eq!(of(br#"{"id":null,"method":"x"}"#), Some((None, false, false)));
-        assert_eq!(
-            of(br#"{"id":"\u0061","result":1}"#),
-            Some((id(b"\"a\""), true, false)),
-            "as others write it"
-        );
+        assert_eq!(of(br#"{"id":"a","result":{"isError":true,"content":[]}}"#), Some((id(b"\"a\""), failed)));
+        assert_eq!(of(br#"{"result":{"isError":false},"id":-1}"#), Some((id(b"-1"), well)));
+        assert_eq!(of(br#"{"id":1,"error":{"code":1}}"#), Some((id(b"1"), failed)));
+        assert_eq!(of(br#"{"id":1,"result":{"x":{"isError":true}}}"#), Some((id(b"1"), well)));
+        assert_eq!(of(br#"{"id":1,"result":null}"#), Some((id(b"1"), well)));
+        assert_eq!(of(br#"{"id":null,"method":"x"}"#), Some((None, None)));
+        assert_eq!(of(br#"{"id":"\u0061","result":1}"#), Some((id(b"\"a\""), well)), "as others write it");
     }
 
     #[test]

@@ -65,7 +65,7 @@ pub fn downstream(line: &Line, server: OwnedFd) {
         if let Err(error) = line.out.pass(&chunk[..length]) {
             break Err(error);
         }
-        scanner.feed(&chunk[..length], |message| line.overheard.from_server(&message));
+        scanner.feed(&chunk[..length], |message| line.overheard.hear_server(&message));
     };
     drop(server); // where the client reads no more, the server is told as it would be without this one
     let_go(|null| rustix::stdio::dup2_stdout(null));
@@ -121,7 +121,7 @@ fn pass_bytes(line: &Line, server: &OwnedFd, stop: &UnixStream) -> io::Result<()
 
 impl Line {
     fn hear(&self, message: &Message) {
-        if self.overheard.from_client(message) {
+        if self.overheard.hear_client(message) {
             let _ = self.books.try_send(Word::Introduced); // with so many words, a heartbeat will say it
         }
     }
@@ -198,7 +198,9 @@ impl Lines<'_> {
 
     fn end_line(&mut self) -> io::Result<()> {
         let Held { bytes, messages, too_long } = std::mem::take(&mut self.held);
-        messages.iter().for_each(|message| self.line.hear(message)); // the gate asks who the client is
+        for message in &messages {
+            self.line.hear(message); // the gate asks who the client is
+        }
         let verdict = match &too_long {
             None => self.gate.judge(&messages, Some(&bytes), &self.line.overheard),
             Some(TooLong::Passes) => Verdict::Pass,

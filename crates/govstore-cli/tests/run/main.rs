@@ -8,11 +8,13 @@
 
 mod bytes;
 mod client;
+mod contained;
 mod governed;
 mod limited;
 mod official;
 mod registered;
 mod tree;
 mod trees;
+mod troubled;
 
 type TestResult<T = ()> = Result<T, Box<dyn std::error::Error>>;

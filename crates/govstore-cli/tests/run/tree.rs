@@ -47,7 +47,7 @@ impl Home {
         self.run_with_graces(["20", "1"], options, server)
     }
 
-    fn run_with_graces(&self, [end, term]: [&str; 2], options: &[&str], server: &[&str]) -> Command {
+    pub fn run_with_graces(&self, [end, term]: [&str; 2], options: &[&str], server: &[&str]) -> Command {
         let mut command = self.govstore();
         command.args(["run", "--end-grace", end, "--term-grace", term]).args(options).arg("--").args(server);
         command

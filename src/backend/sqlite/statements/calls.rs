@@ -40,7 +40,7 @@ impl<C: OnConnection> CallReads for C {
 
 impl CallWrites for WriteTransaction<'_> {
     fn add_calls(&self, server: &str, figures: &CallFigures, most_tools: u32, others: &str) -> TxResult<()> {
-        let [within_1ms, within_10ms, within_100ms, within_1s, within_10s] = figures.within;
+        let within = figures.within;
         self.conn()
             .prepare_cached(
                 "INSERT INTO tool_calls (
@@ -76,11 +76,11 @@ impl CallWrites for WriteTransaction<'_> {
                 ":errors": figures.errors,
                 ":total_us": figures.total_us.min(i64::MAX.unsigned_abs()),
                 ":max_us": figures.max_us,
-                ":within_1ms": within_1ms,
-                ":within_10ms": within_10ms,
-                ":within_100ms": within_100ms,
-                ":within_1s": within_1s,
-                ":within_10s": within_10s,
+                ":within_1ms": within[0],
+                ":within_10ms": within[1],
+                ":within_100ms": within[2],
+                ":within_1s": within[3],
+                ":within_10s": within[4],
             })?;
         Ok(())
     }
