@@ -27,7 +27,7 @@ deny:
 # The README's test command, and the other crates.
 test:
     cargo test --locked
-    cargo test --locked --package govstore-host --package govstore-mcp --package govstore-testkit
+    cargo test --locked --package govstore-host --package govstore-mcp --package govstore-run --package govstore-testkit
 
 # The fuzz targets compile. On a nightly toolchain leave the variable out.
 fuzz-check:

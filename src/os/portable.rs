@@ -12,8 +12,10 @@ use std::path::Path;
 use sysinfo::{Pid, ProcessRefreshKind, ProcessStatus, ProcessesToUpdate, UpdateKind};
 
 use super::file_id::FileId;
+use super::system::parent_pid;
 use super::system::{Here, Hold, LockKind, NoHold, Parent, Presence, Sighting, Signal, System};
-use super::system::{gone_or_hidden, parent_pid, signalable};
+#[cfg(unix)]
+use super::system::{gone_or_hidden, signalable};
 
 /// `boot_id` where the system tells none: start times tell boots apart.
 const NO_BOOT_ID: &str = "unknown";

@@ -3,9 +3,9 @@
 use std::fmt;
 use std::str::FromStr;
 
-use chrono::FixedOffset;
-use chrono_tz::{TZ_VARIANTS, Tz};
-use govstore::ImportOptions;
+use chrono::{Datelike, FixedOffset, MappedLocalTime, NaiveDate, NaiveDateTime, TimeZone as _, Timelike};
+use jiff::civil::DateTime;
+use jiff::tz::{AmbiguousOffset, Offset, TimeZone, TimeZoneDatabase};
 
 /// No clock shows a time farther from UTC, in seconds.
 const OFFSET_MAX: i32 = 14 * 3600;
@@ -14,20 +14,80 @@ const OFFSET_MAX: i32 = 14 * 3600;
 const EXAMPLES: &str = "name one such as Europe/Berlin, America/New_York or UTC, or an offset such as +02:00";
 
 /// A zone of the IANA database, or one that never sets its clocks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Zone {
-    Named(Tz),
+    Named(TimeZone),
     Offset(FixedOffset),
 }
 
-impl Zone {
-    /// The options, with this zone for times that name none.
-    pub fn apply_to(self, options: ImportOptions) -> ImportOptions {
-        match self {
-            Self::Named(zone) => options.time_zone(zone),
-            Self::Offset(offset) => options.time_zone(offset),
+/// The zones come from one crate, and times are another's.
+impl chrono::TimeZone for Zone {
+    type Offset = FixedOffset;
+
+    fn from_offset(offset: &FixedOffset) -> Self {
+        Self::Offset(*offset)
+    }
+
+    fn offset_from_local_date(&self, local: &NaiveDate) -> MappedLocalTime<FixedOffset> {
+        self.offset_from_local_datetime(&local.and_time(chrono::NaiveTime::MIN))
+    }
+
+    fn offset_from_local_datetime(&self, local: &NaiveDateTime) -> MappedLocalTime<FixedOffset> {
+        let zone = match self {
+            Self::Named(zone) => zone,
+            Self::Offset(offset) => return MappedLocalTime::Single(*offset),
+        };
+        let Some(local) = civil(local) else { return MappedLocalTime::None };
+        match zone.to_ambiguous_timestamp(local).offset() {
+            AmbiguousOffset::Unambiguous { offset } => {
+                fixed(offset).map_or(MappedLocalTime::None, MappedLocalTime::Single)
+            }
+            AmbiguousOffset::Gap { .. } => MappedLocalTime::None,
+            // The clock showed it first by the offset before it was set back.
+            AmbiguousOffset::Fold { before, after } => match (fixed(before), fixed(after)) {
+                (Some(earlier), Some(later)) => MappedLocalTime::Ambiguous(earlier, later),
+                _ => MappedLocalTime::None,
+            },
         }
     }
+
+    fn offset_from_utc_date(&self, utc: &NaiveDate) -> FixedOffset {
+        self.offset_from_utc_datetime(&utc.and_time(chrono::NaiveTime::MIN))
+    }
+
+    fn offset_from_utc_datetime(&self, utc: &NaiveDateTime) -> FixedOffset {
+        let offset = match self {
+            Self::Named(zone) => jiff::Timestamp::from_second(utc.and_utc().timestamp())
+                .ok()
+                .and_then(|timestamp| fixed(zone.to_offset(timestamp))),
+            Self::Offset(offset) => Some(*offset),
+        };
+        offset.unwrap_or_else(|| chrono::Offset::fix(&chrono::Utc))
+    }
+}
+
+/// `None` for a year that is no other program's, either.
+fn civil(local: &NaiveDateTime) -> Option<DateTime> {
+    let small = |number: u32| i8::try_from(number).ok();
+    DateTime::new(
+        i16::try_from(local.year()).ok()?,
+        small(local.month())?,
+        small(local.day())?,
+        small(local.hour())?,
+        small(local.minute())?,
+        small(local.second())?,
+        0,
+    )
+    .ok()
+}
+
+fn fixed(offset: Offset) -> Option<FixedOffset> {
+    FixedOffset::east_opt(offset.seconds())
+}
+
+/// The zones that this program was built with: those of the system differ from machine to machine.
+fn zones() -> TimeZoneDatabase {
+    TimeZoneDatabase::bundled()
 }
 
 impl FromStr for Zone {
@@ -37,8 +97,7 @@ impl FromStr for Zone {
         if text.starts_with(['+', '-']) {
             return offset(text).map(Self::Offset).ok_or_else(|| format!("it is no offset; {EXAMPLES}"));
         }
-        let named = TZ_VARIANTS.iter().find(|zone| zone.name().eq_ignore_ascii_case(text));
-        named.map(|zone| Self::Named(*zone)).ok_or_else(|| match city(text) {
+        zones().get(text).map(Self::Named).map_err(|_| match city(text) {
             Some(zone) => format!("no time zone has that name; {EXAMPLES}. Is it {zone}?"),
             None => format!("no time zone has that name; {EXAMPLES}"),
         })
@@ -51,17 +110,16 @@ fn offset(text: &str) -> Option<FixedOffset> {
 }
 
 /// The zone whose name ends with this, as in `Europe/Berlin`.
-fn city(text: &str) -> Option<Tz> {
+fn city(text: &str) -> Option<String> {
     let text = text.trim().replace(' ', "_");
-    let last =
-        |zone: &Tz| zone.name().rsplit_once('/').is_some_and(|(_, last)| last.eq_ignore_ascii_case(&text));
-    TZ_VARIANTS.iter().copied().find(last)
+    let mut names = zones().available().map(|name| name.to_string()).collect::<Vec<_>>().into_iter();
+    names.find(|name| name.rsplit_once('/').is_some_and(|(_, last)| last.eq_ignore_ascii_case(&text)))
 }
 
 impl fmt::Display for Zone {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Named(zone) => f.write_str(zone.name()),
+            Self::Named(zone) => f.write_str(zone.iana_name().unwrap_or("UTC")),
             Self::Offset(offset) => write!(f, "UTC{offset}"),
         }
     }
@@ -73,13 +131,31 @@ mod tests {
 
     #[test]
     fn names_and_offsets_are_zones() {
-        assert_eq!("UTC".parse(), Ok(Zone::Named(Tz::UTC)));
-        assert_eq!("Europe/Berlin".parse(), Ok(Zone::Named(Tz::Europe__Berlin)));
-        assert_eq!("america/new_york".parse(), Ok(Zone::Named(Tz::America__New_York)));
+        for name in ["UTC", "Europe/Berlin", "America/New_York"] {
+            for text in [name.to_owned(), name.to_lowercase()] {
+                assert_eq!(text.parse::<Zone>().map(|zone| zone.to_string()), Ok(name.to_owned()));
+            }
+        }
         for (text, minutes) in [("+02:00", 120), ("-0330", -210), ("+14:00", 840), ("-00:00", 0)] {
             let offset = FixedOffset::east_opt(minutes * 60).expect("an offset");
             assert_eq!(text.parse(), Ok(Zone::Offset(offset)), "{text}");
         }
+    }
+
+    /// Berlin's clocks were set forward on 2025-03-30 and back on 2025-10-26.
+    #[test]
+    fn clocks_are_set_twice_a_year() {
+        let zone: Zone = "Europe/Berlin".parse().expect("a zone");
+        let at = |text: &str| {
+            let local = NaiveDateTime::parse_from_str(text, "%Y-%m-%d %H:%M:%S").expect("a time");
+            zone.offset_from_local_datetime(&local).map(|offset| offset.local_minus_utc() / 3600)
+        };
+        assert_eq!(at("2025-01-01 12:00:00"), MappedLocalTime::Single(1));
+        assert_eq!(at("2025-07-01 12:00:00"), MappedLocalTime::Single(2));
+        assert_eq!(at("2025-03-30 02:30:00"), MappedLocalTime::None);
+        assert_eq!(at("2025-10-26 02:30:00"), MappedLocalTime::Ambiguous(2, 1));
+        let local = zone.with_ymd_and_hms(2025, 10, 26, 2, 30, 0).earliest().expect("a time");
+        assert_eq!(local.to_utc().to_rfc3339(), "2025-10-26T00:30:00+00:00");
     }
 
     #[test]

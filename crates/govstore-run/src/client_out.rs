@@ -7,7 +7,7 @@ use std::sync::Mutex;
 use memchr::memrchr;
 
 use crate::lock;
-use crate::pipe::write_all;
+use crate::pipe::client;
 
 /// What goes to standard output.
 #[derive(Debug, Default)]
@@ -23,18 +23,17 @@ struct State {
 impl ClientOut {
     /// Passes on what the server has written.
     pub fn pass(&self, bytes: &[u8]) -> io::Result<()> {
-        let out = rustix::stdio::stdout();
         let mut state = lock(&self.0);
         let Some(last) = bytes.last() else { return Ok(()) };
         state.is_inside_a_line = *last != b'\n';
         if state.waiting.is_empty() {
-            return write_all(out, bytes);
+            return client::write(bytes);
         }
-        let Some(end_of_line) = memrchr(b'\n', bytes) else { return write_all(out, bytes) };
+        let Some(end_of_line) = memrchr(b'\n', bytes) else { return client::write(bytes) };
         let (lines, begun) = bytes.split_at(end_of_line + 1);
-        write_all(out, lines)?;
-        write_all(out, &std::mem::take(&mut state.waiting))?;
-        write_all(out, begun)
+        client::write(lines)?;
+        client::write(&std::mem::take(&mut state.waiting))?;
+        client::write(begun)
     }
 
     /// Writes a line of ours, now or after the line that the server is writing.
@@ -44,7 +43,7 @@ impl ClientOut {
             state.waiting.extend_from_slice(line);
             return Ok(());
         }
-        write_all(rustix::stdio::stdout(), line)
+        client::write(line)
     }
 
     /// The server writes no more. A line that it has not ended is ended here if an answer waits for that.
@@ -55,10 +54,9 @@ impl ClientOut {
         if waiting.is_empty() {
             return Ok(());
         }
-        let out = rustix::stdio::stdout();
         if is_inside_a_line {
-            write_all(out, b"\n")?;
+            client::write(b"\n")?;
         }
-        write_all(out, &waiting)
+        client::write(&waiting)
     }
 }

@@ -4,19 +4,18 @@ use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
 use std::process::{Child, Stdio};
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use govstore::{ProcessInfo, RunId};
+use govstore::RunId;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, getppid, pidfd_open};
 use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGTERM};
 
-use crate::books::{BookKeeping, Books, Opening};
+use crate::books::Books;
 use crate::client_out::ClientOut;
 use crate::control::{self, Control, ToFront, ToKeeper};
 use crate::gate::Gate;
@@ -24,43 +23,14 @@ use crate::keeper::{self, Orders};
 use crate::options::RunOptions;
 use crate::overheard::Overheard;
 use crate::say::say;
+use crate::start::{RunError, Start};
 use crate::status::ServerStatus;
 use crate::traffic::{self, Line};
 use crate::tree::{self, Stage, Wakers};
-use crate::{container, name, refused, wake};
-
-/// How long a server's start waits for its row in the registry: without it, nobody could end what is left should front and
-/// keeper be killed at once. A database that takes longer costs that, and not the server.
-const ROW_PATIENCE: Duration = Duration::from_millis(250);
-
-/// How long it waits where the database is asked whether the server may run.
-const LIMIT_PATIENCE: Duration = Duration::from_secs(10);
+use crate::{container, refused, wake};
 
 /// How long the server's last words may take once the client is gone, or a signal says to end.
 const LAST_WORDS_PATIENCE: Duration = Duration::from_millis(500);
-
-/// Why a server was not run, or why it can't be said how it ended.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum RunError {
-    /// The log could not be opened.
-    #[error("cannot open the log {}: {source}", path.display())]
-    Log {
-        /// The file.
-        path: PathBuf,
-        /// The system's reason.
-        source: io::Error,
-    },
-    /// The system refused a process, a thread, or the like.
-    #[error("cannot run the server: {0}")]
-    System(#[from] io::Error),
-}
-
-impl From<Errno> for RunError {
-    fn from(error: Errno) -> Self {
-        Self::System(error.into())
-    }
-}
 
 /// The process that has started this one, if it can be watched. To be called early: a parent that was gone before is not
 /// missed.
@@ -73,11 +43,6 @@ fn client() -> Option<OwnedFd> {
 /// Runs a server until nothing is left of it. Returns how it ended.
 pub fn run(options: RunOptions) -> Result<ServerStatus, RunError> {
     let client = client();
-    let log = options.log_file.map(|path| {
-        let opened = File::options().create(true).append(true).open(&path);
-        opened.map_err(|source| RunError::Log { path, source })
-    });
-    let log = log.transpose()?;
     tree::adopt()?;
     let (claim, claimed) = UnixStream::pair()?;
     claimed.set_nonblocking(true)?;
@@ -87,48 +52,21 @@ pub fn run(options: RunOptions) -> Result<ServerStatus, RunError> {
         claimed,
         client,
     };
-
     let run_id = RunId::random();
-    let mut command = options.command;
-    let container = container::of(&mut command, &run_id).unwrap_or_else(|error| {
+    let mut options = options;
+    let container = container::of(&mut options.command, &run_id).unwrap_or_else(|error| {
         say(&format!("the container may be left at the end, since its id can't be kept: {error}"));
         None
     });
-    let server_name = options.name.unwrap_or_else(|| name::of(&command));
-    let overheard = Arc::new(Overheard::default());
-    let mut info = ProcessInfo::new(server_name.as_str(), "").run(run_id);
-    if let Some(container) = &container {
-        info = info.container(container.clone());
+    let graces = options.graces;
+    let on_claim = Box::new(move || drop(io::Write::write(&mut &claim, b"c")));
+    let start = Start::prepare(options, Some(run_id), container.clone(), on_claim)?;
+    if let Some(reason) = start.refusal {
+        refused::answer(&reason)?;
+        return Ok(ServerStatus::Exited(1));
     }
-    if let Some(limit) = options.limit {
-        info = info.at_most(limit);
-    }
-    let books = Books::open(BookKeeping {
-        database: options.database,
-        store: options.store,
-        info,
-        server: server_name,
-        overheard: Arc::clone(&overheard),
-        claimed: Box::new(move || drop(io::Write::write(&mut &claim, b"c"))),
-    })?;
-    let asks_first = options.limit.is_some() || options.governance.is_some();
-    match books.opening(if asks_first { LIMIT_PATIENCE } else { ROW_PATIENCE }) {
-        Some(Opening::Refused(reason)) => {
-            say(&reason);
-            refused::answer(&reason)?;
-            return Ok(ServerStatus::Exited(1));
-        }
-        Some(Opening::Registered) => {}
-        Some(Opening::Unavailable) | None => {
-            if let Some(limit) = options.limit {
-                say(&format!("the limit of {limit} is not enforced, since the database can't be asked"));
-            }
-        }
-    }
-
-    let orders = Orders { run_id, graces: options.graces, container, command };
-    let gate = options.governance.map(|governance| Gate::new(governance, books.words()));
-    let front = Front { wakes, orders, log };
+    let Start { books, overheard, gate, command, log, .. } = start;
+    let front = Front { wakes, orders: Orders { run_id, graces, container, command }, log };
     let status = front.run(&overheard, &books, gate)?;
     books.close();
     Ok(status)
@@ -207,7 +145,7 @@ impl Front {
         if let (Some(errors), Some(log)) = (keeper.stderr.take(), self.log.take()) {
             let done = done.try_clone()?;
             thread::Builder::new().name("errors".to_owned()).spawn(move || {
-                traffic::errors(errors, log);
+                traffic::errors(File::from(OwnedFd::from(errors)), log);
                 drop(done);
             })?;
         }
@@ -233,9 +171,9 @@ impl Front {
         // It may wait for the client for as long as this process lives, so nobody waits for it.
         thread::Builder::new()
             .name("upstream".to_owned())
-            .spawn(move || traffic::upstream(&up, input, &stopped))?;
+            .spawn(move || traffic::upstream(&up, File::from(input), &stopped))?;
         thread::Builder::new().name("downstream".to_owned()).spawn(move || {
-            traffic::downstream(&line, output);
+            traffic::downstream(&line, File::from(output));
             drop(done);
         })?;
 

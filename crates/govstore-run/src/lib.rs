@@ -26,38 +26,54 @@
 //!
 //! The program that calls [`run`] has to call [`inner`] first: it is started again as the keeper, and by that once more.
 
-#![cfg(target_os = "linux")]
-
 mod books;
 mod client_out;
+#[cfg(all(target_os = "linux", not(govstore_portable)))]
 mod container;
+#[cfg(all(target_os = "linux", not(govstore_portable)))]
 mod control;
+#[cfg(any(not(target_os = "linux"), govstore_portable))]
+#[path = "portable/control.rs"]
+mod control;
+#[cfg(all(target_os = "linux", not(govstore_portable)))]
 mod front;
 mod gate;
+#[cfg(all(target_os = "linux", not(govstore_portable)))]
 mod keeper;
 mod name;
 mod options;
 mod overheard;
 mod pipe;
+#[cfg(any(not(target_os = "linux"), govstore_portable))]
+mod portable;
 mod refused;
 mod say;
 mod scan;
+mod start;
 mod status;
 mod traffic;
+#[cfg(all(target_os = "linux", not(govstore_portable)))]
 mod trampoline;
+#[cfg(all(target_os = "linux", not(govstore_portable)))]
 mod tree;
+#[cfg(all(target_os = "linux", not(govstore_portable)))]
 mod wake;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-pub use front::{RunError, run};
+#[cfg(all(target_os = "linux", not(govstore_portable)))]
+pub use front::run;
 pub use options::{AgentName, Governance, Graces, RunOptions};
+#[cfg(any(not(target_os = "linux"), govstore_portable))]
+pub use portable::run;
+pub use start::RunError;
 pub use status::ServerStatus;
 
 /// Does what this process was started for by [`run`], in a process of its own; `None` if it was not.
 #[must_use]
+#[cfg(all(target_os = "linux", not(govstore_portable)))]
 pub fn inner(mut arguments: impl Iterator<Item = OsString>) -> Option<ExitCode> {
     let verb = arguments.next()?;
     match verb.to_str()? {
@@ -71,6 +87,13 @@ pub fn inner(mut arguments: impl Iterator<Item = OsString>) -> Option<ExitCode> 
         trampoline::VERB => Some(trampoline::main(arguments)),
         _ => None,
     }
+}
+
+/// There is one process here, and it does nothing but run.
+#[must_use]
+#[cfg(any(not(target_os = "linux"), govstore_portable))]
+pub fn inner(_arguments: impl Iterator<Item = OsString>) -> Option<ExitCode> {
+    None
 }
 
 /// What a thread that panicked has left behind is as good as any other.

@@ -1,40 +1,135 @@
-//! Pipes as they are: no buffer between, and none that is lost.
+//! The server's pipes, and the client's: no buffer between, and nothing that is lost.
 
-use std::io;
-use std::os::fd::BorrowedFd;
-
-use rustix::event::{PollFd, PollFlags, poll};
-use rustix::io::Errno;
+use std::fs::File;
+use std::io::{self, ErrorKind, Read};
 
 /// Reads once: what is there, or waits for it. 0: its end.
-pub fn read(from: BorrowedFd<'_>, into: &mut [u8]) -> io::Result<usize> {
+pub fn read(mut from: &File, into: &mut [u8]) -> io::Result<usize> {
     loop {
-        match rustix::io::read(from, &mut *into) {
-            Ok(length) => return Ok(length),
-            Err(Errno::INTR) => {}
-            Err(Errno::AGAIN) => wait_for(from, PollFlags::IN)?,
-            Err(error) => return Err(error.into()),
+        match from.read(into) {
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            // Windows: nobody writes any more.
+            Err(error) if error.kind() == ErrorKind::BrokenPipe => return Ok(0),
+            read => return read,
         }
     }
 }
 
-/// Writes all of it. The other side decides how fast.
-pub fn write_all(to: BorrowedFd<'_>, mut bytes: &[u8]) -> io::Result<()> {
-    while !bytes.is_empty() {
-        match rustix::io::write(to, bytes) {
-            Ok(length) => bytes = &bytes[length..],
-            Err(Errno::INTR) => {}
-            Err(Errno::AGAIN) => wait_for(to, PollFlags::OUT)?,
-            Err(error) => return Err(error.into()),
+/// The client's end, which this process has as its standard streams.
+#[cfg(all(target_os = "linux", not(govstore_portable)))]
+pub mod client {
+    use std::fs::File;
+    use std::io;
+    use std::os::fd::{AsFd, BorrowedFd};
+    use std::os::unix::net::UnixStream;
+
+    use rustix::event::{PollFd, PollFlags, poll};
+    use rustix::io::Errno;
+    use rustix::stdio;
+
+    /// Can be read once the client's words are to be taken as at their end.
+    pub type Stop = UnixStream;
+
+    /// Reads once. 0: the client's end, or that of this process has come.
+    pub fn read(into: &mut [u8], stop: Option<&Stop>) -> io::Result<usize> {
+        let client = stdio::stdin();
+        loop {
+            let mut fds = vec![readable(client)];
+            fds.extend(stop.map(|stop| readable(stop.as_fd())));
+            match poll(&mut fds, None) {
+                Ok(_) if fds.get(1).is_some_and(|stop| !stop.revents().is_empty()) => return Ok(0),
+                Ok(_) | Err(Errno::INTR) => {}
+                Err(error) => return Err(error.into()),
+            }
+            match rustix::io::read(client, &mut *into) {
+                Ok(length) => return Ok(length),
+                Err(Errno::INTR | Errno::AGAIN) => {}
+                Err(_) => return Ok(0), // a client that resets its end is gone
+            }
         }
     }
-    Ok(())
+
+    /// Writes all of it. The client decides how fast.
+    pub fn write(bytes: &[u8]) -> io::Result<()> {
+        write_all(stdio::stdout(), bytes)
+    }
+
+    /// Likewise, to people.
+    pub fn write_error(bytes: &[u8]) -> io::Result<()> {
+        write_all(stdio::stderr(), bytes)
+    }
+
+    /// Nobody listens to the client any more, and it is told.
+    pub fn close_input() {
+        if let Ok(null) = null() {
+            let _ = stdio::dup2_stdin(&null);
+        }
+    }
+
+    /// Nothing is said to the client any more, and it is told.
+    pub fn close_output() {
+        if let Ok(null) = null() {
+            let _ = stdio::dup2_stdout(&null);
+        }
+    }
+
+    fn null() -> io::Result<File> {
+        File::options().read(true).write(true).open("/dev/null")
+    }
+
+    fn readable(fd: BorrowedFd<'_>) -> PollFd<'_> {
+        PollFd::from_borrowed_fd(fd, PollFlags::IN)
+    }
+
+    fn write_all(to: BorrowedFd<'_>, mut bytes: &[u8]) -> io::Result<()> {
+        while !bytes.is_empty() {
+            match rustix::io::write(to, bytes) {
+                Ok(length) => bytes = &bytes[length..],
+                // Whoever gave us this pipe doesn't want to wait for it; this thread does.
+                Err(Errno::AGAIN) => drop(poll(&mut [PollFd::from_borrowed_fd(to, PollFlags::OUT)], None)),
+                Err(Errno::INTR) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
+    }
 }
 
-/// Whoever gave us this pipe doesn't want to wait for it; this thread does.
-fn wait_for(fd: BorrowedFd<'_>, what: PollFlags) -> io::Result<()> {
-    match poll(&mut [PollFd::from_borrowed_fd(fd, what)], None) {
-        Ok(_) | Err(Errno::INTR) => Ok(()),
-        Err(error) => Err(error.into()),
+/// The client's end, where a standard stream can be neither watched nor closed.
+#[cfg(any(not(target_os = "linux"), govstore_portable))]
+pub mod client {
+    use std::io::{self, ErrorKind, Read, Write};
+
+    /// Nothing ends the client's words but the client.
+    #[derive(Debug)]
+    pub struct Stop;
+
+    /// Reads once. 0: the client's end.
+    pub fn read(into: &mut [u8], _stop: Option<&Stop>) -> io::Result<usize> {
+        loop {
+            match io::stdin().lock().read(into) {
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(_) => return Ok(0), // a client that resets its end is gone
+                read => return read,
+            }
+        }
     }
+
+    /// Writes all of it. The client decides how fast.
+    pub fn write(bytes: &[u8]) -> io::Result<()> {
+        let mut out = io::stdout().lock();
+        out.write_all(bytes)?;
+        out.flush()
+    }
+
+    /// Likewise, to people.
+    pub fn write_error(bytes: &[u8]) -> io::Result<()> {
+        io::stderr().lock().write_all(bytes)
+    }
+
+    /// It closes with this process.
+    pub const fn close_input() {}
+
+    /// It closes with this process.
+    pub const fn close_output() {}
 }

@@ -5,7 +5,7 @@ use std::io;
 use serde_json::json;
 
 use crate::client_out::ClientOut;
-use crate::pipe::read;
+use crate::pipe::client;
 use crate::scan::Scanner;
 
 /// Answers each request with `reason`, until the client has hung up.
@@ -14,7 +14,7 @@ pub fn answer(reason: &str) -> io::Result<()> {
     let mut scanner = Scanner::default();
     let mut chunk = vec![0; 64 << 10];
     loop {
-        let length = read(rustix::stdio::stdin(), &mut chunk)?;
+        let length = client::read(&mut chunk, None)?;
         if length == 0 {
             return Ok(());
         }

@@ -1,7 +1,5 @@
 //! How a server ended, and how to end likewise.
 
-use rustix::process::{Resource, Rlimit, Signal, WaitStatus, getpid, kill_process, setrlimit};
-
 /// How a server ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ServerStatus {
@@ -13,8 +11,9 @@ pub enum ServerStatus {
     Unknown,
 }
 
-impl From<WaitStatus> for ServerStatus {
-    fn from(status: WaitStatus) -> Self {
+#[cfg(all(target_os = "linux", not(govstore_portable)))]
+impl From<rustix::process::WaitStatus> for ServerStatus {
+    fn from(status: rustix::process::WaitStatus) -> Self {
         match (status.exit_status(), status.terminating_signal()) {
             (Some(code), _) => Self::Exited(code),
             (None, Some(signal)) => Self::Signaled(signal),
@@ -30,19 +29,27 @@ impl ServerStatus {
             Self::Exited(code) => code,
             Self::Unknown => 1,
             Self::Signaled(number) => {
-                // The server has dumped its core, if it was to.
-                let _ = setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) });
-                let _ = signal_hook::low_level::emulate_default_handler(number);
-                // Not of the signals that have handlers: SIGKILL, for one. Rust's own handler of SIGSEGV and SIGBUS takes
-                // itself away first, so that the second one counts.
-                if let Some(signal) = Signal::from_named_raw(number) {
-                    for _ in 0..2 {
-                        let _ = kill_process(getpid(), signal);
-                    }
-                }
+                #[cfg(unix)]
+                end_by(number);
                 128 + number
             }
         };
         std::process::exit(code)
+    }
+}
+
+#[cfg(unix)]
+fn end_by(number: i32) {
+    use rustix::process::{Resource, Rlimit, Signal, getpid, kill_process, setrlimit};
+
+    // The server has dumped its core, if it was to.
+    let _ = setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) });
+    let _ = signal_hook::low_level::emulate_default_handler(number);
+    // Not of the signals that have handlers: SIGKILL, for one. Rust's own handler of SIGSEGV and SIGBUS takes itself away
+    // first, so that the second one counts.
+    if let Some(signal) = Signal::from_named_raw(number) {
+        for _ in 0..2 {
+            let _ = kill_process(getpid(), signal);
+        }
     }
 }

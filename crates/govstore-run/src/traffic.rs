@@ -3,21 +3,19 @@
 //! What the client says is looked at before it is passed on, else a fast answer could be there before the question is
 //! known; what the server says is looked at afterwards.
 
-use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::net::UnixStream;
+use std::fs::File;
+use std::io::{self, Write};
 use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
-use std::{fs::File, io};
 
 use memchr::memchr;
-use rustix::event::{PollFd, PollFlags, poll};
 
 use crate::books::Word;
 use crate::client_out::ClientOut;
 use crate::control::{Control, ToKeeper};
 use crate::gate::{Gate, LONGEST_HELD, Verdict};
 use crate::overheard::Overheard;
-use crate::pipe::{read, write_all};
+use crate::pipe::{client, read};
 use crate::say::say;
 use crate::scan::{Message, Scanner};
 
@@ -36,7 +34,7 @@ pub struct Line {
 }
 
 /// What the client says, until its end or until `stop` can be read. Then the server's input is closed.
-pub fn upstream(line: &Line, server: OwnedFd, stop: &UnixStream) {
+pub fn upstream(line: &Line, server: File, stop: &client::Stop) {
     let passed = match &line.gate {
         None => pass_bytes(line, &server, stop),
         Some(gate) => {
@@ -48,16 +46,16 @@ pub fn upstream(line: &Line, server: OwnedFd, stop: &UnixStream) {
     match passed {
         Ok(()) => line.control.tell(ToKeeper::InputOver),
         // The server reads no more: so does this one, and the client is told as it would be without it.
-        Err(_) => let_go(|null| rustix::stdio::dup2_stdin(null)),
+        Err(_) => client::close_input(),
     }
 }
 
 /// What the server says, until its end. Then the client's end is closed, too.
-pub fn downstream(line: &Line, server: OwnedFd) {
+pub fn downstream(line: &Line, server: File) {
     let mut scanner = Scanner::default();
     let mut chunk = vec![0; CHUNK];
     let passed = loop {
-        let length = match read(server.as_fd(), &mut chunk) {
+        let length = match read(&server, &mut chunk) {
             Ok(0) => break line.out.finish(),
             Ok(length) => length,
             Err(error) => break Err(error),
@@ -68,54 +66,34 @@ pub fn downstream(line: &Line, server: OwnedFd) {
         scanner.feed(&chunk[..length], |message| line.overheard.hear_server(&message));
     };
     drop(server); // where the client reads no more, the server is told as it would be without this one
-    let_go(|null| rustix::stdio::dup2_stdout(null));
+    client::close_output();
     drop(passed); // there is nobody who could be told
 }
 
 /// What the server writes on its standard error, and to the end of a file; until its end. A file that takes no more costs
 /// what it would have had.
-pub fn errors(server: impl AsFd, mut file: File) {
+pub fn errors(server: File, mut file: File) {
     let mut chunk = vec![0; CHUNK];
     let mut is_kept = true;
-    while let Ok(length @ 1..) = read(server.as_fd(), &mut chunk) {
-        let _ = write_all(rustix::stdio::stderr(), &chunk[..length]);
-        if is_kept && let Err(error) = io::Write::write_all(&mut file, &chunk[..length]) {
+    while let Ok(length @ 1..) = read(&server, &mut chunk) {
+        let _ = client::write_error(&chunk[..length]);
+        if is_kept && let Err(error) = file.write_all(&chunk[..length]) {
             is_kept = false;
             say(&format!("the log file takes no more: {error}"));
         }
     }
 }
 
-fn let_go(dup2: impl FnOnce(&File) -> rustix::io::Result<()>) {
-    if let Ok(null) = File::options().read(true).write(true).open("/dev/null") {
-        let _ = dup2(&null);
-    }
-}
-
-/// Reads from the client. 0: its end, or that of this process has come.
-fn read_client(chunk: &mut [u8], stop: &UnixStream) -> io::Result<usize> {
-    let client = rustix::stdio::stdin();
-    let mut fds = [
-        PollFd::from_borrowed_fd(client, PollFlags::IN),
-        PollFd::from_borrowed_fd(stop.as_fd(), PollFlags::IN),
-    ];
-    rustix::io::retry_on_intr(|| poll(&mut fds, None))?;
-    if !fds[1].revents().is_empty() {
-        return Ok(0);
-    }
-    Ok(read(client, chunk).unwrap_or_default()) // a client that resets its end is gone
-}
-
-fn pass_bytes(line: &Line, server: &OwnedFd, stop: &UnixStream) -> io::Result<()> {
+fn pass_bytes(line: &Line, mut server: &File, stop: &client::Stop) -> io::Result<()> {
     let mut scanner = Scanner::default();
     let mut chunk = vec![0; CHUNK];
     loop {
-        let length = read_client(&mut chunk, stop)?;
+        let length = client::read(&mut chunk, Some(stop))?;
         if length == 0 {
             return Ok(());
         }
         scanner.feed(&chunk[..length], |message| line.hear(&message));
-        write_all(server.as_fd(), &chunk[..length])?;
+        server.write_all(&chunk[..length])?;
     }
 }
 
@@ -131,7 +109,7 @@ impl Line {
 struct Lines<'a> {
     line: &'a Line,
     gate: &'a Gate,
-    server: &'a OwnedFd,
+    server: &'a File,
     scanner: Scanner,
     held: Held,
 }
@@ -154,10 +132,10 @@ enum TooLong {
 }
 
 impl Lines<'_> {
-    fn pass(mut self, stop: &UnixStream) -> io::Result<()> {
+    fn pass(mut self, stop: &client::Stop) -> io::Result<()> {
         let mut chunk = vec![0; CHUNK];
         loop {
-            let length = read_client(&mut chunk, stop)?;
+            let length = client::read(&mut chunk, Some(stop))?;
             if length == 0 {
                 return self.end_line();
             }
@@ -174,19 +152,25 @@ impl Lines<'_> {
         }
     }
 
+    fn write(&self, bytes: &[u8]) -> io::Result<()> {
+        let mut server = self.server;
+        server.write_all(bytes)
+    }
+
     /// Takes a part of a line.
     fn take(&mut self, part: &[u8]) -> io::Result<()> {
+        let mut server = self.server;
         let Held { bytes, messages, too_long } = &mut self.held;
         self.scanner.feed(part, |message| messages.push(message));
         match too_long {
-            Some(TooLong::Passes) => return write_all(self.server.as_fd(), part),
+            Some(TooLong::Passes) => return server.write_all(part),
             Some(TooLong::Dropped(_)) => return Ok(()),
             None => bytes.extend_from_slice(part),
         }
         if bytes.len() > LONGEST_HELD {
             *too_long = Some(match self.gate.reason_to_refuse(&self.line.overheard) {
                 None => {
-                    write_all(self.server.as_fd(), bytes)?;
+                    server.write_all(bytes)?;
                     TooLong::Passes
                 }
                 Some(reason) => TooLong::Dropped(reason),
@@ -207,7 +191,7 @@ impl Lines<'_> {
             Some(TooLong::Dropped(reason)) => Verdict::Refuse(crate::gate::refusals(&messages, reason)),
         };
         match verdict {
-            Verdict::Pass => write_all(self.server.as_fd(), &bytes),
+            Verdict::Pass => self.write(&bytes),
             Verdict::Refuse(answer) => {
                 self.line.overheard.forget(&messages);
                 // A client that reads no more finds out by itself.

@@ -15,6 +15,7 @@ use super::location;
 use super::lock_owner::{displaced, readers};
 use super::migrations::SUPPORTED;
 use super::schema::{self, Comparison, some_of};
+#[cfg(unix)]
 use super::staging_file::folder_of;
 use super::transaction::ReadConnection;
 use crate::backend::deadline::Deadline;

@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Mutex, mpsc};
 use std::thread;
 use std::time::Duration;
@@ -223,8 +223,9 @@ fn size_limit(database: &Path) -> Option<u64> {
     /// The -shm file grows by so much at once, and the others by less.
     const STEP_BYTES: u64 = 32 << 10;
     let limit = rustix::process::getrlimit(rustix::process::Resource::Fsize).current?;
-    let has_reached_it =
-        |path: PathBuf| path.metadata().is_ok_and(|found| found.len().saturating_add(STEP_BYTES) > limit);
+    let has_reached_it = |path: std::path::PathBuf| {
+        path.metadata().is_ok_and(|found| found.len().saturating_add(STEP_BYTES) > limit)
+    };
     ["", "-wal", "-shm", "-journal"]
         .iter()
         .any(|suffix| has_reached_it(with_suffix(database, suffix)))

@@ -39,17 +39,17 @@ pub fn run(args: &Args, session: &mut Session) -> Outcome {
     std::fs::read_dir(&args.folder)
         .map_err(|e| Failure::Input { what: args.folder.display().to_string(), reason: e.to_string() })?;
     // Before the database is opened: to open one of an older version changes it.
-    let found = args.time_zone.apply_to(ImportOptions::new()).read(&args.folder)?;
+    let found = ImportOptions::new().time_zone(args.time_zone.clone()).read(&args.folder)?;
     let report = session.fill_or_create(|store| store.import_v1_folder(&found))?;
     if session.out.json() {
         session.out.success(&report)?;
     } else {
-        session.out.say(for_people(&report, args.time_zone))?;
+        session.out.say(for_people(&report, &args.time_zone))?;
     }
     Ok(Exit::DONE)
 }
 
-fn for_people(report: &ImportReport, zone: Zone) -> String {
+fn for_people(report: &ImportReport, zone: &Zone) -> String {
     let mut parts = Vec::new();
     if !report.imported.is_empty() {
         parts.push(imported(report));
