@@ -11,6 +11,7 @@ mod calls;
 mod client;
 mod command;
 mod csv;
+mod doctor;
 mod facts;
 mod failure;
 mod figures;

@@ -102,6 +102,11 @@ pub fn bad(text: &str) -> String {
     paint(BAD, text)
 }
 
+/// What is new, or as it should be.
+pub fn good(text: &str) -> String {
+    paint(GOOD, text)
+}
+
 /// What may be passed over.
 pub fn pale(text: &str) -> String {
     paint(PALE, text)

@@ -7,6 +7,7 @@ mod backup;
 mod check;
 mod completions;
 mod config;
+mod doctor;
 mod events;
 mod health;
 mod history;
@@ -58,6 +59,7 @@ pub enum Command {
     Unlock(locks::UnlockArgs),
     Ps(ps::Args),
     Reap(reap::Args),
+    Doctor(doctor::Args),
     Report(report::Args),
     Config(config::Args),
     Backup(backup::Args),
@@ -94,6 +96,7 @@ impl Command {
             Self::Unlock(args) => locks::unlock(&args, session),
             Self::Ps(args) => ps::run(&args, session),
             Self::Reap(args) => reap::run(&args, session),
+            Self::Doctor(args) => doctor::run(&args, session),
             Self::Report(args) => report::run(&args, session),
             Self::Config(args) => config::run(&args, session),
             Self::Backup(args) => backup::run(&args, session),

@@ -6,6 +6,7 @@ mod backup;
 mod bad_input;
 mod check;
 mod commands;
+mod doctor;
 mod faulty;
 mod full_disk;
 mod history;
