@@ -432,7 +432,11 @@ fn what_cannot_be_read_is_told_with_its_place_and_left_alone() {
             b"{\"mcpServers\": {\n  \"a\": {\"command\" \"x\"}}}",
             "line 2, column 19: a colon is missing",
         ),
-        ("a.json", b"{\"mcpServers\": {\"a\": {\"command\": \"x\"}}", "column 40: a key in double quotes"),
+        (
+            "a.json",
+            b"{\"mcpServers\": {\"a\": {\"command\": \"x\"}}",
+            "line 1, column 39: a comma, or }, is missing",
+        ),
         ("a.json", ten_megabytes.as_bytes(), "line 1, column 34: this string has no end"),
         ("a.json", deep.as_bytes(), "nested too deep"),
         ("a.json", b"{\"mcpServers\": {\"a\": {\"command\": \"\xff\"}}}", "byte 35 is not UTF-8"),
@@ -550,8 +554,8 @@ fn any_spelling_comes_back_byte_for_byte() -> TestResult {
         home.write(&format!("work/{name}"), &content);
         files.push((name, content));
     }
-    let names = || files.iter().map(|(name, _)| name.as_str());
-    let run = |arguments: &[&str]| home.run(&arguments.iter().copied().chain(names()).collect::<Vec<_>>());
+    let names: Vec<&str> = files.iter().map(|(name, _)| name.as_str()).collect();
+    let run = |arguments: &[&str]| home.run(&[arguments, names.as_slice()].concat());
     let commands = |ran: &Ran, keeper: &str| -> Vec<Value> {
         let files = ran.json()["files"].as_array().expect("files").clone();
         let servers = files.iter().flat_map(|file| file["servers"].as_array().expect("servers").clone());
@@ -569,8 +573,10 @@ fn any_spelling_comes_back_byte_for_byte() -> TestResult {
         let wrapped = home.read(&format!("work/{name}"));
         assert_ne!(&wrapped, content);
         // A line that has no part of a server in it is there as it was.
-        let untouched = content.lines().filter(|line| line.contains("untouched"));
-        for line in untouched {
+        let is_untouched = |line: &&str| {
+            ["// untouched", "# untouched", "model"].iter().any(|start| line.trim_start().starts_with(start))
+        };
+        for line in content.lines().filter(is_untouched) {
             assert!(wrapped.lines().any(|kept| kept == line), "{name}: {line:?} in {wrapped}");
         }
     }
@@ -731,59 +737,49 @@ fn toml_list(random: &mut Random, newline: &str) -> String {
 
 fn toml_spelling(random: &mut Random) -> String {
     let newline = one_of(random, &["\n", "\r\n"]);
+    let spelling = random.u8(..4);
     let mut text = one_of(random, &["", "\u{feff}"]).to_owned();
     if random.bool() {
         text += &format!("model = \"x\" # untouched{newline}");
     }
-    for number in 0..random.usize(1..4) {
-        let name = [format!("a{number}"), format!("\"a.{number}\""), format!("'a b{number}'")]
-            [random.usize(..3)]
-        .clone();
-        let command = (
-            one_of(random, &["command", "\"command\"", "'command'"]).to_owned(),
-            toml_string(random).to_owned(),
-        );
-        let mut pairs = vec![command];
+    match spelling {
+        0 => text += &format!("[mcp_servers]{newline}"),
+        1 => text += "mcp_servers = {",
+        _ => {}
+    }
+    let number_of_servers = random.usize(1..4);
+    for number in 0..number_of_servers {
+        let names = [format!("a{number}"), format!("\"a.{number}\""), format!("'a b{number}'")];
+        let name = &names[random.usize(..3)];
+        let key = one_of(random, &["command", "\"command\"", "'command'"]);
+        let mut pairs = vec![(key, toml_string(random).to_owned())];
         if random.bool() {
-            // A list of an inline table stays on its line.
-            pairs.push(("args".to_owned(), toml_list(random, newline)));
+            pairs.push(("args", toml_list(random, newline)));
         }
         if random.bool() {
-            pairs.push(("env.command".to_owned(), "\"no\"".to_owned()));
+            pairs.push(("env.command", "\"no\"".to_owned()));
         }
         random.shuffle(&mut pairs);
         let equals = one_of(random, &[" = ", "=", " =\t"]);
         let pairs: Vec<String> = pairs.iter().map(|(key, value)| format!("{key}{equals}{value}")).collect();
+        let dot = one_of(random, &[".", " . ", "\t."]);
+        let dotted: Vec<String> = pairs.iter().map(|pair| format!("{name}{dot}{pair}")).collect();
+        let space = one_of(random, &["", " "]);
+        let inline = format!("{name}{equals}{{{space}{}{space}}}", pairs.join(", "));
+        let entry = if random.bool() { vec![inline] } else { dotted };
         let end = format!("{}{newline}", one_of(random, &["", " ", " # that's \"it\" ]"]));
-        match random.u8(..4) {
-            0 => {
-                text += &format!("[mcp_servers.{name}]{end}");
-                let indentation = one_of(random, &["", "  ", "\t"]);
-                text.extend(pairs.iter().map(|pair| format!("{indentation}{pair}{end}")));
-            }
+        let indentation = one_of(random, &["", "  ", "\t"]);
+        match spelling {
+            0 => text.extend(entry.iter().map(|line| format!("{indentation}{line}{end}"))),
             1 => {
-                // From the top, whatever table was opened before.
-                text += &format!("[mcp_servers]{newline}")
-                    .repeat(usize::from(!text.contains("[mcp_servers]{newline}") && number == 0));
-                let table = if text.contains("[mcp_servers]") && number == 0 {
-                    String::new()
-                } else {
-                    "mcp_servers.".to_owned()
-                };
-                if table.is_empty() {
-                    text.extend(pairs.iter().map(|pair| format!("{name} . {pair}{end}")));
-                } else {
-                    text += &format!("[mcp_servers.{name}]{end}{}{end}", pairs.join(&end));
-                }
+                let comma = if number + 1 < number_of_servers { "," } else { "}" };
+                text += &format!("{space}{}{space}{comma}", entry.join(" ,"));
             }
-            2 if number == 0 => {
-                let space = one_of(random, &["", " "]);
-                text += &format!("mcp_servers.{name} = {{{space}{}{space}}}{end}", pairs.join(", "));
+            2 => text.extend(entry.iter().map(|line| format!("mcp_servers{dot}{line}{end}"))),
+            _ => {
+                text += &format!("[{space}mcp_servers{dot}{name}{space}]{end}");
+                text.extend(pairs.iter().map(|line| format!("{indentation}{line}{end}")));
             }
-            _ if number == 0 => {
-                text.extend(pairs.iter().map(|pair| format!("mcp_servers.{name}.{pair}{end}")));
-            }
-            _ => text += &format!("[ mcp_servers . {name} ]{end}{}", pairs.join(&end)) + newline,
         }
     }
     if random.bool() {
