@@ -8,35 +8,41 @@
 
 use std::env;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::io;
+use std::path::{Component, Path, PathBuf};
 
 #[derive(Debug, Clone)]
 pub struct Own {
     path: String,
     is_on_path: bool,
+    /// Why a configuration can't count on it, in a sentence.
+    objection: Option<String>,
 }
 
 impl Own {
-    /// This program, or in a sentence why configurations can't count on it.
-    pub fn find() -> Result<Self, String> {
-        let unknown = |e: std::io::Error| format!("cannot tell where this program is: {e}");
-        let program = env::current_exe().and_then(fs::canonicalize).map_err(unknown)?;
+    /// This program.
+    pub fn find() -> io::Result<Self> {
+        let program = env::current_exe().and_then(fs::canonicalize)?;
         let on_path = env::var_os("PATH").and_then(|path| find_in(env::split_paths(&path), &program));
         let is_on_path = on_path.is_some();
         let path = on_path.unwrap_or(program);
-        if is_in_cache(&path) {
-            return Err(format!(
-                "this program runs from a cache that may be emptied, {}; install it first, as with `uv tool install govstore` \
-                 or `npm install --global govstore`",
-                path.display()
-            ));
-        }
-        let path = path.to_str().ok_or("the path of this program is not UTF-8; move it to one that is")?;
-        Ok(Self { path: path.to_owned(), is_on_path })
+        let shown = path.display();
+        let objection = if is_in_cache(&path) {
+            Some(format!("{shown} is in a cache that may be emptied; install govstore, and run that one"))
+        } else if path.to_str().is_none() {
+            Some(format!("{shown} is not UTF-8; move govstore to a folder whose name is"))
+        } else {
+            None
+        };
+        Ok(Self { path: path.to_string_lossy().into_owned(), is_on_path, objection })
     }
 
     pub fn path(&self) -> &str {
         &self.path
+    }
+
+    pub fn objection(&self) -> Option<&str> {
+        self.objection.as_deref()
     }
 
     /// The command for a configuration.
@@ -56,7 +62,7 @@ fn find_in(mut folders: impl Iterator<Item = PathBuf>, program: &Path) -> Option
 
 /// Whether a file is one that `uvx` or `npx` put there for the moment.
 fn is_in_cache(path: &Path) -> bool {
-    let mut folders = path.components().map(|part| part.as_os_str());
+    let mut folders = path.components().map(Component::as_os_str);
     folders.any(|folder| folder == "_npx" || folder == "archive-v0" || folder == "environments-v2")
 }
 

@@ -35,6 +35,13 @@ pub struct FileFindings {
     pub by_extension: usize,
 }
 
+impl FileFindings {
+    /// Whether there is nothing to say.
+    pub fn is_empty(&self) -> bool {
+        self.error.is_none() && self.servers.is_empty() && self.remote == 0 && self.by_extension == 0
+    }
+}
+
 /// What was found of a server that a client starts.
 #[derive(Debug, Serialize)]
 pub struct ServerFindings {

@@ -24,6 +24,7 @@ mod replacing;
 mod report;
 mod schema;
 mod selftest;
+mod spellings;
 #[cfg(unix)]
 mod support;
 #[cfg(unix)]
