@@ -672,3 +672,65 @@ fn the_folders_that_clients_take_from_the_environment_are_looked_at() {
     assert_eq!(found, expected);
     assert!(Path::new(files[0]["path"].as_str().expect("a path")).starts_with(home.0.path()));
 }
+
+#[test]
+fn the_documentation_shows_what_is_printed() -> TestResult {
+    // One that no other process of this machine sleeps for, as long to write as that of the page.
+    let seconds = (1_000 + std::process::id() % 9_000).to_string();
+    let codex = "[mcp_servers.fetch]\ncommand = \"uvx\" # from PyPI\nargs = [\"mcp-server-fetch\"]\n\n\
+             [mcp_servers.clock]\ncommand = \"sleep\"\nargs = [\"7283\"]\n";
+    let codex = codex.replace("7283", &seconds);
+    let home = Home::with(&[
+        (
+            ".claude.json",
+            r#"{
+  "numStartups": 12,
+  "mcpServers": {
+    "files": {
+      "command": "npx",
+      "args": [
+        "-y",
+        "@modelcontextprotocol/server-filesystem",
+        "/home/ana/notes"
+      ]
+    },
+    "governance": { "command": "govstore", "args": ["serve"] },
+    "github": { "type": "http", "url": "https://api.githubcopilot.com/mcp/" }
+  }
+}
+"#,
+        ),
+        (".codex/config.toml", &codex),
+    ]);
+    let bin = home.0.file(".local/bin");
+    fs::create_dir_all(&bin)?;
+    symlink(GOVSTORE, bin.join("govstore"))?;
+    let started =
+        Command::new("sh").args(["-c", "sleep \"$0\" > /dev/null 2>&1 & echo $!", &seconds]).output()?;
+    let pid = String::from_utf8(started.stdout)?.trim().to_owned();
+    let _stop = Orphan(pid.parse()?);
+
+    let is_there = |server: &Value| server["orphan_pids"] != json!([]);
+    wait_until("the process to be known", || home.servers().iter().any(is_there));
+
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/doctor.md");
+    let page = fs::read_to_string(page)?;
+    let shown = page.split("```console\n$ govstore ").skip(1).filter_map(|block| block.split("```").next());
+    let mut compared = 0;
+    for block in shown {
+        let (line, expected) = block.split_once('\n').ok_or("a command with its output")?;
+        let mut command = home.command(&line.split(' ').collect::<Vec<_>>());
+        command.env("PATH", format!("{}:/usr/bin:/bin", bin.display()));
+        let mut said = || {
+            let ran = Ran::of(&mut command);
+            let said = format!("{}{}", ran.stdout, ran.stderr);
+            let said = said.replace(&home.0.path().display().to_string(), "/home/ana");
+            said.replace(&format!("PID {pid}"), "PID 20350")
+                .replace(&format!("sleep {seconds}"), "sleep 7283")
+        };
+        assert_eq!(said(), expected, "{line}");
+        compared += 1;
+    }
+    assert_eq!(compared, 2);
+    Ok(())
+}
