@@ -20,12 +20,12 @@ pub enum Change {
 pub struct Plan {
     pub edits: Vec<Edit>,
     pub new_text: String,
-    pub servers: Vec<Planned>,
+    pub servers: Vec<ServerPlan>,
 }
 
 /// What is to become of one server.
 #[derive(Debug, Serialize)]
-pub struct Planned {
+pub struct ServerPlan {
     pub name: String,
     pub project: Option<String>,
     pub outcome: Outcome,
@@ -69,7 +69,7 @@ pub fn plan(
                 (outcome, reason.map(str::to_owned))
             }
         };
-        plan.servers.push(Planned {
+        plan.servers.push(ServerPlan {
             name: server.name.clone(),
             project: server.project.clone(),
             outcome,

@@ -387,6 +387,26 @@ fn govstore_is_called_by_its_path_except_in_a_file_of_a_project() -> TestResult 
     Ok(())
 }
 
+/// What `uvx` runs is gone when its cache is emptied, and with it every server that was wrapped by it.
+#[test]
+fn a_program_in_a_cache_does_not_put_itself_into_configurations() -> TestResult {
+    let home = Home::with(&[(".cursor/mcp.json", CURSOR)]);
+    let cached = home.0.file("uv/archive-v0/x/bin/govstore");
+    fs::create_dir_all(cached.parent().ok_or("a folder")?)?;
+    fs::copy(GOVSTORE, &cached)?;
+    let run = |arguments: &[&str]| {
+        let template = home.command(arguments);
+        let environment = template.get_envs().filter_map(|(name, value)| Some((name, value?)));
+        Ran::of(Command::new(&cached).args(arguments).envs(environment).current_dir(home.0.file("work")))
+    };
+    run(&["doctor", "--wrap", "--yes"]).refused(1, &["in a cache that may be emptied; install govstore"]);
+    assert_eq!(home.read(".cursor/mcp.json"), CURSOR);
+    home.run(&["doctor", "--wrap", "--yes"]).done();
+    run(&["doctor", "--unwrap", "--yes"]).done();
+    assert_eq!(home.read(".cursor/mcp.json"), CURSOR);
+    Ok(())
+}
+
 #[test]
 fn nothing_is_changed_without_a_yes() {
     let home = Home::with(&[(".cursor/mcp.json", CURSOR)]);

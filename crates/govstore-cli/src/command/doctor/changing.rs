@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::doctor::difference::{Hunk, difference};
 use crate::doctor::places::{Client, Place};
-use crate::doctor::plan::{Change, Outcome as Planned, Plan, Planned as PlannedServer, plan};
+use crate::doctor::plan::{self, Change, Plan, ServerPlan, plan};
 use crate::doctor::rewrite::replace;
 
 use super::super::visible::visible;
@@ -30,7 +30,7 @@ struct FileChange<'a> {
     /// Where the copy of what was there before is.
     copy: Option<String>,
     error: Option<String>,
-    servers: &'a [PlannedServer],
+    servers: &'a [ServerPlan],
     /// The changed lines.
     difference: String,
 }
@@ -96,7 +96,7 @@ fn write(intended: &[Intended], session: &mut Session) -> Outcome {
         failures.extend(error.clone());
         let plan = planned.as_ref().ok();
         let servers = plan.map_or(&[][..], |plan| plan.servers.as_slice());
-        let refused = servers.iter().filter(|server| server.outcome == Planned::Refused);
+        let refused = servers.iter().filter(|server| server.outcome == plan::Outcome::Refused);
         failures.extend(refused.map(|server| {
             format!(
                 "{} in {}: {}",
