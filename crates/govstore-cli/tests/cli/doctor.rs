@@ -391,9 +391,11 @@ fn govstore_is_called_by_its_path_except_in_a_file_of_a_project() -> TestResult 
 #[test]
 fn a_program_in_a_cache_does_not_put_itself_into_configurations() -> TestResult {
     let home = Home::with(&[(".cursor/mcp.json", CURSOR)]);
-    let cached = home.0.file("uv/archive-v0/x/bin/govstore");
+    // A link, since a copy can't be run while another test's fork has it open.
+    let folder = tempfile::tempdir_in(Path::new(GOVSTORE).parent().ok_or("a folder")?)?;
+    let cached = folder.path().join("uv/archive-v0/x/bin/govstore");
     fs::create_dir_all(cached.parent().ok_or("a folder")?)?;
-    fs::copy(GOVSTORE, &cached)?;
+    fs::hard_link(GOVSTORE, &cached)?;
     let run = |arguments: &[&str]| {
         let template = home.command(arguments);
         let environment = template.get_envs().filter_map(|(name, value)| Some((name, value?)));
@@ -627,7 +629,6 @@ fn processes_without_a_keeper_are_counted_and_orphans_among_them() -> TestResult
     let home = Home::new();
     // Words that no other process of this machine has.
     let script = home.write("server.sh", "#!/bin/sh\nread line\n");
-    fs::set_permissions(&script, Permissions::from_mode(0o755))?;
     let script = script.to_str().expect("UTF-8");
     let seconds = format!("86400.{}", std::process::id());
     let config = json!({"mcpServers": {
@@ -645,15 +646,16 @@ fn processes_without_a_keeper_are_counted_and_orphans_among_them() -> TestResult
     };
     assert_eq!(running("script"), (vec![], vec![]));
 
-    let client = start(Command::new(script).arg("one"));
-    let kept = start(Command::new(script).arg("two").env("GOVSTORE_RUN_ID", "0123456789abcdef".repeat(2)));
-    let older = start(Command::new(script).arg("three"));
+    let client = start(Command::new("sh").arg(script).arg("one"));
+    let kept =
+        start(Command::new("sh").arg(script).arg("two").env("GOVSTORE_RUN_ID", "0123456789abcdef".repeat(2)));
+    let older = start(Command::new("sh").arg(script).arg("three"));
     // Its parent ends at once.
     let orphan =
         Command::new("sh").args(["-c", "sleep \"$0\" > /dev/null 2>&1 & echo $!", &seconds]).output()?;
     let orphan: u64 = String::from_utf8(orphan.stdout)?.trim().parse()?;
     let stop = Orphan(orphan);
-    wait_until("the script to be itself", || running("script").0 == [u64::from(client.0.id())]);
+    wait_until("the script to be known", || running("script").0 == [u64::from(client.0.id())]);
     assert_eq!(running("script").1, [0; 0], "its client is this test");
     assert_eq!(running("other"), (vec![], vec![]), "PID {} has a keeper", kept.0.id());
     wait_until("the other script", || running("wrapped") == (vec![u64::from(older.0.id())], vec![]));
