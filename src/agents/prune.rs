@@ -24,7 +24,8 @@ pub(crate) struct Surplus {
     done: usize,
     reap_events_up_to: i64,
     is_ledger_done: bool,
-    calls_before: String,
+    kept: Option<u64>,
+    before: Option<Timestamp>,
     are_calls_done: bool,
 }
 
@@ -45,7 +46,7 @@ pub(crate) fn plan(reader: &dyn Reader, now: Timestamp) -> TxResult<(PruneReport
         _ => reader.surplus_history(history_limit, before, WINDOW)?,
     };
     let (reap_events_up_to, reap_events) = reader.surplus_reap_events(history_limit, before)?;
-    let (calls_before, tool_calls) = reader.surplus_tool_calls(history_limit, before)?;
+    let tool_calls = reader.surplus_tool_calls(history_limit, before)?;
     let sum = |rows: fn(&SurplusHistory) -> i64| agents.iter().map(rows).sum::<i64>().unsigned_abs();
     let report = PruneReport {
         history_limit,
@@ -62,7 +63,8 @@ pub(crate) fn plan(reader: &dyn Reader, now: Timestamp) -> TxResult<(PruneReport
         done: 0,
         reap_events_up_to,
         is_ledger_done: reap_events == 0,
-        calls_before,
+        kept: history_limit,
+        before,
         are_calls_done: tool_calls == 0,
     };
     Ok((report, surplus))
@@ -103,7 +105,7 @@ pub(crate) fn remove_some(tx: &dyn Transaction, surplus: &Surplus) -> TxResult<R
     removed.is_ledger_done = removed.reap_events < room.unsigned_abs();
     room -= i64::try_from(removed.reap_events).unwrap_or(room);
     if room > 0 {
-        removed.tool_calls = tx.remove_tool_calls(&surplus.calls_before, room)?;
+        removed.tool_calls = tx.remove_tool_calls(surplus.kept, surplus.before, room)?;
         removed.are_calls_done = removed.tool_calls < room.unsigned_abs();
     }
     Ok(removed)

@@ -363,16 +363,16 @@ pub(crate) trait CallReads {
     /// The calls of tools since the hour of a moment, or since the first that is kept.
     fn tool_calls(&self, since: Option<Timestamp>) -> TxResult<Vec<ToolCalls>>;
 
-    /// The hour before which calls go, by the number of hours and by age, and how many rows that are.
-    fn surplus_tool_calls(&self, kept: Option<u64>, before: Option<Timestamp>) -> TxResult<(String, i64)>;
+    /// How many hours of the calls of tools go by number, of each tool, and by age.
+    fn surplus_tool_calls(&self, kept: Option<u64>, before: Option<Timestamp>) -> TxResult<i64>;
 }
 
 pub(crate) trait CallWrites {
     /// Adds figures to those of the hour. Where a server has `most_tools` in it, those of others count under one name.
     fn add_calls(&self, server: &str, figures: &CallFigures, most_tools: u32, others: &str) -> TxResult<()>;
 
-    /// Removes the oldest rows before this hour, at most `rows` of them; says how many.
-    fn remove_tool_calls(&self, before_hour: &str, rows: i64) -> TxResult<u64>;
+    /// Removes the oldest of them, at most `rows`; says how many.
+    fn remove_tool_calls(&self, kept: Option<u64>, before: Option<Timestamp>, rows: i64) -> TxResult<u64>;
 }
 
 /// What can be looked at: a snapshot, or an open transaction.

@@ -7,7 +7,7 @@ use super::memory::Memory;
 use super::plan;
 use super::remains::CONTAINER_PATIENCE;
 use super::scene::Scene;
-use super::signal::KILL_PATIENCE;
+use super::victim::KILL_PATIENCE;
 use super::victim::Victim;
 use crate::backend::statements::{Transaction, TxResult};
 use crate::model::{

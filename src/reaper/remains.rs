@@ -7,8 +7,7 @@ use std::io;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::signal::{KILL_PATIENCE, POLL};
-use super::victim::{Ending, Victim};
+use super::victim::{Ending, KILL_PATIENCE, POLL, Victim};
 use crate::model::{Container, Outcome, RunId};
 use crate::os::{self, Hold, Signal, System, clock};
 

@@ -6,15 +6,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::remains;
-use super::victim::{Ending, Victim};
+use super::victim::{Ending, KILL_PATIENCE, POLL, Victim};
 use crate::model::Outcome;
 use crate::os::{Hold, NoHold, Signal, System, clock};
-
-/// How long a process may take to go after SIGKILL before the reaper says that it survived.
-pub(super) const KILL_PATIENCE: Duration = Duration::from_secs(2);
-
-/// Between two looks at the victims.
-pub(super) const POLL: Duration = Duration::from_millis(5);
 
 /// Ends all victims: SIGTERM, SIGCONT so that a stopped process can obey, a grace, SIGKILL. In the order of
 /// `victims`.

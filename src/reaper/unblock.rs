@@ -13,8 +13,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::signal::{KILL_PATIENCE, POLL};
 use super::victim::Ending;
+use super::victim::{KILL_PATIENCE, POLL};
 use crate::liveness::{self, Kernel, Observation, is_near, observe};
 use crate::model::{Now, Outcome, Process, ProcessRecord, Settings, age_ms, seconds};
 use crate::os::{FileId, Here, Hold, Sighting, Signal, System, clock, lock};

@@ -5,6 +5,12 @@ use std::time::Duration;
 use crate::model::{Judgement, Outcome, Timestamp};
 use crate::os::Signal;
 
+/// How long a process may take to go after SIGKILL before the reaper says that it survived.
+pub(super) const KILL_PATIENCE: Duration = Duration::from_secs(2);
+
+/// Between two looks at the victims.
+pub(super) const POLL: Duration = Duration::from_millis(5);
+
 /// A process that this reaper, and nobody else, is to end.
 pub(crate) struct Victim {
     pub judgement: Judgement,

@@ -273,8 +273,8 @@ impl Store {
     }
 
     /// Removes updates and events of agents, and what the reaper did, over `history_limit` or older than
-    /// `history_max_age_days`, in small transactions between which others write. So do hours of the calls of tools, by the
-    /// number of hours.
+    /// `history_max_age_days`, in small transactions between which others write. So do hours of the calls of tools, of
+    /// each tool by its number of hours.
     ///
     /// What explains the present stays: of each agent the newest update, the newest event, and the newest event of its
     /// lifecycle. By number, also its last 1000 updates since its start or last reset, which

@@ -38,18 +38,34 @@ impl Store {
     /// # Errors
     ///
     /// [`Error::LockTimeout`](crate::Error::LockTimeout), [`Error::DiskFull`](crate::Error::DiskFull): nothing was recorded.
+    /// [`Error::CommitInDoubt`](crate::Error::CommitInDoubt): perhaps it was, so they should not be recorded again.
     pub fn record_calls(&self, server: &str, figures: &[CallFigures]) -> Result<()> {
         if figures.iter().all(|figures| figures.calls() == 0) {
             return Ok(());
         }
+        let server = CallFigures::new(server).tool; // a name as any other
         self.write_within(PATIENCE.min(self.lock_timeout()), |tx| {
             let made = figures.iter().filter(|figures| figures.calls() > 0);
-            made.into_iter().try_for_each(|figures| tx.add_calls(server, figures, MOST_TOOLS, OTHERS))
+            made.into_iter().try_for_each(|figures| tx.add_calls(&server, figures, MOST_TOOLS, OTHERS))
         })
     }
 
-    /// The calls of the tools of all servers over the last hours (those that have begun within `over`), or all that are
-    /// kept: by server, the tool that was called most first.
+    /// The calls of the tools of all servers, by server, the tool that was called most first: those of the full hour in which
+    /// a moment lies that was `over` ago, and since then; `None`: all that are kept.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let store = govstore::Store::open(dir.path().join("governance.db"))?;
+    /// use std::time::Duration;
+    ///
+    /// let of_today = store.calls(Some(Duration::from_hours(24)))?;
+    /// assert!(of_today.is_empty());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Those of any read, such as [`Error::Displaced`](crate::Error::Displaced).
     pub fn calls(&self, over: Option<Duration>) -> Result<Vec<ToolCalls>> {
         let ms = over.map(|over| i64::try_from(over.as_millis()).unwrap_or(i64::MAX));
         self.read(|reader| reader.tool_calls(ms.map(|ms| Timestamp::now().earlier_by_ms(ms))))

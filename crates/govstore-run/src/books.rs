@@ -216,12 +216,14 @@ impl Keeper {
         }
     }
 
-    /// Beats, and writes the figures. Those that can't be written wait for the next time.
+    /// Beats, and writes the figures. Those that certainly were not written wait for the next time.
     fn write(&self, open: &Open) -> govstore::Result<Beat> {
         let beat = open.registration.beat()?;
         let figures = self.keeping.overheard.take_figures();
         if let Err(error) = open.store.record_calls(&self.keeping.server, &figures) {
-            self.keeping.overheard.give_back(figures);
+            if !error.is_in_doubt() {
+                self.keeping.overheard.give_back(figures);
+            }
             return Err(error);
         }
         Ok(beat)

@@ -6,7 +6,7 @@ use std::sync::Mutex;
 
 use memchr::memrchr;
 
-use crate::lock;
+use crate::mutex::lock;
 use crate::pipe::client;
 
 /// What goes to standard output.

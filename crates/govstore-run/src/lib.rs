@@ -40,6 +40,7 @@ mod front;
 mod gate;
 #[cfg(all(target_os = "linux", not(govstore_portable)))]
 mod keeper;
+mod mutex;
 mod name;
 mod options;
 mod overheard;
@@ -61,7 +62,6 @@ mod wake;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
 #[cfg(all(target_os = "linux", not(govstore_portable)))]
 pub use front::run;
@@ -94,9 +94,4 @@ pub fn inner(mut arguments: impl Iterator<Item = OsString>) -> Option<ExitCode> 
 #[cfg(any(not(target_os = "linux"), govstore_portable))]
 pub fn inner(_arguments: impl Iterator<Item = OsString>) -> Option<ExitCode> {
     None
-}
-
-/// What a thread that panicked has left behind is as good as any other.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

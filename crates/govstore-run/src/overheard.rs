@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use govstore::{CallFigures, ClientInfo, Store};
 
-use crate::lock;
+use crate::mutex::lock;
 use crate::scan::{Answer, Message};
 
 /// How many calls may wait for their answers and be counted.
@@ -82,13 +82,9 @@ impl Overheard {
     pub fn hear_server(&self, message: &Message) {
         let (Some(id), Some(answer)) = (&message.id, message.answer) else { return };
         let Some(Pending { tool: Some(tool), since }) = lock(&self.pending).remove(id) else { return };
-        let mut figures = lock(&self.figures);
-        let has_room = figures.len() < MOST_TOOLS || figures.contains_key(&tool);
-        let tool = if has_room { tool } else { OTHERS.to_owned() };
-        figures
-            .entry(tool)
-            .or_insert_with_key(|tool| CallFigures::new(tool))
-            .add(since.elapsed(), answer == Answer::Failed);
+        let mut call = CallFigures::new(&tool);
+        call.add(since.elapsed(), answer == Answer::Failed);
+        merge(&mut lock(&self.figures), &call);
     }
 
     /// The client has said this, and the server will not hear of it.
@@ -123,12 +119,7 @@ impl Overheard {
     /// Takes figures back that could not be written.
     pub fn give_back(&self, unwritten: Vec<CallFigures>) {
         let mut figures = lock(&self.figures);
-        for earlier in unwritten {
-            match figures.get_mut(earlier.tool()) {
-                Some(later) => later.merge(&earlier),
-                None => drop(figures.insert(earlier.tool().to_owned(), earlier)), // of at most twice as many tools
-            }
-        }
+        unwritten.iter().for_each(|earlier| merge(&mut figures, earlier));
     }
 
     /// From now on it is noted here that the client uses this process.
@@ -139,5 +130,19 @@ impl Overheard {
     /// The database, if there is one now.
     pub fn store(&self) -> Option<Store> {
         lock(&self.store).clone()
+    }
+}
+
+/// Adds calls to those of their tool, or of the others where there are too many tools.
+fn merge(figures: &mut HashMap<String, CallFigures>, calls: &CallFigures) {
+    let has_room = figures.len() < MOST_TOOLS || figures.contains_key(calls.tool());
+    let tool = if has_room { calls.tool() } else { OTHERS };
+    match figures.get_mut(tool) {
+        Some(known) => known.merge(calls),
+        None => {
+            let mut of_tool = CallFigures::new(tool);
+            of_tool.merge(calls);
+            figures.insert(tool.to_owned(), of_tool);
+        }
     }
 }

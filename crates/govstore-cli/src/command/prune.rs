@@ -83,12 +83,14 @@ fn for_people(pruned: &PruneReport, dry_run: bool) -> String {
             _ => format!("{rows} {what}"),
         })
         .collect();
+    let of = match pruned.agents {
+        0 => String::new(), // nothing of an agent's
+        agents => format!(", of {}", count(agents, "agent")),
+    };
     let said = match (gone.is_empty(), dry_run) {
         (true, _) => "there is nothing to remove".to_owned(),
-        (false, true) => {
-            format!("{} would be removed, of {}", gone.join(", "), count(pruned.agents, "agent"))
-        }
-        (false, false) => format!("{} removed, of {}", gone.join(", "), count(pruned.agents, "agent")),
+        (false, true) => format!("{} would be removed{of}", gone.join(", ")),
+        (false, false) => format!("{} removed{of}", gone.join(", ")),
     };
     if let (Some(limit), 1..) = (pruned.history_limit, pruned.kept_for_statistics) {
         let stay = count(pruned.kept_for_statistics, "update");

@@ -6,6 +6,18 @@ use crate::backend::sqlite::transaction::{OnConnection, WriteTransaction};
 use crate::backend::statements::{CallReads, CallWrites, TxResult};
 use crate::model::{CallFigures, Timestamp, ToolCalls};
 
+/// What goes of the hours of each tool, the oldest first: those before ?1, and all but the newest ?2; ?3 of them at most.
+macro_rules! surplus {
+    () => {
+        "SELECT server, tool, hour
+         FROM (SELECT server, tool, hour, row_number() OVER (PARTITION BY server, tool ORDER BY hour DESC) AS age
+               FROM tool_calls)
+         WHERE hour < ?1 OR age > ?2
+         ORDER BY hour
+         LIMIT ?3"
+    };
+}
+
 impl<C: OnConnection> CallReads for C {
     fn tool_calls(&self, since: Option<Timestamp>) -> TxResult<Vec<ToolCalls>> {
         let mut statement = self.conn().prepare_cached(
@@ -22,19 +34,9 @@ impl<C: OnConnection> CallReads for C {
         Ok(rows.collect::<rusqlite::Result<_>>()?)
     }
 
-    fn surplus_tool_calls(&self, kept: Option<u64>, before: Option<Timestamp>) -> TxResult<(String, i64)> {
-        let mut statement = self.conn().prepare_cached(
-            "WITH cut (hour) AS (
-               SELECT max(:before, coalesce((
-                 SELECT hour FROM (SELECT DISTINCT hour FROM tool_calls ORDER BY hour DESC) LIMIT 1 OFFSET :kept - 1
-               ), ''))
-             )
-             SELECT hour, (SELECT count(*) FROM tool_calls AS c WHERE c.hour < cut.hour) FROM cut",
-        )?;
-        let kept = kept.map_or(i64::MAX, |kept| i64::try_from(kept).unwrap_or(i64::MAX).max(1));
-        let before = before.map_or_else(String::new, |before| hour_of(&before.to_string()));
-        let parameters = named_params! { ":before": before, ":kept": kept };
-        Ok(statement.query_row(parameters, |row| Ok((row.get(0)?, row.get(1)?)))?)
+    fn surplus_tool_calls(&self, kept: Option<u64>, before: Option<Timestamp>) -> TxResult<i64> {
+        let mut statement = self.conn().prepare_cached(concat!("SELECT count(*) FROM (", surplus!(), ")"))?;
+        Ok(statement.query_row(surplus(kept, before, i64::MAX), |row| row.get(0))?)
     }
 }
 
@@ -85,17 +87,24 @@ impl CallWrites for WriteTransaction<'_> {
         Ok(())
     }
 
-    fn remove_tool_calls(&self, before_hour: &str, room: i64) -> TxResult<u64> {
+    fn remove_tool_calls(&self, kept: Option<u64>, before: Option<Timestamp>, rows: i64) -> TxResult<u64> {
         let removed = self
             .conn()
-            .prepare_cached(
-                "DELETE FROM tool_calls WHERE (server, tool, hour) IN (
-                   SELECT server, tool, hour FROM tool_calls WHERE hour < :before ORDER BY hour LIMIT :room
-                 )",
-            )?
-            .execute(named_params! { ":before": before_hour, ":room": room })?;
+            .prepare_cached(concat!(
+                "DELETE FROM tool_calls WHERE (server, tool, hour) IN (",
+                surplus!(),
+                ")"
+            ))?
+            .execute(surplus(kept, before, rows))?;
         Ok(removed as u64)
     }
+}
+
+/// The parameters of `surplus!`.
+fn surplus(kept: Option<u64>, before: Option<Timestamp>, rows: i64) -> impl rusqlite::Params {
+    let before = before.map_or_else(String::new, |before| hour_of(&before.to_string()));
+    let kept = kept.map_or(i64::MAX, |kept| i64::try_from(kept).unwrap_or(i64::MAX).max(1));
+    (before, kept, rows)
 }
 
 /// The full hour that a moment lies in.
