@@ -5,11 +5,12 @@
 //! cargo bench -p govstore-cli --bench run -- troubles                # p99 while the database is locked, full, deleted
 //! ```
 //!
-//! The server is `cat`: what it adds is next to nothing.
+//! The server is this program again: it reads a line and writes it, as the quickest server would.
 
 use std::error::Error;
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
+use std::os::fd::AsFd;
 use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::thread;
@@ -19,10 +20,28 @@ type BenchResult<T = ()> = Result<T, Box<dyn Error>>;
 
 const GOVSTORE: &str = env!("CARGO_BIN_EXE_govstore");
 
+/// What makes this program the server.
+const ECHO: &str = "--as-echo-server";
+
+/// Answers each line by itself.
+fn echo() -> BenchResult {
+    let (mut stdin, mut stdout) =
+        (std::io::stdin().lock(), fs::File::from(std::io::stdout().as_fd().try_clone_to_owned()?));
+    let mut line = Vec::new();
+    while stdin.read_until(b'\n', &mut line)? > 0 {
+        stdout.write_all(&line)?;
+        line.clear();
+    }
+    Ok(())
+}
+
 /// How many round trips are made before the other one has its turn.
 const BATCH: usize = 500;
 
 fn main() -> BenchResult {
+    if std::env::args().any(|argument| argument == ECHO) {
+        return echo();
+    }
     let folder = tempfile::tempdir()?;
     if std::env::args().any(|argument| argument == "troubles") {
         return troubles(folder.path());
@@ -43,10 +62,16 @@ struct Server {
 
 impl Server {
     fn start(database: Option<&Path>) -> BenchResult<Self> {
-        let mut command = Command::new(if database.is_some() { GOVSTORE } else { "cat" });
-        if let Some(database) = database {
-            command.arg("--db").arg(database).args(["run", "--", "cat"]);
-        }
+        let echo = std::env::current_exe()?;
+        let mut command = match database {
+            None => Command::new(&echo),
+            Some(database) => {
+                let mut command = Command::new(GOVSTORE);
+                command.arg("--db").arg(database).args(["run", "--"]).arg(&echo);
+                command
+            }
+        };
+        command.arg(ECHO);
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
         let stdin = child.stdin.take().ok_or("no stdin")?;
         let stdout = BufReader::new(child.stdout.take().ok_or("no stdout")?);

@@ -1,7 +1,7 @@
 //! The front: the process that the client has started, with the client's pipes, the registry and the figures.
 
 use std::fs::File;
-use std::io;
+use std::io::{self, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::process::{Child, Stdio};
@@ -19,9 +19,12 @@ use crate::books::Books;
 use crate::client_out::ClientOut;
 use crate::control::{self, Control, ToFront, ToKeeper};
 use crate::gate::Gate;
+use crate::input::Input;
 use crate::keeper::{self, Orders};
 use crate::options::RunOptions;
 use crate::overheard::Overheard;
+use crate::pipe::client;
+use crate::restart::{self, Handshake, Restarts, Said};
 use crate::say::say;
 use crate::start::{RunError, Start};
 use crate::status::ServerStatus;
@@ -34,7 +37,7 @@ const LAST_WORDS_PATIENCE: Duration = Duration::from_millis(500);
 
 /// The process that has started this one, if it can be watched. To be called early: a parent that was gone before is not
 /// missed.
-fn client() -> Option<OwnedFd> {
+fn watched_client() -> Option<OwnedFd> {
     let parent = getppid();
     let held = parent.and_then(|parent| pidfd_open(parent, PidfdFlags::empty()).ok());
     held.filter(|_| getppid() == parent) // still our parent after that, so the PID was its own
@@ -42,7 +45,7 @@ fn client() -> Option<OwnedFd> {
 
 /// Runs a server until nothing is left of it. Returns how it ended.
 pub fn run(options: RunOptions) -> Result<ServerStatus, RunError> {
-    let client = client();
+    let client = watched_client();
     tree::adopt()?;
     let (claim, claimed) = UnixStream::pair()?;
     claimed.set_nonblocking(true)?;
@@ -59,7 +62,8 @@ pub fn run(options: RunOptions) -> Result<ServerStatus, RunError> {
         None
     });
     let graces = options.graces;
-    let on_claim = Box::new(move || drop(io::Write::write(&mut &claim, b"c")));
+    let restarts = options.restart_on_failure.then(Restarts::default);
+    let on_claim = Box::new(move || drop((&claim).write(b"c")));
     let start = Start::prepare(options, Some(run_id), container.clone(), on_claim)?;
     if let Some(reason) = start.refusal {
         refused::answer(&reason)?;
@@ -67,10 +71,13 @@ pub fn run(options: RunOptions) -> Result<ServerStatus, RunError> {
     }
     let Start { books, overheard, gate, command, log, .. } = start;
     let front = Front { wakes, orders: Orders { run_id, graces, container, command }, log };
-    let status = front.run(&overheard, &books, gate)?;
+    let status = front.run(&overheard, &books, gate, restarts)?;
     books.close();
     Ok(status)
 }
+
+/// How long a server that is started again may take to answer the handshake before the client's words reach it.
+const HANDSHAKE_PATIENCE: Duration = Duration::from_secs(30);
 
 /// What wakes the front.
 struct Wakes {
@@ -125,13 +132,77 @@ struct Front {
     log: Option<File>,
 }
 
+/// A server that runs.
+struct Running {
+    keeper: Child,
+    control: Arc<Control>,
+    /// `None` if it can't have a PID.
+    server: Option<Pid>,
+    /// Can be read once all that it has said is passed on.
+    done: UnixStream,
+}
+
 impl Front {
     fn run(
         mut self,
         overheard: &Arc<Overheard>,
         books: &Books,
         gate: Option<Gate>,
+        restarts: Option<Restarts>,
     ) -> Result<ServerStatus, RunError> {
+        let line = Arc::new(Line {
+            overheard: Arc::clone(overheard),
+            out: ClientOut::default(),
+            input: Input::new(restarts.is_some()),
+            books: books.words(),
+            gate,
+            handshake: restarts.is_some().then(Handshake::default),
+        });
+        let (stop, stopped) = UnixStream::pair()?;
+        let mut stop = Some(stop); // dropped to end the client's words
+        let up = Arc::clone(&line);
+        // It may wait for the client for as long as this process lives, so nobody waits for it.
+        thread::Builder::new().name("upstream".to_owned()).spawn(move || traffic::upstream(&up, &stopped))?;
+
+        let mut restarts = restarts;
+        let mut said = Said::default();
+        loop {
+            let status = match self.start(&line, said, &mut stop)? {
+                Ok(mut running) => {
+                    let told = self.wait_for_end(&running.control, &mut stop)?;
+                    let status = match told {
+                        Some(status) => {
+                            let _ = running.keeper.wait();
+                            status
+                        }
+                        None => self.end_without_keeper(running.keeper, running.server),
+                    };
+                    self.hear_last_words(&running.done, &mut stop)?;
+                    status
+                }
+                Err(status) => status,
+            };
+            let is_wanted = stop.is_some() && self.wakes.client.is_some();
+            let Some(restarts) = restarts.as_mut().filter(|_| is_wanted) else { return Ok(status) };
+            if !restarts.may_follow(status) {
+                return Ok(status);
+            }
+            line.input.lose(); // from here on nothing is said to the one that is gone
+            let unanswered = line.overheard.abandon();
+            line.out.interject(&restart::errors(&unanswered, status))?;
+            said =
+                line.handshake.as_ref().map(|handshake| handshake.to_repeat(&unanswered)).unwrap_or_default();
+            say("the server has failed, and is started again");
+        }
+    }
+
+    /// Starts a server, and tells it what one before it was told. `Err`: how it ended at once.
+    fn start(
+        &mut self,
+        line: &Arc<Line>,
+        said: Said,
+        stop: &mut Option<UnixStream>,
+    ) -> Result<Result<Running, ServerStatus>, RunError> {
         let (control, theirs) = control::pair()?;
         let control = Arc::new(control);
         let mut command = self.orders.command();
@@ -141,67 +212,70 @@ impl Front {
         }
         let mut keeper = command.spawn()?;
         drop(command); // with it the keeper's end of the socket
-        let (mut passing, done) = Passing::new()?;
-        if let (Some(errors), Some(log)) = (keeper.stderr.take(), self.log.take()) {
-            let done = done.try_clone()?;
+        let (done, held) = UnixStream::pair()?;
+        if let (Some(errors), Some(log)) = (keeper.stderr.take(), &self.log) {
+            let (held, log) = (held.try_clone()?, log.try_clone()?);
             thread::Builder::new().name("errors".to_owned()).spawn(move || {
                 traffic::errors(File::from(OwnedFd::from(errors)), log);
-                drop(done);
+                drop(held);
             })?;
         }
         let (server, input, output) = match control.listen()? {
-            Some(ToFront::Started { pid, input, output }) => (Pid::from_raw(pid), input, output),
+            Some(ToFront::Started { pid, input, output }) => (Pid::from_raw(pid), File::from(input), output),
             Some(ToFront::Failed(reason)) => {
                 let _ = keeper.wait();
                 return Err(RunError::System(io::Error::other(reason)));
             }
-            Some(ToFront::Ended(status)) => return Ok(status),
-            None => return Ok(self.end_without_keeper(keeper, None)),
+            Some(ToFront::Ended(status)) => return Ok(Err(status)),
+            None => return Ok(Err(self.end_without_keeper(keeper, None))),
         };
-        let line = Arc::new(Line {
-            overheard: Arc::clone(overheard),
-            out: ClientOut::default(),
-            control: Arc::clone(&control),
-            books: books.words(),
-            gate,
-        });
-        let (stop, stopped) = UnixStream::pair()?;
-        passing.stop = Some(stop);
-        let up = Arc::clone(&line);
-        // It may wait for the client for as long as this process lives, so nobody waits for it.
-        thread::Builder::new()
-            .name("upstream".to_owned())
-            .spawn(move || traffic::upstream(&up, File::from(input), &stopped))?;
+        let (heard, told) = UnixStream::pair()?;
+        let unheard = said.initialize.as_ref().map(|(id, _)| (id.clone(), told));
+        let down = Arc::clone(line);
         thread::Builder::new().name("downstream".to_owned()).spawn(move || {
-            traffic::downstream(&line, File::from(output));
-            drop(done);
-        })?;
-
-        let status = match self.wait_for_end(&control, &mut passing)? {
-            Some(status) => {
-                let _ = keeper.wait();
-                status
+            let is_heard = traffic::downstream(&down, File::from(output), unheard);
+            if down.handshake.is_none() || !is_heard {
+                client::close_output(); // nothing more comes
             }
-            None => self.end_without_keeper(keeper, server),
-        };
-        self.hear_last_words(&mut passing)?;
-        Ok(status)
+            drop(held);
+        })?;
+        if let Some((_, initialize)) = &said.initialize {
+            let lines = [Some(initialize), said.initialized.as_ref()];
+            // One that fails at once has not heard it; its end is what counts.
+            let _ = (&input).write_all(lines[0].map_or(&[], Vec::as_slice));
+            let until = Instant::now() + HANDSHAKE_PATIENCE;
+            loop {
+                let woken = self.wakes.wait(heard.as_fd(), Some(until))?;
+                if woken.client_gone || woken.told_to_end {
+                    *stop = None;
+                }
+                if woken.other || stop.is_none() || Instant::now() >= until {
+                    break;
+                }
+            }
+            let _ = (&input).write_all(lines[1].map_or(&[], Vec::as_slice));
+        }
+        if stop.is_none() {
+            control.tell(ToKeeper::EndNow);
+        }
+        line.input.open(input, &control);
+        Ok(Ok(Running { keeper, control, server, done }))
     }
 
     /// Waits for what the keeper has to say at the end; `None` if it is gone and has not said it.
     fn wait_for_end(
         &mut self,
         control: &Control,
-        passing: &mut Passing,
+        stop: &mut Option<UnixStream>,
     ) -> Result<Option<ServerStatus>, RunError> {
         loop {
             let woken = self.wakes.wait(control.as_fd(), None)?;
             if woken.client_gone {
-                passing.end_input();
+                *stop = None;
                 control.tell(ToKeeper::InputOver);
             }
             if woken.told_to_end {
-                passing.end_input();
+                *stop = None;
                 control.tell(ToKeeper::EndNow);
             }
             if woken.other {
@@ -229,42 +303,17 @@ impl Front {
 
     /// Waits until all that the server has said is passed on. A client that is slow gets the time it needs; one that is
     /// gone, or wants an end, doesn't.
-    fn hear_last_words(&mut self, passing: &mut Passing) -> Result<(), RunError> {
-        let mut until = passing.is_in_haste().then(|| Instant::now() + LAST_WORDS_PATIENCE);
+    fn hear_last_words(&mut self, done: &UnixStream, stop: &mut Option<UnixStream>) -> Result<(), RunError> {
+        let mut until = stop.is_none().then(|| Instant::now() + LAST_WORDS_PATIENCE);
         loop {
-            let woken = self.wakes.wait(passing.done.as_fd(), until)?;
+            let woken = self.wakes.wait(done.as_fd(), until)?;
             if woken.other || until.is_some_and(|until| Instant::now() >= until) {
                 return Ok(());
             }
             if woken.client_gone || woken.told_to_end {
-                passing.end_input();
+                *stop = None;
                 until.get_or_insert_with(|| Instant::now() + LAST_WORDS_PATIENCE);
             }
         }
-    }
-}
-
-/// The threads that pass on what is said.
-struct Passing {
-    /// Dropped to end the server's input.
-    stop: Option<UnixStream>,
-    /// Can be read once all that the server has said is passed on.
-    done: UnixStream,
-}
-
-impl Passing {
-    /// Also what is to be dropped, with its clones, at the end.
-    fn new() -> io::Result<(Self, UnixStream)> {
-        let (done, held) = UnixStream::pair()?;
-        Ok((Self { stop: None, done }, held))
-    }
-
-    fn end_input(&mut self) {
-        self.stop = None;
-    }
-
-    /// Whether the client is gone, or wants an end.
-    const fn is_in_haste(&self) -> bool {
-        self.stop.is_none()
     }
 }

@@ -19,6 +19,7 @@
 //!     database: Ok("governance.db".into()),
 //!     store: Store::options(),
 //!     governance: None,
+//!     restart_on_failure: false,
 //! };
 //! run(options)?.imitate(); // ends as the server has ended
 //! # Ok::<(), govstore_run::RunError>(())
@@ -38,6 +39,7 @@ mod control;
 #[cfg(all(target_os = "linux", not(govstore_portable)))]
 mod front;
 mod gate;
+mod input;
 #[cfg(all(target_os = "linux", not(govstore_portable)))]
 mod keeper;
 mod mutex;
@@ -48,6 +50,7 @@ mod pipe;
 #[cfg(any(not(target_os = "linux"), govstore_portable))]
 mod portable;
 mod refused;
+mod restart;
 mod say;
 mod scan;
 mod start;

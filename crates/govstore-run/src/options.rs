@@ -61,4 +61,6 @@ pub struct RunOptions {
     pub store: StoreOptions,
     /// Whether and how calls of tools are governed.
     pub governance: Option<Governance>,
+    /// Start the server again when it fails, for as long as the client is there. Known on Linux alone.
+    pub restart_on_failure: bool,
 }

@@ -27,6 +27,8 @@ pub struct Overheard {
     pending: Mutex<HashMap<Vec<u8>, Pending>>,
     figures: Mutex<HashMap<String, CallFigures>>,
     client: Mutex<Client>,
+    /// Whether every request is remembered until it is answered, and not calls alone.
+    of_all_requests: bool,
     /// Where to say that the client uses this process; `None` while there is no database.
     store: Mutex<Option<Store>>,
 }
@@ -47,52 +49,84 @@ struct Client {
 }
 
 impl Overheard {
-    /// The client is about to say this. `true` if it has introduced itself just now.
-    pub fn hear_client(&self, message: &Message) -> bool {
+    /// Nothing was heard yet.
+    pub fn new(of_all_requests: bool) -> Self {
+        Self { of_all_requests, ..Self::default() }
+    }
+
+    /// The ids of the requests that have no answer, which nobody will give any more.
+    pub fn abandon(&self) -> Vec<Vec<u8>> {
+        lock(&self.pending).drain().map(|(id, _)| id).collect()
+    }
+
+    /// The client is about to say these. `true` if it has introduced itself just now.
+    pub fn hear_client(&self, messages: &[Message]) -> bool {
+        if messages.is_empty() {
+            return false;
+        }
         if let Some(store) = &*lock(&self.store) {
             store.note_activity();
         }
-        if let Some(cancelled) = &message.cancelled {
-            lock(&self.pending).remove(cancelled); // it will not be answered
-        }
-        if let (Some(id), Some(method)) = (&message.id, &message.method) {
-            let mut pending = lock(&self.pending);
-            if pending.len() < MOST_PENDING {
-                let tool = (method == "tools/call").then(|| message.tool.clone().unwrap_or_default());
+        let mut pending = lock(&self.pending);
+        for message in messages {
+            if let Some(cancelled) = &message.cancelled {
+                pending.remove(cancelled); // it will not be answered
+            }
+            let (Some(id), Some(method)) = (&message.id, message.method.as_deref()) else { continue };
+            let is_call = method == "tools/call";
+            if (is_call || self.of_all_requests) && pending.len() < MOST_PENDING {
+                let tool = is_call.then(|| message.tool.clone().unwrap_or_default());
                 pending.insert(id.clone(), Pending { tool, since: Instant::now() });
             }
         }
-        let Some(name) = &message.client_name else { return false };
-        let mut client = lock(&self.client);
-        if client.name.as_ref() == Some(name)
-            && client.version == message.client_version
-            && client.protocol_version == message.protocol_version
-        {
-            return false;
-        }
-        *client = Client {
-            name: Some(name.clone()),
-            version: message.client_version.clone(),
-            protocol_version: message.protocol_version.clone(),
-        };
-        true
+        drop(pending);
+        let introduced = messages.iter().rev().find(|message| message.client_name.is_some());
+        introduced.is_some_and(|message| self.note_client(message))
     }
 
-    /// The server has said this.
-    pub fn hear_server(&self, message: &Message) {
-        let (Some(id), Some(answer)) = (&message.id, message.answer) else { return };
-        let Some(Pending { tool: Some(tool), since }) = lock(&self.pending).remove(id) else { return };
-        let mut call = CallFigures::new(&tool);
-        call.add(since.elapsed(), answer == Answer::Failed);
-        merge(&mut lock(&self.figures), &call);
+    /// `true` if it is another one than before.
+    fn note_client(&self, message: &Message) -> bool {
+        let mut client = lock(&self.client);
+        let is_known = client.name == message.client_name
+            && client.version == message.client_version
+            && client.protocol_version == message.protocol_version;
+        if !is_known {
+            *client = Client {
+                name: message.client_name.clone(),
+                version: message.client_version.clone(),
+                protocol_version: message.protocol_version.clone(),
+            };
+        }
+        !is_known
+    }
+
+    /// The server has said these.
+    pub fn hear_server(&self, messages: &[Message]) {
+        let mut pending = lock(&self.pending);
+        let mut answered = Vec::new();
+        for message in messages {
+            if let (Some(id), Some(answer)) = (&message.id, message.answer)
+                && let Some(Pending { tool: Some(tool), since }) = pending.remove(id)
+            {
+                answered.push((tool, since, answer));
+            }
+        }
+        drop(pending);
+        let mut figures = lock(&self.figures);
+        for (tool, since, answer) in answered {
+            let has_room = figures.len() < MOST_TOOLS || figures.contains_key(&tool);
+            let tool = if has_room { tool } else { OTHERS.to_owned() };
+            let of_tool = figures.entry(tool).or_insert_with_key(|tool| CallFigures::new(tool));
+            of_tool.add(since.elapsed(), answer == Answer::Failed);
+        }
     }
 
     /// The client has said this, and the server will not hear of it.
-    pub fn forget(&self, messages: &[Message]) {
+    /// Returns the ids of those that wait for an answer.
+    pub fn forget(&self, messages: &[Message]) -> Vec<Vec<u8>> {
         let mut pending = lock(&self.pending);
-        for id in messages.iter().filter_map(|message| message.id.as_ref()) {
-            pending.remove(id);
-        }
+        let ids = messages.iter().filter_map(|message| message.id.as_ref());
+        ids.filter(|id| pending.remove(*id).is_some()).cloned().collect()
     }
 
     /// What the client calls itself.

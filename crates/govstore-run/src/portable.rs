@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 
 use crate::client_out::ClientOut;
 use crate::control::{Control, End};
+use crate::input::Input;
 use crate::options::{Graces, RunOptions};
 use crate::pipe::client::Stop;
 use crate::refused;
@@ -28,6 +29,9 @@ const LOOK_EVERY: Duration = Duration::from_millis(50);
 pub fn run(options: RunOptions) -> Result<ServerStatus, RunError> {
     let client = Client::find();
     let graces = options.graces;
+    if options.restart_on_failure {
+        crate::say::say("a server that fails is not started again on this system");
+    }
     let (end, ends) = channel();
     let to_end = end.clone();
     let on_claim = move || {
@@ -66,14 +70,16 @@ pub fn run(options: RunOptions) -> Result<ServerStatus, RunError> {
     let line = Arc::new(Line {
         overheard,
         out: ClientOut::default(),
-        control: Arc::new(Control(end)),
+        input: Input::new(false),
         books: books.words(),
         gate,
+        handshake: None,
     });
+    line.input.open(file(input), &Arc::new(Control(end)));
     let up = Arc::clone(&line);
     // It may wait for the client for as long as this process lives, so nobody waits for it.
-    thread::spawn(move || traffic::upstream(&up, file(input), &Stop));
-    let down = thread::spawn(move || traffic::downstream(&line, file(output)));
+    thread::spawn(move || traffic::upstream(&up, &Stop));
+    let down = thread::spawn(move || traffic::downstream::<()>(&line, file(output), None));
 
     let status = wait(&mut server, &tree, graces, &ends, client)?;
     tree.kill(&server);

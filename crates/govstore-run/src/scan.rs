@@ -277,9 +277,9 @@ impl Scanner {
         }
         let level = self.level();
         if self.is_name_next {
-            self.keys[level - 1] = match text(&self.kept) {
-                Some(name) => Key::of(name.as_bytes()),
-                None => Key::Other,
+            self.keys[level - 1] = match unquoted(&self.kept) {
+                Some(name) if !has_escapes(name) => Key::of(name),
+                _ => text(&self.kept).map_or(Key::Other, |name| Key::of(name.as_bytes())),
             };
             return;
         }
@@ -317,12 +317,24 @@ impl Scanner {
 
 /// The text that a quoted one stands for.
 fn text(quoted: &[u8]) -> Option<String> {
-    serde_json::from_slice(quoted).ok()
+    let inner = unquoted(quoted)?;
+    if has_escapes(inner) || inner.iter().any(u8::is_ascii_control) {
+        return serde_json::from_slice(quoted).ok();
+    }
+    str::from_utf8(inner).ok().map(str::to_owned)
+}
+
+fn unquoted(quoted: &[u8]) -> Option<&[u8]> {
+    quoted.strip_prefix(b"\"")?.strip_suffix(b"\"")
+}
+
+fn has_escapes(text: &[u8]) -> bool {
+    memchr(b'\\', text).is_some()
 }
 
 /// An id such that the same one is the same bytes, whoever wrote it.
 fn plain(id: &[u8]) -> Vec<u8> {
-    if memchr(b'\\', id).is_some()
+    if has_escapes(id)
         && let Some(text) = text(id)
         && let Ok(written) = serde_json::to_vec(&text)
     {

@@ -72,7 +72,7 @@ impl Start {
         });
         let log = log.transpose()?;
         let server = options.name.unwrap_or_else(|| name::of(&options.command));
-        let overheard = Arc::new(Overheard::default());
+        let overheard = Arc::new(Overheard::new(options.restart_on_failure));
         let mut info = ProcessInfo::new(server.as_str(), "");
         if let Some(run_id) = run_id {
             info = info.run(run_id);

@@ -12,12 +12,14 @@ use memchr::memchr;
 
 use crate::books::Word;
 use crate::client_out::ClientOut;
-use crate::control::{Control, ToKeeper};
 use crate::gate::{Gate, LONGEST_HELD, Verdict};
+use crate::input::Input;
 use crate::overheard::Overheard;
 use crate::pipe::{client, read};
+use crate::restart::{self, Handshake};
 use crate::say::say;
 use crate::scan::{Message, Scanner};
+use crate::status::ServerStatus;
 
 /// How much is read at once, in bytes: as much as a pipe holds.
 const CHUNK: usize = 64 << 10;
@@ -26,48 +28,81 @@ const CHUNK: usize = 64 << 10;
 pub struct Line {
     pub overheard: Arc<Overheard>,
     pub out: ClientOut,
-    pub control: Arc<Control>,
+    pub input: Input,
     /// Told when the client has introduced itself.
     pub books: SyncSender<Word>,
     /// Whether calls may pass, if they are governed.
     pub gate: Option<Gate>,
+    /// What is to be said again to a server that is started again, if it is to be.
+    pub handshake: Option<Handshake>,
 }
 
 /// What the client says, until its end or until `stop` can be read. Then the server's input is closed.
-pub fn upstream(line: &Line, server: File, stop: &client::Stop) {
-    let passed = match &line.gate {
-        None => pass_bytes(line, &server, stop),
-        Some(gate) => {
-            Lines { line, gate, server: &server, scanner: Scanner::default(), held: Held::default() }
-                .pass(stop)
-        }
+pub fn upstream(line: &Line, stop: &client::Stop) {
+    let passed = if line.gate.is_none() && line.handshake.is_none() {
+        pass_bytes(line, stop)
+    } else {
+        Lines { line, scanner: Scanner::default(), held: Held::default() }.pass(stop)
     };
-    drop(server);
-    match passed {
-        Ok(()) => line.control.tell(ToKeeper::InputOver),
+    line.input.end(passed.is_ok());
+    if passed.is_err() {
         // The server reads no more: so does this one, and the client is told as it would be without it.
-        Err(_) => client::close_input(),
+        client::close_input();
     }
 }
 
-/// What the server says, until its end. Then the client's end is closed, too.
-pub fn downstream(line: &Line, server: File) {
+/// What the server says, until its end. The answer to `unheard` is kept from the client, and `told` is dropped then.
+/// Returns whether the client still hears.
+pub fn downstream<T>(line: &Line, server: File, unheard: Option<(Vec<u8>, T)>) -> bool {
     let mut scanner = Scanner::default();
     let mut chunk = vec![0; CHUNK];
-    let passed = loop {
-        let length = match read(&server, &mut chunk) {
-            Ok(0) => break line.out.finish(),
-            Ok(length) => length,
-            Err(error) => break Err(error),
-        };
-        if let Err(error) = line.out.pass(&chunk[..length]) {
-            break Err(error);
+    let passed = unheard.map_or(Ok(Vec::new()), |(id, told)| {
+        let rest = without_answer(line, &server, &id);
+        drop(told);
+        rest
+    });
+    let passed = passed.and_then(|rest| {
+        let mut length = rest.len();
+        chunk.resize(CHUNK.max(length), 0);
+        chunk[..length].copy_from_slice(&rest);
+        loop {
+            line.out.pass(&chunk[..length])?;
+            let mut messages = Vec::new();
+            scanner.feed(&chunk[..length], |message| messages.push(message));
+            line.overheard.hear_server(&messages);
+            length = read(&server, &mut chunk)?;
+            if length == 0 {
+                return line.out.finish();
+            }
         }
-        scanner.feed(&chunk[..length], |message| line.overheard.hear_server(&message));
-    };
+    });
     drop(server); // where the client reads no more, the server is told as it would be without this one
-    client::close_output();
-    drop(passed); // there is nobody who could be told
+    passed.is_ok()
+}
+
+/// Passes on the server's lines until the one that answers `id`, which is not passed on. Returns what comes after it.
+fn without_answer(line: &Line, server: &File, id: &[u8]) -> io::Result<Vec<u8>> {
+    let (mut held, mut chunk) = (Vec::new(), vec![0; CHUNK]);
+    while held.len() <= LONGEST_HELD {
+        let length = read(server, &mut chunk)?;
+        if length == 0 {
+            break;
+        }
+        held.extend_from_slice(&chunk[..length]);
+        while let Some(end) = memchr(b'\n', &held) {
+            let rest = held.split_off(end + 1);
+            let mut is_it = false;
+            Scanner::default().feed(&held, |message| {
+                is_it |= message.answer.is_some() && message.id.as_deref() == Some(id);
+            });
+            if is_it {
+                return Ok(rest);
+            }
+            line.out.pass(&held)?;
+            held = rest;
+        }
+    }
+    Ok(held)
 }
 
 /// What the server writes on its standard error, and to the end of a file; until its end. A file that takes no more costs
@@ -84,7 +119,7 @@ pub fn errors(server: File, mut file: File) {
     }
 }
 
-fn pass_bytes(line: &Line, mut server: &File, stop: &client::Stop) -> io::Result<()> {
+fn pass_bytes(line: &Line, stop: &client::Stop) -> io::Result<()> {
     let mut scanner = Scanner::default();
     let mut chunk = vec![0; CHUNK];
     loop {
@@ -92,14 +127,20 @@ fn pass_bytes(line: &Line, mut server: &File, stop: &client::Stop) -> io::Result
         if length == 0 {
             return Ok(());
         }
-        scanner.feed(&chunk[..length], |message| line.hear(&message));
-        server.write_all(&chunk[..length])?;
+        let mut messages = Vec::new();
+        scanner.feed(&chunk[..length], |message| messages.push(message));
+        line.hear(&messages);
+        line.input.write(&chunk[..length])?;
     }
 }
 
 impl Line {
-    fn hear(&self, message: &Message) {
-        if self.overheard.hear_client(message) {
+    fn reason_to_refuse(&self) -> Option<String> {
+        self.gate.as_ref()?.reason_to_refuse(&self.overheard)
+    }
+
+    fn hear(&self, messages: &[Message]) {
+        if self.overheard.hear_client(messages) {
             let _ = self.books.try_send(Word::Introduced); // with so many words, a heartbeat will say it
         }
     }
@@ -108,8 +149,6 @@ impl Line {
 /// The client's lines, each held until it is known whether it may pass.
 struct Lines<'a> {
     line: &'a Line,
-    gate: &'a Gate,
-    server: &'a File,
     scanner: Scanner,
     held: Held,
 }
@@ -152,25 +191,26 @@ impl Lines<'_> {
         }
     }
 
-    fn write(&self, bytes: &[u8]) -> io::Result<()> {
-        let mut server = self.server;
-        server.write_all(bytes)
-    }
-
     /// Takes a part of a line.
     fn take(&mut self, part: &[u8]) -> io::Result<()> {
-        let mut server = self.server;
         let Held { bytes, messages, too_long } = &mut self.held;
         self.scanner.feed(part, |message| messages.push(message));
         match too_long {
-            Some(TooLong::Passes) => return server.write_all(part),
+            Some(TooLong::Passes) => {
+                let written = self.line.input.write(part);
+                if written.is_err() && self.line.handshake.is_some() {
+                    *too_long = Some(TooLong::Dropped("The server ended meanwhile.".to_owned()));
+                    return Ok(());
+                }
+                return written;
+            }
             Some(TooLong::Dropped(_)) => return Ok(()),
             None => bytes.extend_from_slice(part),
         }
         if bytes.len() > LONGEST_HELD {
-            *too_long = Some(match self.gate.reason_to_refuse(&self.line.overheard) {
+            *too_long = Some(match self.line.reason_to_refuse() {
                 None => {
-                    server.write_all(bytes)?;
+                    self.line.input.write(bytes)?;
                     TooLong::Passes
                 }
                 Some(reason) => TooLong::Dropped(reason),
@@ -182,22 +222,36 @@ impl Lines<'_> {
 
     fn end_line(&mut self) -> io::Result<()> {
         let Held { bytes, messages, too_long } = std::mem::take(&mut self.held);
-        for message in &messages {
-            self.line.hear(message); // the gate asks who the client is
-        }
+        self.line.hear(&messages); // the gate asks who the client is
         let verdict = match &too_long {
-            None => self.gate.judge(&messages, Some(&bytes), &self.line.overheard),
+            None => match &self.line.gate {
+                Some(gate) => gate.judge(&messages, Some(&bytes), &self.line.overheard),
+                None => Verdict::Pass,
+            },
             Some(TooLong::Passes) => Verdict::Pass,
             Some(TooLong::Dropped(reason)) => Verdict::Refuse(crate::gate::refusals(&messages, reason)),
         };
         match verdict {
-            Verdict::Pass => self.write(&bytes),
+            Verdict::Pass => self.pass_on(&messages, &bytes),
             Verdict::Refuse(answer) => {
-                self.line.overheard.forget(&messages);
+                let _ = self.line.overheard.forget(&messages);
                 // A client that reads no more finds out by itself.
                 let _ = self.line.out.interject(&answer);
                 Ok(())
             }
         }
+    }
+
+    /// Passes a line on. Where the server is to be started again, one that can't be passed on is answered here, unless that
+    /// was done together with all that the server has left unanswered.
+    fn pass_on(&self, messages: &[Message], bytes: &[u8]) -> io::Result<()> {
+        let written = self.line.input.write(bytes);
+        let Some(handshake) = &self.line.handshake else { return written };
+        handshake.note(messages, bytes);
+        if written.is_err() {
+            let unanswered = self.line.overheard.forget(messages);
+            self.line.out.interject(&restart::errors(&unanswered, ServerStatus::Unknown))?;
+        }
+        Ok(())
     }
 }

@@ -53,6 +53,13 @@ pub struct Args {
     /// Make one update of the agent for each call
     #[arg(long)]
     update: bool,
+    /// Start the server again when it fails, five times a minute at most
+    ///
+    /// The new one is told the handshake of the old one again, and the client notices nothing of that but errors in place of
+    /// the answers that were due. What else the server knew, as subscriptions, is lost. Not for servers that the client
+    /// starts again by itself.
+    #[arg(long, value_name = "WHEN", value_parser = ["on-failure"])]
+    restart: Option<String>,
     /// The server's command, after `--`
     #[arg(required = true, trailing_var_arg = true, value_name = "COMMAND", value_hint = ValueHint::CommandWithArguments)]
     command: Vec<OsString>,
@@ -80,6 +87,7 @@ pub fn run(args: Args, session: &Session) -> Outcome {
         database: session.database_to_create().map_err(|failure| failure.to_string()),
         store: session.options(),
         governance,
+        restart_on_failure: args.restart.is_some(), // the one occasion that there is
     };
     govstore_run::run(options)?.imitate()
 }

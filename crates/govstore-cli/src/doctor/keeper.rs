@@ -19,8 +19,17 @@ pub enum Keeping {
 const LAUNCHERS: [&str; 11] =
     ["uvx", "uv", "npx", "npm", "pnpm", "pnpx", "yarn", "bun", "bunx", "pipx", "env"];
 /// The options of `govstore run`, and those before it, that have a value of their own.
-const OPTIONS_WITH_VALUE: [&str; 8] =
-    ["--db", "--name", "--limit", "--end-grace", "--term-grace", "--log-file", "--agent", "--agent-from"];
+const OPTIONS_WITH_VALUE: [&str; 9] = [
+    "--db",
+    "--name",
+    "--limit",
+    "--end-grace",
+    "--term-grace",
+    "--log-file",
+    "--agent",
+    "--agent-from",
+    "--restart",
+];
 
 /// What `argv` comes to. `own` is how this program is called in a configuration, whatever its file is called.
 pub fn keeping(argv: &[&str], own: &str) -> Keeping {

@@ -13,6 +13,7 @@ mod governed;
 mod limited;
 mod official;
 mod registered;
+mod restarted;
 mod tree;
 mod trees;
 mod troubled;
