@@ -37,6 +37,9 @@ impl Container {
     }
 }
 
+/// So many looks in a row that find nobody say that nobody is left.
+const LOOKS_IN_VAIN: u32 = 2;
+
 /// Ends what is left of a run: SIGTERM, SIGCONT, a grace, SIGKILL until a look finds nobody; then its container goes.
 pub(super) fn end(system: &dyn System, victim: &Victim, run_id: RunId) -> Ending {
     let mut hunt = Hunt {
@@ -52,7 +55,8 @@ pub(super) fn end(system: &dyn System, victim: &Victim, run_id: RunId) -> Ending
     } else {
         hunt.end(Duration::from_millis(victim.grace_ms))
     };
-    let is_over = ending.outcome.ended_as().is_some();
+    // A keeper that is there after all removes the container, too.
+    let is_over = ending.outcome.ended_as().is_some() && ending.refusal.is_none();
     if is_over
         && let Some(container) = &victim.judgement.process.container
         && let Err(error) = container.remove(CONTAINER_PATIENCE)
@@ -75,14 +79,22 @@ impl Hunt<'_> {
         let Some(told) = self.signal(&[Signal::Term, Signal::Cont]) else {
             return self.ending(Outcome::Gone, Some("its keeper is there after all".to_owned()));
         };
-        if told.is_empty() && self.signals.is_empty() {
-            return self.ending(Outcome::Gone, None);
-        }
         wait_for_all(&told, self.began + grace);
         let killing = Instant::now();
-        let mut outcome = Outcome::Terminated;
-        // One that was born meanwhile is found by the next look.
-        while let Some(left) = self.signal(&[Signal::Kill]).filter(|left| !left.is_empty()) {
+        let mut outcome = if told.is_empty() { Outcome::Gone } else { Outcome::Terminated };
+        // A look can miss a process that is born while it goes through the list, and one whose environment the kernel
+        // replaces just then (`execve`). Two in a row would have to miss it.
+        let mut looks_in_vain = 0;
+        while looks_in_vain < LOOKS_IN_VAIN {
+            let Some(left) = self.signal(&[Signal::Kill]) else {
+                return self.ending(outcome, Some("its keeper is there after all".to_owned()));
+            };
+            if left.is_empty() {
+                looks_in_vain += 1;
+                thread::sleep(POLL);
+                continue;
+            }
+            looks_in_vain = 0;
             outcome = Outcome::Killed;
             if killing.elapsed() > KILL_PATIENCE {
                 return self.ending(Outcome::Survived, None);
