@@ -25,11 +25,11 @@ CREATE TABLE tool_calls (
     CONSTRAINT "total_us is not negative" CHECK (total_us >= 0),
   max_us INTEGER NOT NULL -- of the slowest
     CONSTRAINT "max_us is not negative" CHECK (max_us >= 0),
-  within_1ms INTEGER NOT NULL, -- how many took no longer
-  within_10ms INTEGER NOT NULL,
-  within_100ms INTEGER NOT NULL,
-  within_1s INTEGER NOT NULL,
-  within_10s INTEGER NOT NULL,
+  within_1ms INTEGER NOT NULL, -- how many took no longer than a millisecond
+  within_10ms INTEGER NOT NULL, -- than 10 milliseconds, those within one included
+  within_100ms INTEGER NOT NULL, -- likewise
+  within_1s INTEGER NOT NULL, -- likewise
+  within_10s INTEGER NOT NULL, -- likewise
   CONSTRAINT "within_* grow, up to calls"
     CHECK (0 <= within_1ms AND within_1ms <= within_10ms AND within_10ms <= within_100ms
            AND within_100ms <= within_1s AND within_1s <= within_10s AND within_10s <= calls),
