@@ -222,7 +222,7 @@ impl Keeper {
         let figures = self.keeping.overheard.take_figures();
         if let Err(error) = open.store.record_calls(&self.keeping.server, &figures) {
             if !error.is_in_doubt() {
-                self.keeping.overheard.give_back(figures);
+                self.keeping.overheard.give_back(&figures);
             }
             return Err(error);
         }

@@ -167,7 +167,7 @@ impl Front {
         let mut restarts = restarts;
         let mut said = Said::default();
         loop {
-            let status = match self.start(&line, said, &mut stop)? {
+            let status = match self.start(&line, &said, &mut stop)? {
                 Ok(mut running) => {
                     let told = self.wait_for_end(&running.control, &mut stop)?;
                     let status = match told {
@@ -200,7 +200,7 @@ impl Front {
     fn start(
         &mut self,
         line: &Arc<Line>,
-        said: Said,
+        said: &Said,
         stop: &mut Option<UnixStream>,
     ) -> Result<Result<Running, ServerStatus>, RunError> {
         let (control, theirs) = control::pair()?;
@@ -216,7 +216,7 @@ impl Front {
         if let (Some(errors), Some(log)) = (keeper.stderr.take(), &self.log) {
             let (held, log) = (held.try_clone()?, log.try_clone()?);
             thread::Builder::new().name("errors".to_owned()).spawn(move || {
-                traffic::errors(File::from(OwnedFd::from(errors)), log);
+                traffic::errors(&File::from(OwnedFd::from(errors)), log);
                 drop(held);
             })?;
         }

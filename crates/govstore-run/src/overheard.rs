@@ -151,9 +151,11 @@ impl Overheard {
     }
 
     /// Takes figures back that could not be written.
-    pub fn give_back(&self, unwritten: Vec<CallFigures>) {
+    pub fn give_back(&self, unwritten: &[CallFigures]) {
         let mut figures = lock(&self.figures);
-        unwritten.iter().for_each(|earlier| merge(&mut figures, earlier));
+        for earlier in unwritten {
+            merge(&mut figures, earlier);
+        }
     }
 
     /// From now on it is noted here that the client uses this process.
@@ -171,12 +173,5 @@ impl Overheard {
 fn merge(figures: &mut HashMap<String, CallFigures>, calls: &CallFigures) {
     let has_room = figures.len() < MOST_TOOLS || figures.contains_key(calls.tool());
     let tool = if has_room { calls.tool() } else { OTHERS };
-    match figures.get_mut(tool) {
-        Some(known) => known.merge(calls),
-        None => {
-            let mut of_tool = CallFigures::new(tool);
-            of_tool.merge(calls);
-            figures.insert(tool.to_owned(), of_tool);
-        }
-    }
+    figures.entry(tool.to_owned()).or_insert_with_key(|tool| CallFigures::new(tool)).merge(calls);
 }

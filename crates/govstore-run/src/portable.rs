@@ -65,7 +65,7 @@ pub fn run(options: RunOptions) -> Result<ServerStatus, RunError> {
         return Err(io::Error::other("the server has no pipes").into());
     };
     if let (Some(errors), Some(log)) = (server.stderr.take(), log) {
-        thread::spawn(move || traffic::errors(file(errors), log));
+        thread::spawn(move || traffic::errors(&file(errors), log));
     }
     let line = Arc::new(Line {
         overheard,

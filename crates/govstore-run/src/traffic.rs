@@ -107,10 +107,10 @@ fn without_answer(line: &Line, server: &File, id: &[u8]) -> io::Result<Vec<u8>> 
 
 /// What the server writes on its standard error, and to the end of a file; until its end. A file that takes no more costs
 /// what it would have had.
-pub fn errors(server: File, mut file: File) {
+pub fn errors(server: &File, mut file: File) {
     let mut chunk = vec![0; CHUNK];
     let mut is_kept = true;
-    while let Ok(length @ 1..) = read(&server, &mut chunk) {
+    while let Ok(length @ 1..) = read(server, &mut chunk) {
         let _ = client::write_error(&chunk[..length]);
         if is_kept && let Err(error) = file.write_all(&chunk[..length]) {
             is_kept = false;
