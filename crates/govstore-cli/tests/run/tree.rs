@@ -192,6 +192,13 @@ impl Hostile {
         Ok(Self { home, started, stdin, front, keeper, server })
     }
 
+    /// How many of the tree and its guardians run; not those that come and go.
+    pub fn running(&self) -> usize {
+        let left = self.home.left();
+        let members = MEMBERS.iter().filter_map(|member| member_pid(&self.home, member));
+        members.chain([self.front, self.keeper]).filter(|pid| left.contains(pid)).count()
+    }
+
     /// Waits until nothing is left of the tree, and collects what this test has started.
     pub fn wait_until_nothing_is_left(mut self) -> TestResult<Duration> {
         let took = self.home.wait_until_nothing_is_left()?;
