@@ -53,6 +53,16 @@ fn main() -> BenchResult {
     memory(folder.path())
 }
 
+/// What stands between the client and the server.
+#[derive(Clone, Copy)]
+enum Between<'a> {
+    Nothing,
+    /// A `cat` in each direction: the least that a process in between can cost.
+    Cats,
+    /// `govstore run`, with this database.
+    Wrapper(&'a Path),
+}
+
 /// A server, with or without its wrapper.
 struct Server {
     child: Child,
@@ -61,11 +71,16 @@ struct Server {
 }
 
 impl Server {
-    fn start(database: Option<&Path>) -> BenchResult<Self> {
+    fn start(between: Between<'_>) -> BenchResult<Self> {
         let echo = std::env::current_exe()?;
-        let mut command = match database {
-            None => Command::new(&echo),
-            Some(database) => {
+        let mut command = match between {
+            Between::Nothing => Command::new(&echo),
+            Between::Cats => {
+                let mut command = Command::new("sh");
+                command.args(["-c", "cat | \"$0\" \"$1\" | cat"]).arg(&echo);
+                command
+            }
+            Between::Wrapper(database) => {
                 let mut command = Command::new(GOVSTORE);
                 command.arg("--db").arg(database).args(["run", "--"]).arg(&echo);
                 command
@@ -108,33 +123,37 @@ fn message(id: usize, length: usize) -> Vec<u8> {
     line
 }
 
-/// In turns, so that what else the machine does is the same for both.
+/// In turns, so that what else the machine does is the same for all. On a machine that has nothing else to do most of it is
+/// the time that a sleeping processor takes to wake up, for whatever stands in between.
 fn round_trips(folder: &Path, length: usize) -> BenchResult {
     let database = folder.join("governance.db");
-    let (mut plain, mut wrapped) = (Server::start(None)?, Server::start(Some(&database))?);
-    let (mut without, mut with) = (Vec::new(), Vec::new());
-    let mut added = Vec::new();
+    let ways = [Between::Nothing, Between::Cats, Between::Wrapper(&database)];
+    let mut servers = Vec::new();
+    for way in ways {
+        servers.push((Server::start(way)?, Vec::new()));
+    }
     for turn in 0..40 {
-        let batch = |server: &mut Server, all: &mut Vec<Duration>| -> BenchResult<Duration> {
+        for (server, medians) in &mut servers {
             let mut times = Vec::with_capacity(BATCH);
             for id in 0..BATCH {
                 times.push(server.round_trip(&message(turn * BATCH + id, length))?);
             }
-            all.extend_from_slice(&times);
-            Ok(median(&mut times))
-        };
-        let one = batch(&mut plain, &mut without)?;
-        let other = batch(&mut wrapped, &mut with)?;
-        added.push(other.saturating_sub(one));
+            medians.push(median(&mut times));
+        }
     }
+    let mut medians = [Duration::ZERO; 3];
+    for ((server, of_turns), median_of_all) in servers.into_iter().zip(&mut medians) {
+        let mut of_turns = of_turns;
+        *median_of_all = median(&mut of_turns);
+        server.end()?;
+    }
+    let [nothing, cats, wrapper] = medians;
     println!(
-        "round trip of {length} B: without {:.1?}, with {:.1?}; added {:.1?} (median of 40 turns)",
-        median(&mut without),
-        median(&mut with),
-        median(&mut added)
+        "round trip of {length} B: alone {nothing:.1?}; between two cats {:.1?} more; wrapped {:.1?} more",
+        cats.saturating_sub(nothing),
+        wrapper.saturating_sub(nothing),
     );
-    plain.end()?;
-    wrapped.end()
+    Ok(())
 }
 
 fn pipelined(folder: &Path) -> BenchResult {
@@ -154,7 +173,8 @@ fn pipelined(folder: &Path) -> BenchResult {
         Ok(began.elapsed())
     };
     let database = folder.join("governance.db");
-    let (mut plain, mut wrapped) = (Server::start(None)?, Server::start(Some(&database))?);
+    let (mut plain, mut wrapped) =
+        (Server::start(Between::Nothing)?, Server::start(Between::Wrapper(&database))?);
     let mut ratios = Vec::new();
     let (mut without, mut with) = (Vec::new(), Vec::new());
     for _ in 0..31 {
@@ -176,7 +196,7 @@ fn pipelined(folder: &Path) -> BenchResult {
 
 /// What front and keeper have in memory that nobody shares, after some traffic and with a database.
 fn memory(folder: &Path) -> BenchResult {
-    let mut server = Server::start(Some(&folder.join("governance.db")))?;
+    let mut server = Server::start(Between::Wrapper(&folder.join("governance.db")))?;
     for id in 0..2_000 {
         server.round_trip(&message(id, 4_000))?;
     }
@@ -200,7 +220,8 @@ fn private_dirty_kb(pid: u32) -> BenchResult<u64> {
 fn troubles(folder: &Path) -> BenchResult {
     for trouble in ["locked", "deleted"] {
         let (sound, troubled) = (folder.join("sound.db"), folder.join(format!("{trouble}.db")));
-        let (mut one, mut other) = (Server::start(Some(&sound))?, Server::start(Some(&troubled))?);
+        let (mut one, mut other) =
+            (Server::start(Between::Wrapper(&sound))?, Server::start(Between::Wrapper(&troubled))?);
         let seconds: u64 = 60;
         let mut locking = None;
         if trouble == "locked" {

@@ -12,7 +12,7 @@ use serde_json::value::RawValue;
 
 use crate::options::{AgentName, Governance};
 use crate::overheard::Overheard;
-use crate::scan::Message;
+use crate::scan::{Message, Method};
 
 /// Longest line of a client that is held until it is known what it says, in bytes. What a longer one says is known in
 /// part, and it passes before its end.
@@ -50,7 +50,7 @@ impl Gate {
 
     /// Judges a line by the messages in it. `line` is the whole of it, unless it is longer than may be held.
     pub fn judge(&self, messages: &[Message], line: Option<&[u8]>, overheard: &Overheard) -> Verdict {
-        let is_call = |message: &&Message| message.method.as_deref() == Some("tools/call");
+        let is_call = |message: &&Message| message.method == Some(Method::CallTool);
         if !messages.iter().any(|message| is_call(&message)) {
             return Verdict::Pass;
         }
@@ -169,7 +169,7 @@ pub fn refusals(messages: &[Message], reason: &str) -> Vec<u8> {
             continue;
         }
         let id = String::from_utf8_lossy(id);
-        answers.push(if method == "tools/call" {
+        answers.push(if *method == Method::CallTool {
             let mut result = json!({ "content": [{ "type": "text", "text": reason }], "isError": true });
             if message.is_of_today {
                 result["resultType"] = json!("complete");

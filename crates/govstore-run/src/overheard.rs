@@ -10,7 +10,7 @@ use std::time::Instant;
 use govstore::{CallFigures, ClientInfo, Store};
 
 use crate::mutex::lock;
-use crate::scan::{Answer, Message};
+use crate::scan::{Answer, Message, Method};
 
 /// How many calls may wait for their answers and be counted.
 const MOST_PENDING: usize = 10_000;
@@ -41,7 +41,7 @@ struct Pending {
     since: Instant,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug, Default, PartialEq, Eq)]
 struct Client {
     name: Option<String>,
     version: Option<String>,
@@ -60,44 +60,45 @@ impl Overheard {
     }
 
     /// The client is about to say these. `true` if it has introduced itself just now.
-    pub fn hear_client(&self, messages: &[Message]) -> bool {
+    pub fn hear_client(&self, messages: Vec<Message>) -> bool {
         if messages.is_empty() {
             return false;
         }
         if let Some(store) = &*lock(&self.store) {
             store.note_activity();
         }
+        let since = Instant::now();
+        let mut introduced = None;
         let mut pending = lock(&self.pending);
-        for message in messages {
+        for mut message in messages {
             if let Some(cancelled) = &message.cancelled {
                 pending.remove(cancelled); // it will not be answered
             }
-            let (Some(id), Some(method)) = (&message.id, message.method.as_deref()) else { continue };
-            let is_call = method == "tools/call";
-            if (is_call || self.of_all_requests) && pending.len() < MOST_PENDING {
-                let tool = is_call.then(|| message.tool.clone().unwrap_or_default());
-                pending.insert(id.clone(), Pending { tool, since: Instant::now() });
+            let is_call = message.method == Some(Method::CallTool);
+            let is_remembered = is_call || (self.of_all_requests && message.method.is_some());
+            if let Some(id) = message.id.take()
+                && is_remembered
+                && pending.len() < MOST_PENDING
+            {
+                let tool = is_call.then(|| message.tool.take().unwrap_or_default());
+                pending.insert(id, Pending { tool, since });
+            }
+            if message.client_name.is_some() {
+                introduced = Some(message);
             }
         }
         drop(pending);
-        let introduced = messages.iter().rev().find(|message| message.client_name.is_some());
         introduced.is_some_and(|message| self.note_client(message))
     }
 
     /// `true` if it is another one than before.
-    fn note_client(&self, message: &Message) -> bool {
+    fn note_client(&self, message: Message) -> bool {
+        let Message { client_name: name, client_version: version, protocol_version, .. } = message;
+        let said = Client { name, version, protocol_version };
         let mut client = lock(&self.client);
-        let is_known = client.name == message.client_name
-            && client.version == message.client_version
-            && client.protocol_version == message.protocol_version;
-        if !is_known {
-            *client = Client {
-                name: message.client_name.clone(),
-                version: message.client_version.clone(),
-                protocol_version: message.protocol_version.clone(),
-            };
-        }
-        !is_known
+        let is_new = *client != said;
+        *client = said;
+        is_new
     }
 
     /// The server has said these.
@@ -112,12 +113,20 @@ impl Overheard {
             }
         }
         drop(pending);
+        if answered.is_empty() {
+            return;
+        }
+        let now = Instant::now();
         let mut figures = lock(&self.figures);
         for (tool, since, answer) in answered {
-            let has_room = figures.len() < MOST_TOOLS || figures.contains_key(&tool);
-            let tool = if has_room { tool } else { OTHERS.to_owned() };
-            let of_tool = figures.entry(tool).or_insert_with_key(|tool| CallFigures::new(tool));
-            of_tool.add(since.elapsed(), answer == Answer::Failed);
+            let (took, is_error) = (now.duration_since(since), answer == Answer::Failed);
+            if let Some(of_tool) = figures.get_mut(&tool) {
+                of_tool.add(took, is_error);
+            } else {
+                let tool = if figures.len() < MOST_TOOLS { &tool } else { OTHERS };
+                let of_tool = figures.entry(tool.to_owned());
+                of_tool.or_insert_with_key(|tool| CallFigures::new(tool)).add(took, is_error);
+            }
         }
     }
 

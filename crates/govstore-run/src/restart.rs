@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use crate::mutex::lock;
-use crate::scan::Message;
+use crate::scan::{Message, Method};
 use crate::status::ServerStatus;
 
 /// How often it is started again within [`WITHIN`], before its failure is the end.
@@ -30,11 +30,11 @@ impl Handshake {
     /// The client has said this, and the server was told.
     pub fn note(&self, messages: &[Message], line: &[u8]) {
         let [message] = messages else { return };
-        match (message.method.as_deref(), &message.id) {
-            (Some("initialize"), Some(id)) => {
+        match (message.method, &message.id) {
+            (Some(Method::Initialize), Some(id)) => {
                 *lock(&self.0) = Said { initialize: Some((id.clone(), line.to_vec())), initialized: None };
             }
-            (Some("notifications/initialized"), _) => lock(&self.0).initialized = Some(line.to_vec()),
+            (Some(Method::Initialized), _) => lock(&self.0).initialized = Some(line.to_vec()),
             _ => {}
         }
     }

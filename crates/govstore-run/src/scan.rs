@@ -4,6 +4,8 @@
 //! A message says who it is for, what it asks for, and whether it went well. All else is passed over as fast as its
 //! quotes and brackets can be found.
 
+use std::borrow::Cow;
+
 use memchr::{memchr, memchr3};
 
 /// Longest text that is looked at, in bytes. A longer one is as if it weren't there.
@@ -17,7 +19,7 @@ const DEEPEST: usize = 4;
 pub struct Message {
     /// Its id as it was written, and so with quotes if it is a text; `None` for a notification.
     pub id: Option<Vec<u8>>,
-    pub method: Option<String>,
+    pub method: Option<Method>,
     /// `params.name`: that of the tool, in a call.
     pub tool: Option<String>,
     /// `params.requestId`, as it was written: which request is cancelled.
@@ -32,6 +34,26 @@ pub struct Message {
     pub answer: Option<Answer>,
     /// Whether it is one of several in an array.
     pub is_in_batch: bool,
+}
+
+/// What a message asks for, as far as it matters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Method {
+    CallTool,
+    Initialize,
+    Initialized,
+    Other,
+}
+
+impl Method {
+    fn of(name: &str) -> Self {
+        match name {
+            "tools/call" => Self::CallTool,
+            "initialize" => Self::Initialize,
+            "notifications/initialized" => Self::Initialized,
+            _ => Self::Other,
+        }
+    }
 }
 
 /// How a request was answered.
@@ -114,6 +136,7 @@ pub struct Scanner {
     kept: Vec<u8>,
     is_kept: bool,
     message: Message,
+    is_begun: bool,
 }
 
 impl Default for Scanner {
@@ -128,6 +151,7 @@ impl Default for Scanner {
             kept: Vec::new(),
             is_kept: false,
             message: Message::default(),
+            is_begun: false,
         }
     }
 }
@@ -148,10 +172,7 @@ impl Scanner {
                 }
                 At::Text { is_escaped: false } => self.text(rest),
                 At::Scalar => self.scalar(rest),
-                At::Structure => {
-                    self.structure(*first, &mut each);
-                    &rest[1..]
-                }
+                At::Structure => self.structure(rest, &mut each),
             };
         }
     }
@@ -161,33 +182,54 @@ impl Scanner {
         self.depth.saturating_sub(self.base)
     }
 
-    fn structure(&mut self, byte: u8, each: &mut impl FnMut(Message)) {
-        match byte {
-            b'\n' => self.end_line(),
-            b'{' | b'[' => self.open(byte == b'{'),
-            b'}' | b']' => {
-                let is_message = byte == b'}' && self.level() == 1;
-                self.depth = self.depth.saturating_sub(1);
-                self.is_name_next = false;
-                if is_message {
-                    let is_in_batch = self.base > 0;
-                    each(Message { is_in_batch, ..std::mem::take(&mut self.message) });
+    /// Reads brackets, and the names and values between them that are all there.
+    fn structure<'b>(&mut self, bytes: &'b [u8], each: &mut impl FnMut(Message)) -> &'b [u8] {
+        let mut at = 0;
+        while let Some(byte) = bytes.get(at) {
+            match byte {
+                b'"' => {
+                    self.begin();
+                    match memchr3(b'"', b'\\', b'\n', &bytes[at + 1..]) {
+                        Some(length) if bytes[at + 1 + length] == b'"' => {
+                            if self.is_kept && length <= LONGEST {
+                                self.end_value(&bytes[at..at + length + 2], false);
+                            } else {
+                                self.end_unknown();
+                            }
+                            at += length + 2;
+                            continue;
+                        }
+                        _ => {
+                            self.keep(b"\"");
+                            self.at = At::Text { is_escaped: false };
+                            return &bytes[at + 1..];
+                        }
+                    }
+                }
+                b',' => self.is_name_next = self.is_in_object(),
+                b':' => self.is_name_next = false,
+                b'{' | b'[' => self.open(*byte == b'{'),
+                b'}' | b']' => {
+                    let is_message = *byte == b'}' && self.level() == 1;
+                    self.depth = self.depth.saturating_sub(1);
+                    self.is_name_next = false;
+                    if is_message {
+                        self.is_begun = false;
+                        let is_in_batch = self.base > 0;
+                        each(Message { is_in_batch, ..std::mem::take(&mut self.message) });
+                    }
+                }
+                b'\n' => self.end_line(),
+                b' ' | b'\t' | b'\r' => {}
+                _ => {
+                    self.begin();
+                    self.at = At::Scalar;
+                    return &bytes[at..];
                 }
             }
-            b',' => self.is_name_next = self.is_in_object(),
-            b':' => self.is_name_next = false,
-            b'"' => {
-                self.begin();
-                self.keep(b"\"");
-                self.at = At::Text { is_escaped: false };
-            }
-            b' ' | b'\t' | b'\r' => {}
-            _ => {
-                self.begin();
-                self.keep(&[byte]);
-                self.at = At::Scalar;
-            }
+            at += 1;
         }
+        &[]
     }
 
     fn open(&mut self, is_object: bool) {
@@ -197,8 +239,8 @@ impl Scanner {
         self.begin();
         self.depth = self.depth.saturating_add(1);
         let level = self.level();
-        if level == 1 {
-            self.message = Message::default();
+        if level == 1 && std::mem::replace(&mut self.is_begun, true) {
+            self.message = Message::default(); // what was before it never ended
         }
         if (1..=DEEPEST).contains(&level) {
             self.is_object[level - 1] = is_object;
@@ -250,7 +292,7 @@ impl Scanner {
             _ => {
                 self.keep(b"\"");
                 self.at = At::Structure;
-                self.end_value();
+                self.end_kept();
             }
         }
         &bytes[found + 1..]
@@ -262,47 +304,59 @@ impl Scanner {
         self.keep(&bytes[..length]);
         if length < bytes.len() {
             self.at = At::Structure;
-            self.end_value();
+            self.end_kept();
         }
         &bytes[length..]
     }
 
-    /// A name or a value has been read.
-    fn end_value(&mut self) {
-        if !self.is_kept {
-            if self.is_name_next && self.is_in_object() {
-                self.keys[self.level() - 1] = Key::Other; // too long a name to be one of ours
-            }
-            return;
+    /// What was kept of a name or a value is all of it.
+    fn end_kept(&mut self) {
+        if self.is_kept {
+            let kept = std::mem::take(&mut self.kept);
+            self.end_value(&kept, memchr(b'\\', &kept).is_some());
+            self.kept = kept;
+        } else {
+            self.end_unknown();
         }
+    }
+
+    /// A name or a value has been read that nobody asks for.
+    fn end_unknown(&mut self) {
+        if self.is_name_next && self.is_in_object() {
+            self.keys[self.level() - 1] = Key::Other; // too long a name to be one of ours
+        }
+    }
+
+    /// A name or a value has been read that may matter.
+    fn end_value(&mut self, value: &[u8], has_escapes: bool) {
+        let text = |value| text(value, has_escapes);
         let level = self.level();
         if self.is_name_next {
-            self.keys[level - 1] = match unquoted(&self.kept) {
-                Some(name) if !has_escapes(name) => Key::of(name),
-                _ => text(&self.kept).map_or(Key::Other, |name| Key::of(name.as_bytes())),
-            };
+            self.keys[level - 1] = text(value).map_or(Key::Other, |name| Key::of(name.as_bytes()));
             return;
         }
         let message = &mut self.message;
         match &self.keys[..level] {
-            [Key::Id] if self.kept != b"null" => message.id = Some(plain(&self.kept)),
-            [Key::Method] => message.method = text(&self.kept),
-            [Key::Params, Key::Name] => message.tool = text(&self.kept),
-            [Key::Params, Key::RequestId] => message.cancelled = Some(plain(&self.kept)),
-            [Key::Params, Key::ProtocolVersion] => message.protocol_version = text(&self.kept),
+            [Key::Id] if value != b"null" => message.id = Some(plain(value, has_escapes)),
+            [Key::Method] => message.method = text(value).map(|name| Method::of(&name)),
+            [Key::Params, Key::Name] => message.tool = text(value).map(Cow::into_owned),
+            [Key::Params, Key::RequestId] => message.cancelled = Some(plain(value, has_escapes)),
+            [Key::Params, Key::ProtocolVersion] => {
+                message.protocol_version = text(value).map(Cow::into_owned)
+            }
             [Key::Params, Key::Meta, Key::MetaProtocolVersion] => {
-                message.protocol_version = text(&self.kept);
+                message.protocol_version = text(value).map(Cow::into_owned);
                 message.is_of_today = true;
             }
             [Key::Params, Key::ClientInfo, Key::Name]
             | [Key::Params, Key::Meta, Key::MetaClientInfo, Key::Name] => {
-                message.client_name = text(&self.kept);
+                message.client_name = text(value).map(Cow::into_owned)
             }
             [Key::Params, Key::ClientInfo, Key::Version]
             | [Key::Params, Key::Meta, Key::MetaClientInfo, Key::Version] => {
-                message.client_version = text(&self.kept);
+                message.client_version = text(value).map(Cow::into_owned);
             }
-            [Key::Result, Key::IsError] if self.kept == b"true" => message.answer = Some(Answer::Failed),
+            [Key::Result, Key::IsError] if value == b"true" => message.answer = Some(Answer::Failed),
             _ => {}
         }
     }
@@ -316,26 +370,18 @@ impl Scanner {
 }
 
 /// The text that a quoted one stands for.
-fn text(quoted: &[u8]) -> Option<String> {
-    let inner = unquoted(quoted)?;
-    if has_escapes(inner) || inner.iter().any(u8::is_ascii_control) {
-        return serde_json::from_slice(quoted).ok();
+fn text(quoted: &[u8], has_escapes: bool) -> Option<Cow<'_, str>> {
+    let inner = quoted.strip_prefix(b"\"")?.strip_suffix(b"\"")?;
+    if has_escapes || inner.iter().any(u8::is_ascii_control) {
+        return serde_json::from_slice(quoted).ok().map(Cow::Owned);
     }
-    str::from_utf8(inner).ok().map(str::to_owned)
-}
-
-fn unquoted(quoted: &[u8]) -> Option<&[u8]> {
-    quoted.strip_prefix(b"\"")?.strip_suffix(b"\"")
-}
-
-fn has_escapes(text: &[u8]) -> bool {
-    memchr(b'\\', text).is_some()
+    str::from_utf8(inner).ok().map(Cow::Borrowed)
 }
 
 /// An id such that the same one is the same bytes, whoever wrote it.
-fn plain(id: &[u8]) -> Vec<u8> {
-    if has_escapes(id)
-        && let Some(text) = text(id)
+fn plain(id: &[u8], has_escapes: bool) -> Vec<u8> {
+    if has_escapes
+        && let Some(text) = text(id, has_escapes)
         && let Ok(written) = serde_json::to_vec(&text)
     {
         return written;
@@ -358,7 +404,7 @@ mod tests {
         let line = br#"{"jsonrpc":"2.0","params":{"arguments":{"name":"x","id":9,"deep":[{"a":{"b":[1,"}"]}}]},"name":"read\u005ffile"},"method":"tools/call","id":7}"#;
         let message = Message {
             id: Some(b"7".to_vec()),
-            method: Some("tools/call".to_owned()),
+            method: Some(Method::CallTool),
             tool: Some("read_file".to_owned()),
             ..Message::default()
         };
@@ -409,8 +455,8 @@ mod tests {
             let found = scan(&lines);
             let last = found.last().expect("the message");
             assert_eq!(
-                (last.id.as_deref(), last.method.as_deref()),
-                (Some(&b"1"[..]), Some("m")),
+                (last.id.as_deref(), last.method),
+                (Some(&b"1"[..]), Some(Method::Other)),
                 "{nonsense:?}"
             );
         }

@@ -129,7 +129,7 @@ fn pass_bytes(line: &Line, stop: &client::Stop) -> io::Result<()> {
         }
         let mut messages = Vec::new();
         scanner.feed(&chunk[..length], |message| messages.push(message));
-        line.hear(&messages);
+        line.hear(messages);
         line.input.write(&chunk[..length])?;
     }
 }
@@ -139,7 +139,7 @@ impl Line {
         self.gate.as_ref()?.reason_to_refuse(&self.overheard)
     }
 
-    fn hear(&self, messages: &[Message]) {
+    fn hear(&self, messages: Vec<Message>) {
         if self.overheard.hear_client(messages) {
             let _ = self.books.try_send(Word::Introduced); // with so many words, a heartbeat will say it
         }
@@ -222,7 +222,7 @@ impl Lines<'_> {
 
     fn end_line(&mut self) -> io::Result<()> {
         let Held { bytes, messages, too_long } = std::mem::take(&mut self.held);
-        self.line.hear(&messages); // the gate asks who the client is
+        self.line.hear(messages.clone()); // the gate asks who the client is
         let verdict = match &too_long {
             None => match &self.line.gate {
                 Some(gate) => gate.judge(&messages, Some(&bytes), &self.line.overheard),
