@@ -2,7 +2,8 @@
 //!
 //! ```sh
 //! TMPDIR=/dev/shm cargo bench -p govstore-cli --bench run            # round trips, pipelined messages, memory
-//! cargo bench -p govstore-cli --bench run -- troubles                # p99 while the database is locked, full, deleted
+//! cargo bench -p govstore-cli --bench run -- troubles    # p99 while the database is locked, deleted, or on a full disk:
+//!                              # a small one that GOVSTORE_SMALL_DISK names, as by mount -t tmpfs -o size=4m none FOLDER
 //! ```
 //!
 //! The server is this program again: it reads a line and writes it, as the quickest server would.
@@ -218,8 +219,14 @@ fn private_dirty_kb(pid: u32) -> BenchResult<u64> {
 
 /// The p99 of round trips while the database is in trouble, beside one that isn't, in turns.
 fn troubles(folder: &Path) -> BenchResult {
-    for trouble in ["locked", "deleted"] {
-        let (sound, troubled) = (folder.join("sound.db"), folder.join(format!("{trouble}.db")));
+    let small = std::env::var_os("GOVSTORE_SMALL_DISK").map(std::path::PathBuf::from);
+    for trouble in ["locked", "deleted", "full"] {
+        let place = match (trouble, &small) {
+            ("full", None) => continue,
+            ("full", Some(small)) => small.as_path(),
+            _ => folder,
+        };
+        let (sound, troubled) = (folder.join("sound.db"), place.join(format!("{trouble}.db")));
         let (mut one, mut other) =
             (Server::start(Between::Wrapper(&sound))?, Server::start(Between::Wrapper(&troubled))?);
         let seconds: u64 = 60;
@@ -228,6 +235,9 @@ fn troubles(folder: &Path) -> BenchResult {
             let connection = rusqlite::Connection::open(&troubled)?;
             connection.execute_batch("BEGIN IMMEDIATE")?;
             locking = Some(connection);
+        } else if trouble == "full" {
+            let mut filler = fs::File::create(place.join("filler"))?;
+            while filler.write_all(&[0; 4096]).is_ok() {}
         } else {
             for suffix in ["", "-wal", "-shm"] {
                 let _ = fs::remove_file(format!("{}{suffix}", troubled.display()));
