@@ -123,8 +123,8 @@ impl Overheard {
             if let Some(of_tool) = figures.get_mut(&tool) {
                 of_tool.add(took, is_error);
             } else {
-                let tool = if figures.len() < MOST_TOOLS { &tool } else { OTHERS };
-                let of_tool = figures.entry(tool.to_owned());
+                let name = if figures.len() < MOST_TOOLS { &tool } else { OTHERS };
+                let of_tool = figures.entry(name.to_owned());
                 of_tool.or_insert_with_key(|tool| CallFigures::new(tool)).add(took, is_error);
             }
         }

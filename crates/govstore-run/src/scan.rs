@@ -342,7 +342,7 @@ impl Scanner {
             [Key::Params, Key::Name] => message.tool = text(value).map(Cow::into_owned),
             [Key::Params, Key::RequestId] => message.cancelled = Some(plain(value, has_escapes)),
             [Key::Params, Key::ProtocolVersion] => {
-                message.protocol_version = text(value).map(Cow::into_owned)
+                message.protocol_version = text(value).map(Cow::into_owned);
             }
             [Key::Params, Key::Meta, Key::MetaProtocolVersion] => {
                 message.protocol_version = text(value).map(Cow::into_owned);
@@ -350,7 +350,7 @@ impl Scanner {
             }
             [Key::Params, Key::ClientInfo, Key::Name]
             | [Key::Params, Key::Meta, Key::MetaClientInfo, Key::Name] => {
-                message.client_name = text(value).map(Cow::into_owned)
+                message.client_name = text(value).map(Cow::into_owned);
             }
             [Key::Params, Key::ClientInfo, Key::Version]
             | [Key::Params, Key::Meta, Key::MetaClientInfo, Key::Version] => {

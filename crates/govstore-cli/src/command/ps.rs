@@ -2,7 +2,7 @@
 
 use std::io;
 
-use govstore::{EndedProcess, Judgement, ProcessState, Timestamp, ToolCalls, Usage, Verdict};
+use govstore::{EndedProcess, Judgement, Process, ProcessState, Timestamp, ToolCalls, Usage, Verdict};
 use serde::Serialize;
 
 use crate::{calls, client};
@@ -141,7 +141,7 @@ fn listing(processes: &[Row]) -> String {
         [
             process.pid.to_string(),
             visible(&process.name).into_owned(),
-            visible(&process.version).into_owned(),
+            version(process),
             age(process.registered_at, now),
             ago(process.heartbeat_age_s),
             ago(process.activity_age_s),
@@ -152,6 +152,11 @@ fn listing(processes: &[Row]) -> String {
         ]
     });
     table(columns, rows)
+}
+
+/// A wrapped server's version is not known.
+fn version(process: &Process) -> String {
+    if process.version.is_empty() { NONE.into() } else { visible(&process.version).into_owned() }
 }
 
 /// The verdict on a process, and whether it is stopped.
@@ -176,7 +181,7 @@ fn listing_of_ended(processes: &[EndedProcess]) -> String {
         [
             process.pid.to_string(),
             visible(&process.name).into_owned(),
-            visible(&process.version).into_owned(),
+            version(process),
             age(process.registered_at, ended.ended_at),
             age(ended.ended_at, now),
             process.state.to_string(),
