@@ -463,6 +463,16 @@ mod tests {
     }
 
     #[test]
+    fn what_does_not_matter_is_passed_over_and_what_comes_after_it_is_not() {
+        let line = br#"{"x":{"id":1,"method":"a","deep":[[{"y":"}]"},"\"]"]]},"params":{"arguments":{"name":"b","q":[{}]},"_meta":{"z":{"name":"c"},"io.modelcontextprotocol/clientInfo":{"icons":[{"name":"d"}],"name":"client"}},"list":[{"name":"e"}],"name":"tool"},"id":[2],"id":"3","method":"tools/call"}"#;
+        let message = scan(line).pop().expect("a message");
+        assert_eq!(message.id.as_deref(), Some(&b"\"3\""[..]));
+        assert_eq!(message.method, Some(Method::CallTool));
+        assert_eq!(message.tool.as_deref(), Some("tool"));
+        assert_eq!(message.client_name.as_deref(), Some("client"));
+    }
+
+    #[test]
     fn a_batch_is_several_messages() {
         let found = scan(br#"[{"id":1,"method":"a"},{"id":2,"method":"b","params":[{"x":1}]}]"#);
         let ids: Vec<_> = found.iter().map(|message| (message.id.as_deref(), message.is_in_batch)).collect();
