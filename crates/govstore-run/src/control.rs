@@ -76,11 +76,7 @@ impl Control {
     /// The front's next word; `None` once the front is gone.
     pub fn receive(&self) -> rustix::io::Result<Option<ToKeeper>> {
         let mut word = [0; LONGEST];
-        let length = match rustix::io::retry_on_intr(|| recv(&self.0, &mut word, RecvFlags::empty())) {
-            Ok((length, _)) => length,
-            Err(Errno::CONNRESET) => 0,
-            Err(other) => return Err(other),
-        };
+        let (length, _) = patiently(|| recv(&self.0, &mut word[..], RecvFlags::empty()))?;
         Ok(match &word[..length] {
             b"" => None,
             b"end now" => Some(ToKeeper::EndNow),
@@ -119,14 +115,10 @@ impl Control {
         let mut bytes = [0; LONGEST];
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(2))];
         let mut ancillary = RecvAncillaryBuffer::new(&mut space);
-        let received = rustix::io::retry_on_intr(|| {
+        let received = patiently(|| {
             recvmsg(&self.0, &mut [IoSliceMut::new(&mut bytes)], &mut ancillary, RecvFlags::CMSG_CLOEXEC)
-        });
-        let length = match received {
-            Ok(received) => received.bytes,
-            Err(Errno::CONNRESET) => 0,
-            Err(other) => return Err(other.into()),
-        };
+        })?;
+        let length = received.bytes;
         if length == 0 {
             return Ok(None);
         }
@@ -149,5 +141,33 @@ impl Control {
             "failed" => ToFront::Failed(rest.to_owned()),
             _ => ToFront::Ended(ServerStatus::Unknown),
         }))
+    }
+}
+
+/// Receives again where that was interrupted. A peer that ended with something of ours unread is reported first, and what it
+/// has said before that can be received all the same.
+fn patiently<T>(mut receive: impl FnMut() -> rustix::io::Result<T>) -> rustix::io::Result<T> {
+    loop {
+        match receive() {
+            Err(Errno::INTR | Errno::CONNRESET) => {}
+            received => return received,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_words_of_one_that_did_not_listen_are_heard() -> io::Result<()> {
+        let (front, keeper) = pair()?;
+        front.tell(ToKeeper::InputOver);
+        keeper.report(ToFront::Ended(ServerStatus::Exited(3)));
+        drop(keeper); // with a word unread
+        let heard = front.listen()?;
+        assert!(matches!(heard, Some(ToFront::Ended(ServerStatus::Exited(3)))), "{heard:?}");
+        assert!(front.listen()?.is_none());
+        Ok(())
     }
 }
