@@ -33,6 +33,8 @@ mod resource;
 mod server;
 mod session;
 mod shape;
+#[cfg(unix)]
+mod shortcut;
 mod stdio;
 mod subscriptions;
 mod tool;

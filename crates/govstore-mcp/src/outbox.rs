@@ -15,8 +15,13 @@ const FULL_BYTES: usize = 4 << 20;
 /// With so much, nothing at all is begun.
 const STUFFED_BYTES: usize = 2 * FULL_BYTES;
 
+/// Writes a line without waiting, as much of it as can be, and says how much that was.
+pub type WriteAtOnce = Box<dyn Fn(&[u8]) -> usize + Send + Sync>;
+
 /// Lines that are to be written.
 pub struct Outbox {
+    /// Where a line that nothing waits before may go at once, if it may.
+    at_once: Option<WriteAtOnce>,
     state: Mutex<State>,
     /// The thread that writes waits for it, and one that complains.
     changed: Condvar,
@@ -41,11 +46,23 @@ struct State {
 impl Default for Outbox {
     fn default() -> Self {
         let (has_room, is_over) = (watch::Sender::new(true), watch::Sender::new(false));
-        Self { state: Mutex::default(), changed: Condvar::new(), has_room, is_over, written: Notify::new() }
+        Self {
+            at_once: None,
+            state: Mutex::default(),
+            changed: Condvar::new(),
+            has_room,
+            is_over,
+            written: Notify::new(),
+        }
     }
 }
 
 impl Outbox {
+    /// One whose lines go at once where they can.
+    pub fn new(at_once: Option<WriteAtOnce>) -> Self {
+        Self { at_once, ..Self::default() }
+    }
+
     /// Adds a message.
     pub fn push(&self, message: Vec<u8>) -> io::Result<()> {
         self.add(self.state(), message)
@@ -70,6 +87,18 @@ impl Outbox {
             return Err(io::ErrorKind::BrokenPipe.into());
         }
         message.push(b'\n');
+        if state.bytes == 0
+            && let Some(write_at_once) = &self.at_once
+        {
+            // Nobody writes now: what is being written counts until it is. Nor does anybody begin, without the state.
+            let written = write_at_once(&message);
+            if written == message.len() {
+                drop(state);
+                self.written.notify_one();
+                return Ok(());
+            }
+            message.drain(..written);
+        }
         state.bytes += message.len();
         state.lines.push_back(message);
         self.note_room(&state);

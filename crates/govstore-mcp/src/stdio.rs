@@ -26,7 +26,9 @@ use crate::batch::{Batches, Members, is_batch};
 use crate::inbox::{Inbox, Incoming, MAX_BYTES, answered, cancelled};
 use crate::lines::{Line, Lines};
 use crate::message_id::{IdFinder, MessageId};
-use crate::outbox::Outbox;
+use crate::outbox::{Outbox, WriteAtOnce};
+#[cfg(unix)]
+use crate::shortcut::Shortcut;
 
 /// The longest line that is read. The largest call that fits its limits has about 13 MB, with every character
 /// of it escaped; one that is over them should still hear which argument it is.
@@ -38,6 +40,9 @@ const LINE_LONG_BYTES: usize = 64 << 10;
 /// The most values in a message. One takes 200 bytes while it is read, and two of its text: a long line of them would
 /// take more than a gigabyte. A hundred times what is allowed should still hear which argument it is.
 const VALUES_MAX: usize = 1 << 20;
+
+/// Room for an answer, so that it rarely has to grow.
+const USUAL_BYTES: usize = 2 << 10;
 
 /// The longest line that may be a ping or a cancellation.
 const FIRST_MAX_BYTES: usize = 1 << 10;
@@ -107,7 +112,13 @@ impl Drop for Ends {
 impl Stdio {
     /// Starts the two threads.
     pub fn open() -> io::Result<(Self, Hangup)> {
-        Self::over(|| io::stdin().lock(), stdout()?)
+        let stdout = stdout()?;
+        #[cfg(unix)]
+        let at_once = Shortcut::to(&stdout)
+            .map(|shortcut| -> WriteAtOnce { Box::new(move |line| shortcut.write(line)) });
+        #[cfg(not(unix))]
+        let at_once = None;
+        Self::over_with(|| io::stdin().lock(), stdout, at_once)
     }
 
     /// As [`Stdio::open`], on any two streams. The one to read is opened by the thread that reads it.
@@ -115,7 +126,15 @@ impl Stdio {
         input: impl FnOnce() -> I + Send + 'static,
         output: impl Write + Send + 'static,
     ) -> io::Result<(Self, Hangup)> {
-        let (inbox, outbox) = (Arc::<Inbox>::default(), Arc::<Outbox>::default());
+        Self::over_with(input, output, None)
+    }
+
+    fn over_with<I: BufRead>(
+        input: impl FnOnce() -> I + Send + 'static,
+        output: impl Write + Send + 'static,
+        at_once: Option<WriteAtOnce>,
+    ) -> io::Result<(Self, Hangup)> {
+        let (inbox, outbox) = (Arc::<Inbox>::default(), Arc::new(Outbox::new(at_once)));
         let ends = Ends(Arc::clone(&inbox));
         let complaints = Arc::clone(&outbox);
         thread::Builder::new().name("stdin".to_owned()).spawn(move || {
@@ -157,7 +176,8 @@ impl Stdio {
         {
             self.has_batches = initialized.protocol_version == ProtocolVersion::V_2025_03_26;
         }
-        let text = serde_json::to_vec(message)?;
+        let mut text = Vec::with_capacity(USUAL_BYTES);
+        serde_json::to_writer(&mut text, message)?;
         match answered(message) {
             Some(id) if self.batches.expects(id) => {
                 self.batches.answer(id, Some(&text)).map_or(Ok(()), |answers| self.outbox.push(answers))
