@@ -332,7 +332,10 @@ impl Scanner {
         let text = |value| text(value, has_escapes);
         let level = self.level();
         if self.is_name_next {
-            self.keys[level - 1] = text(value).map_or(Key::Other, |name| Key::of(name.as_bytes()));
+            self.keys[level - 1] = match unquoted(value) {
+                Some(name) if !has_escapes => Key::of(name),
+                _ => text(value).map_or(Key::Other, |name| Key::of(name.as_bytes())),
+            };
             return;
         }
         let message = &mut self.message;
@@ -371,11 +374,15 @@ impl Scanner {
 
 /// The text that a quoted one stands for.
 fn text(quoted: &[u8], has_escapes: bool) -> Option<Cow<'_, str>> {
-    let inner = quoted.strip_prefix(b"\"")?.strip_suffix(b"\"")?;
+    let inner = unquoted(quoted)?;
     if has_escapes || inner.iter().any(u8::is_ascii_control) {
         return serde_json::from_slice(quoted).ok().map(Cow::Owned);
     }
     str::from_utf8(inner).ok().map(Cow::Borrowed)
+}
+
+fn unquoted(quoted: &[u8]) -> Option<&[u8]> {
+    quoted.strip_prefix(b"\"")?.strip_suffix(b"\"")
 }
 
 /// An id such that the same one is the same bytes, whoever wrote it.

@@ -41,7 +41,7 @@ fn a_full_disk_costs_no_data_and_work_goes_on_when_there_is_room() {
 fn on_the_small_disk() {
     let folder = Folder::new();
     let mounted = Command::new("mount")
-        .args(["-t", "tmpfs", "-o", "size=512k", "none"])
+        .args(["-t", "tmpfs", "-o", "size=768k", "none"])
         .arg(folder.path())
         .status()
         .expect("mount starts");
