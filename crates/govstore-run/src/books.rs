@@ -122,8 +122,8 @@ impl Keeper {
         loop {
             let is_last = match self.register() {
                 Ok(open) => {
-                    let _ = opened.send(Opening::Registered);
                     self.keeping.overheard.set_store(Some(open.store.clone()));
+                    let _ = opened.send(Opening::Registered); // afterwards: calls that are governed ask the store
                     let stop = self.keep_in(&open);
                     self.keeping.overheard.set_store(None);
                     match stop {

@@ -11,6 +11,12 @@ pub fn govstore() -> &'static Path {
     PROGRAM.get_or_init(|| program("govstore"))
 }
 
+/// The program of [`mod@crate::test_answerer`].
+pub fn test_answerer() -> &'static Path {
+    static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
+    PROGRAM.get_or_init(|| program("test-answerer"))
+}
+
 /// The program of [`mod@crate::test_server`].
 pub fn test_server() -> &'static Path {
     static PROGRAM: OnceLock<PathBuf> = OnceLock::new();

@@ -1,4 +1,4 @@
-//! A client of a wrapped server, and a server that answers by lines.
+//! A client of a wrapped server, and that server.
 
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
@@ -7,24 +7,10 @@ use serde_json::{Value, json};
 
 use crate::TestResult;
 
-/// A server that answers every request. A tool that is called `fail` fails, `slow` takes its time, and each answer of
-/// `echo` has the arguments in it.
-pub const SERVER: &str = r#"
-import json, sys, time
-for line in sys.stdin:
-    asked = json.loads(line)
-    if "id" not in asked:
-        continue
-    name = asked.get("params", {}).get("name")
-    if name == "crash":
-        sys.exit(3)
-    if name == "slow":
-        time.sleep(0.15)
-    result = {"content": [{"type": "text", "text": json.dumps(asked.get("params"))}], "isError": name == "fail"}
-    print(json.dumps({"jsonrpc": "2.0", "id": asked["id"], "result": result}), flush=True)
-"#;
-
-pub const PYTHON: [&str; 3] = ["python3", "-c", SERVER];
+/// A server that answers every request: see `govstore_testkit::test_answerer`.
+pub fn answerer() -> &'static str {
+    govstore_testkit::test_answerer().to_str().expect("a path that is text")
+}
 
 pub struct Client {
     pub child: Child,

@@ -5,7 +5,7 @@ use std::fs::File;
 use serde_json::{Value, json};
 
 use crate::TestResult;
-use crate::client::{Client, PYTHON};
+use crate::client::{Client, answerer};
 use crate::tree::Home;
 
 fn govstore(home: &Home, arguments: &[&str]) -> TestResult<Value> {
@@ -17,7 +17,7 @@ fn govstore(home: &Home, arguments: &[&str]) -> TestResult<Value> {
 fn a_paused_agent_calls_nothing_and_reads_why() -> TestResult {
     let home = Home::new()?;
     govstore(&home, &["update", "writer"])?;
-    let mut client = Client::spawn(home.run(&["--agent", "writer"], &PYTHON))?;
+    let mut client = Client::spawn(home.run(&["--agent", "writer"], &[answerer()]))?;
     client.initialize()?;
     assert_eq!(client.call("echo", &json!({}))?["isError"], false);
 
@@ -47,7 +47,7 @@ fn a_paused_agent_calls_nothing_and_reads_why() -> TestResult {
 fn no_length_and_no_batch_gets_a_call_past_the_gate() -> TestResult {
     let home = Home::new()?;
     govstore(&home, &["update", "writer"])?;
-    let mut client = Client::spawn(home.run(&["--agent", "writer"], &PYTHON))?;
+    let mut client = Client::spawn(home.run(&["--agent", "writer"], &[answerer()]))?;
     let long = |id: u64| {
         format!(
             r#"{{"jsonrpc":"2.0","params":{{"x":"{}","name":"t"}},"method":"tools/call","id":{id}}}"#,
@@ -99,7 +99,7 @@ fn where_nobody_can_tell_calls_pass_unless_they_are_to_fail() -> TestResult {
     for (options, is_error) in
         [(&["--agent", "writer"][..], false), (&["--agent", "writer", "--fail-closed"], true)]
     {
-        let mut command = home.run(options, &PYTHON);
+        let mut command = home.run(options, &[answerer()]);
         command
             .env("GOVSTORE_DB", "/no/such/folder/governance.db")
             .stderr(File::create(home.path().join("errors"))?);
@@ -113,7 +113,7 @@ fn where_nobody_can_tell_calls_pass_unless_they_are_to_fail() -> TestResult {
         assert_eq!(said.matches("calls of tools ").count(), 1, "said once: {said}");
     }
     // An agent that nobody knows is not paused.
-    let mut client = Client::spawn(home.run(&["--agent", "unknown", "--fail-closed"], &PYTHON))?;
+    let mut client = Client::spawn(home.run(&["--agent", "unknown", "--fail-closed"], &[answerer()]))?;
     assert_eq!(client.call("echo", &json!({}))?["isError"], false);
     client.hang_up()?;
     Ok(())
@@ -122,7 +122,7 @@ fn where_nobody_can_tell_calls_pass_unless_they_are_to_fail() -> TestResult {
 #[test]
 fn each_call_is_an_update_of_the_agent_that_is_named_as_the_client() -> TestResult {
     let home = Home::new()?;
-    let mut client = Client::spawn(home.run(&["--agent-from", "client", "--update"], &PYTHON))?;
+    let mut client = Client::spawn(home.run(&["--agent-from", "client", "--update"], &[answerer()]))?;
     client.initialize()?;
     client.call("echo", &json!({ "text": "sudo rm -rf /", "complexity": 0.9 }))?;
     client.call("echo", &json!({ "complexity": "high" }))?;

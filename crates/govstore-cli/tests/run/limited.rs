@@ -5,7 +5,7 @@ use std::fs::File;
 use serde_json::{Value, json};
 
 use crate::TestResult;
-use crate::client::{Client, PYTHON};
+use crate::client::{Client, answerer};
 use crate::tree::Home;
 
 #[test]
@@ -14,7 +14,7 @@ fn of_twenty_at_once_three_run_and_the_others_are_told_why() -> TestResult {
     home.govstore().args(["config", "list"]).output()?;
     let mut clients = Vec::new();
     for number in 0..20 {
-        let mut command = home.run(&["--name", "files", "--limit", "3"], &PYTHON);
+        let mut command = home.run(&["--name", "files", "--limit", "3"], &[answerer()]);
         command.stderr(File::create(home.path().join(format!("errors-{number}")))?);
         clients.push(Client::spawn(command)?);
     }
@@ -41,9 +41,9 @@ fn of_twenty_at_once_three_run_and_the_others_are_told_why() -> TestResult {
     }
     let free = running.pop().ok_or("none runs")?;
     free.hang_up()?;
-    let mut next = Client::spawn(home.run(&["--name", "files", "--limit", "3"], &PYTHON))?;
+    let mut next = Client::spawn(home.run(&["--name", "files", "--limit", "3"], &[answerer()]))?;
     assert_eq!(next.initialize()?["error"], Value::Null, "there is room again");
-    let mut other = Client::spawn(home.run(&["--name", "others", "--limit", "1"], &PYTHON))?;
+    let mut other = Client::spawn(home.run(&["--name", "others", "--limit", "1"], &[answerer()]))?;
     assert_eq!(other.initialize()?["error"], Value::Null, "a limit is one of a name");
     Ok(())
 }
@@ -51,7 +51,7 @@ fn of_twenty_at_once_three_run_and_the_others_are_told_why() -> TestResult {
 #[test]
 fn a_limit_that_can_not_be_asked_for_is_not_enforced_and_that_is_said() -> TestResult {
     let home = Home::new()?;
-    let mut command = home.run(&["--limit", "1"], &PYTHON);
+    let mut command = home.run(&["--limit", "1"], &[answerer()]);
     command
         .env("GOVSTORE_DB", "/no/such/folder/governance.db")
         .stderr(File::create(home.path().join("errors"))?);

@@ -4,7 +4,7 @@ use govstore_testkit::wait_for;
 use serde_json::{Value, json};
 
 use crate::TestResult;
-use crate::client::{Client, PYTHON};
+use crate::client::{Client, answerer};
 use crate::tree::Home;
 
 fn govstore(home: &Home, arguments: &[&str]) -> TestResult<Value> {
@@ -23,7 +23,7 @@ fn shown(home: &Home, is_wanted: impl Fn(&Value) -> bool) -> Value {
 #[test]
 fn ps_shows_who_uses_it_and_when() -> TestResult {
     let home = Home::new()?;
-    let mut client = Client::spawn(home.run(&["--name", "files"], &PYTHON))?;
+    let mut client = Client::spawn(home.run(&["--name", "files"], &[answerer()]))?;
     let listed = shown(&home, |listed| listed["name"] == "files");
     assert_eq!((&listed["verdict"], &listed["client_name"]), (&"alive".into(), &Value::Null), "{listed}");
     assert_eq!(listed["run_id"].as_str().map(str::len), Some(32));
@@ -49,7 +49,7 @@ fn its_calls_are_counted_by_tool() -> TestResult {
     assert!(text.contains("no calls of tools in the last 24 hours"), "{text}");
 
     for _ in 0..2 {
-        let mut client = Client::spawn(home.run(&["--name", "files"], &PYTHON))?;
+        let mut client = Client::spawn(home.run(&["--name", "files"], &[answerer()]))?;
         client.initialize()?;
         for _ in 0..10 {
             client.call("echo", &json!({ "name": "fail", "isError": true }))?;

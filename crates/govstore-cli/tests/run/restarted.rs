@@ -5,33 +5,14 @@ use std::fs::File;
 use serde_json::{Value, json};
 
 use crate::TestResult;
-use crate::client::{Client, PYTHON};
+use crate::client::{Client, answerer};
 use crate::tree::Home;
 
-/// Counts its starts in a file, and answers only once it was told the whole handshake.
-const STRICT: &str = r#"
-import json, os, sys
-with open(sys.argv[1], "a") as starts:
-    starts.write("started\n")
-told = []
-for line in sys.stdin:
-    asked = json.loads(line)
-    told.append(asked["method"])
-    if "id" not in asked:
-        continue
-    name = asked.get("params", {}).get("name")
-    if name == "crash":
-        os.kill(os.getpid(), 9)
-    if name == "vanish":
-        continue
-    print(json.dumps({"jsonrpc": "2.0", "id": asked["id"], "result": {"pid": os.getpid(), "told": told}}), flush=True)
-"#;
-
+/// It counts its starts in a file, and says what it was told.
 fn strict(home: &Home) -> TestResult<Client> {
     let starts = home.path().join("starts");
     let starts = starts.to_str().ok_or("a path that is no text")?;
-    let server = ["python3", "-c", STRICT, starts];
-    let mut command = home.run(&["--restart", "on-failure"], &server);
+    let mut command = home.run(&["--restart", "on-failure"], &[answerer(), starts]);
     command.stderr(File::create(home.path().join("errors"))?);
     Client::spawn(command)
 }
@@ -50,7 +31,7 @@ fn the_next_one_knows_the_handshake_and_what_was_asked_is_answered_in_vain() -> 
         client.send(
             r#"{"jsonrpc":"2.0","id":"unanswered","method":"tools/call","params":{"name":"vanish"}}"#,
         )?;
-        client.send(r#"{"jsonrpc":"2.0","id":"crash","method":"tools/call","params":{"name":"crash"}}"#)?;
+        client.send(r#"{"jsonrpc":"2.0","id":"kill","method":"tools/call","params":{"name":"kill"}}"#)?;
         let mut ids = Vec::new();
         for _ in 0..2 {
             let failed = client.line()?;
@@ -59,7 +40,7 @@ fn the_next_one_knows_the_handshake_and_what_was_asked_is_answered_in_vain() -> 
             ids.push(failed["id"].as_str().ok_or("no id")?.to_owned());
         }
         ids.sort();
-        assert_eq!(ids, ["crash", "unanswered"]);
+        assert_eq!(ids, ["kill", "unanswered"]);
         let next = client.request("tools/list", &json!({}))?;
         assert_ne!(next["result"]["pid"], first["result"]["pid"]);
         assert_eq!(
@@ -106,7 +87,7 @@ fn one_that_ends_well_or_with_its_client_is_not_started_again() -> TestResult {
 #[test]
 fn it_is_not_done_unasked() -> TestResult {
     let home = Home::new()?;
-    let mut client = Client::spawn(home.run(&[], &PYTHON))?;
+    let mut client = Client::spawn(home.run(&[], &[answerer()]))?;
     assert_eq!(client.initialize()?["error"], Value::Null);
     client.send(r#"{"id":2,"method":"tools/call","params":{"name":"crash"}}"#)?;
     assert!(client.line().is_err(), "the end");

@@ -7,7 +7,7 @@ use govstore_testkit::wait_until;
 use serde_json::json;
 
 use crate::TestResult;
-use crate::client::{Client, PYTHON};
+use crate::client::{Client, answerer};
 use crate::tree::Home;
 
 #[test]
@@ -17,7 +17,7 @@ fn a_locked_database_holds_nothing_up_and_gets_the_figures_later() -> TestResult
     let lock = rusqlite::Connection::open(home.database())?;
     lock.execute_batch("BEGIN IMMEDIATE")?;
     let began = Instant::now();
-    let mut client = Client::spawn(home.run(&["--name", "files"], &PYTHON))?;
+    let mut client = Client::spawn(home.run(&["--name", "files"], &[answerer()]))?;
     client.initialize()?;
     for _ in 0..50 {
         client.call("echo", &json!({}))?;
@@ -39,7 +39,7 @@ fn a_locked_database_holds_nothing_up_and_gets_the_figures_later() -> TestResult
 #[test]
 fn a_database_that_is_locked_at_the_end_holds_no_end_up() -> TestResult {
     let home = Home::new()?;
-    let mut client = Client::spawn(home.run(&[], &PYTHON))?;
+    let mut client = Client::spawn(home.run(&[], &[answerer()]))?;
     client.initialize()?;
     wait_until("the database", || home.database().exists());
     let lock = rusqlite::Connection::open(home.database())?;
@@ -55,7 +55,7 @@ fn a_database_that_is_locked_at_the_end_holds_no_end_up() -> TestResult {
 fn a_database_that_is_deleted_is_said_once_and_the_next_one_is_used() -> TestResult {
     let home = Home::new()?;
     home.govstore().args(["config", "set", "heartbeat_interval_s", "0.1"]).output()?;
-    let mut command = home.run(&["--name", "files"], &PYTHON);
+    let mut command = home.run(&["--name", "files"], &[answerer()]);
     command.stderr(File::create(home.path().join("errors"))?);
     let mut client = Client::spawn(command)?;
     client.initialize()?;
@@ -92,7 +92,7 @@ fn without_a_database_it_still_wraps() -> TestResult {
     fs::write(&nothing, "x".repeat(10_000))?;
     for database in ["/no/such/folder/x.db", "/proc/x.db", nothing.to_str().ok_or("a path that is no text")?]
     {
-        let mut command = home.run(&[], &PYTHON);
+        let mut command = home.run(&[], &[answerer()]);
         command.env("GOVSTORE_DB", database).stderr(File::create(home.path().join("errors"))?);
         let mut client = Client::spawn(command)?;
         client.initialize()?;
