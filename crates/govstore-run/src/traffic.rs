@@ -15,7 +15,7 @@ use crate::client_out::ClientOut;
 use crate::gate::{Gate, LONGEST_HELD, Verdict};
 use crate::input::Input;
 use crate::overheard::Overheard;
-use crate::pipe::{client, read};
+use crate::pipe::{client, read, read_soon};
 use crate::restart::{self, Handshake};
 use crate::say::say;
 use crate::scan::{Message, Scanner};
@@ -70,7 +70,7 @@ pub fn downstream<T>(line: &Line, server: File, unheard: Option<(Vec<u8>, T)>) -
             let mut messages = Vec::new();
             scanner.feed(&chunk[..length], |message| messages.push(message));
             line.overheard.hear_server(&messages);
-            length = read(&server, &mut chunk)?;
+            length = read_soon(&server, &mut chunk)?;
             if length == 0 {
                 return line.out.finish();
             }
