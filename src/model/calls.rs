@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use super::process::tamed;
+
 /// Longest name of a tool, in characters.
 const TOOL_MAX_CHARS: usize = 200;
 
@@ -35,8 +37,7 @@ impl CallFigures {
     /// No calls of this tool yet. Its name is a stranger's: it is cut to 200 characters, and control characters are left out.
     #[must_use]
     pub fn new(tool: &str) -> Self {
-        let tool: String = tool.chars().filter(|c| !c.is_control()).take(TOOL_MAX_CHARS).collect();
-        let tool = if tool.trim().is_empty() { "unnamed".to_owned() } else { tool };
+        let tool = tamed(tool, TOOL_MAX_CHARS).unwrap_or_else(|| "unnamed".to_owned());
         Self { tool, calls: 0, errors: 0, total_us: 0, max_us: 0, within: [0; BOUNDS_US.len()] }
     }
 

@@ -234,20 +234,21 @@ impl ClientInfo {
     /// ```
     #[must_use]
     pub fn new(name: &str, version: &str) -> Self {
+        let tamed = |text| tamed(text, CLIENT_MAX_CHARS);
         Self { name: tamed(name), version: tamed(version), protocol_version: None }
     }
 
     /// The same, speaking this version of the protocol.
     #[must_use]
     pub fn protocol_version(mut self, version: &str) -> Self {
-        self.protocol_version = tamed(version);
+        self.protocol_version = tamed(version, CLIENT_MAX_CHARS);
         self
     }
 }
 
-/// A client's text as it is kept.
-fn tamed(text: &str) -> Option<String> {
-    let kept: String = text.chars().filter(|c| !c.is_control()).take(CLIENT_MAX_CHARS).collect();
+/// A stranger's text as it is kept: without control characters, and no longer than this. `None` if nothing is left.
+pub(super) fn tamed(text: &str, most_chars: usize) -> Option<String> {
+    let kept: String = text.chars().filter(|c| !c.is_control()).take(most_chars).collect();
     (!kept.trim().is_empty()).then_some(kept)
 }
 

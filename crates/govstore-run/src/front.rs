@@ -10,8 +10,6 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use govstore::RunId;
-use rustix::event::{PollFd, PollFlags, poll};
-use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, getppid, pidfd_open};
 use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGTERM};
 
@@ -101,16 +99,14 @@ struct Woken {
 impl Wakes {
     /// Waits for one of them, for `other`, or until a moment.
     fn wait(&mut self, other: BorrowedFd<'_>, until: Option<Instant>) -> rustix::io::Result<Woken> {
-        let timeout = until.map(|until| tree::timespec(until.saturating_duration_since(Instant::now())));
-        let mut fds = vec![readable(other), readable(self.signal.as_fd()), readable(self.claimed.as_fd())];
-        fds.extend(self.client.as_ref().map(|client| readable(client.as_fd())));
-        match poll(&mut fds, timeout.as_ref()) {
-            Ok(_) | Err(Errno::INTR) => {}
-            Err(error) => return Err(error),
-        }
-        let is_ready = |at: usize| fds.get(at).is_some_and(|fd| !fd.revents().is_empty());
-        let woken =
-            Woken { other: is_ready(0), told_to_end: is_ready(1) || is_ready(2), client_gone: is_ready(3) };
+        let fds = [
+            Some(other),
+            Some(self.signal.as_fd()),
+            Some(self.claimed.as_fd()),
+            self.client.as_ref().map(AsFd::as_fd),
+        ];
+        let [other, signal, claimed, client_gone] = wake::wait_for(fds, until)?;
+        let woken = Woken { other, told_to_end: signal || claimed, client_gone };
         if woken.client_gone {
             self.client = None; // it is gone for good, and would wake us for ever
         }
@@ -120,10 +116,6 @@ impl Wakes {
         }
         Ok(woken)
     }
-}
-
-fn readable(fd: BorrowedFd<'_>) -> PollFd<'_> {
-    PollFd::from_borrowed_fd(fd, PollFlags::IN)
 }
 
 struct Front {
@@ -240,9 +232,8 @@ impl Front {
             drop(held);
         })?;
         if let Some((_, initialize)) = &said.initialize {
-            let lines = [Some(initialize), said.initialized.as_ref()];
             // One that fails at once has not heard it; its end is what counts.
-            let _ = (&input).write_all(lines[0].map_or(&[], Vec::as_slice));
+            let _ = (&input).write_all(initialize);
             let until = Instant::now() + HANDSHAKE_PATIENCE;
             loop {
                 let woken = self.wakes.wait(heard.as_fd(), Some(until))?;
@@ -253,7 +244,7 @@ impl Front {
                     break;
                 }
             }
-            let _ = (&input).write_all(lines[1].map_or(&[], Vec::as_slice));
+            let _ = (&input).write_all(said.initialized.as_deref().unwrap_or_default());
         }
         if stop.is_none() {
             control.tell(ToKeeper::EndNow);

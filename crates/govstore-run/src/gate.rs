@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{SyncSender, TrySendError};
 
+use crate::answer;
 use crate::books::Word;
 use crate::say::say;
 use govstore::{Error, Lifecycle, Update};
@@ -168,16 +169,14 @@ pub fn refusals(messages: &[Message], reason: &str) -> Vec<u8> {
         if !known.insert(id) {
             continue;
         }
-        let id = String::from_utf8_lossy(id);
         answers.push(if *method == Method::CallTool {
             let mut result = json!({ "content": [{ "type": "text", "text": reason }], "isError": true });
             if message.is_of_today {
                 result["resultType"] = json!("complete");
             }
-            format!(r#"{{"jsonrpc":"2.0","id":{id},"result":{result}}}"#)
+            format!(r#"{{"jsonrpc":"2.0","id":{},"result":{result}}}"#, String::from_utf8_lossy(id))
         } else {
-            let error = json!({ "code": -32000, "message": reason });
-            format!(r#"{{"jsonrpc":"2.0","id":{id},"error":{error}}}"#)
+            answer::error(id, reason)
         });
     }
     let is_batch = messages.first().is_some_and(|message| message.is_in_batch);

@@ -27,6 +27,7 @@
 //!
 //! The program that calls [`run`] has to call [`inner`] first: it is started again as the keeper, and by that once more.
 
+mod answer;
 mod books;
 mod client_out;
 #[cfg(all(target_os = "linux", not(govstore_portable)))]

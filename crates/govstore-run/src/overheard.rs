@@ -120,18 +120,11 @@ impl Overheard {
         let mut figures = lock(&self.figures);
         for (tool, since, answer) in answered {
             let (took, is_error) = (now.duration_since(since), answer == Answer::Failed);
-            if let Some(of_tool) = figures.get_mut(&tool) {
-                of_tool.add(took, is_error);
-            } else {
-                let name = if figures.len() < MOST_TOOLS { &tool } else { OTHERS };
-                let of_tool = figures.entry(name.to_owned());
-                of_tool.or_insert_with_key(|tool| CallFigures::new(tool)).add(took, is_error);
-            }
+            note(&mut figures, &tool, |of_tool| of_tool.add(took, is_error));
         }
     }
 
-    /// The client has said this, and the server will not hear of it.
-    /// Returns the ids of those that wait for an answer.
+    /// The client has said this, and the server will not hear of it. Returns the ids of those that wait for an answer.
     pub fn forget(&self, messages: &[Message]) -> Vec<Vec<u8>> {
         let mut pending = lock(&self.pending);
         let ids = messages.iter().filter_map(|message| message.id.as_ref());
@@ -163,7 +156,7 @@ impl Overheard {
     pub fn give_back(&self, unwritten: &[CallFigures]) {
         let mut figures = lock(&self.figures);
         for earlier in unwritten {
-            merge(&mut figures, earlier);
+            note(&mut figures, earlier.tool(), |of_tool| of_tool.merge(earlier));
         }
     }
 
@@ -178,9 +171,11 @@ impl Overheard {
     }
 }
 
-/// Adds calls to those of their tool, or of the others where there are too many tools.
-fn merge(figures: &mut HashMap<String, CallFigures>, calls: &CallFigures) {
-    let has_room = figures.len() < MOST_TOOLS || figures.contains_key(calls.tool());
-    let tool = if has_room { calls.tool() } else { OTHERS };
-    figures.entry(tool.to_owned()).or_insert_with_key(|tool| CallFigures::new(tool)).merge(calls);
+/// Adds to the figures of a tool, or to those of the others where there are too many tools.
+fn note(figures: &mut HashMap<String, CallFigures>, tool: &str, add: impl FnOnce(&mut CallFigures)) {
+    if let Some(of_tool) = figures.get_mut(tool) {
+        return add(of_tool);
+    }
+    let tool = if figures.len() < MOST_TOOLS { tool } else { OTHERS };
+    add(figures.entry(tool.to_owned()).or_insert_with_key(|tool| CallFigures::new(tool)));
 }

@@ -39,6 +39,8 @@ pub mod client {
     use rustix::io::Errno;
     use rustix::stdio;
 
+    use crate::wake::readable;
+
     /// How long the next bytes are waited for awake.
     const AWAKE: Duration = Duration::from_micros(50);
 
@@ -100,10 +102,6 @@ pub mod client {
 
     fn null() -> io::Result<File> {
         File::options().read(true).write(true).open("/dev/null")
-    }
-
-    fn readable(fd: BorrowedFd<'_>) -> PollFd<'_> {
-        PollFd::from_borrowed_fd(fd, PollFlags::IN)
     }
 
     fn write_all(to: BorrowedFd<'_>, mut bytes: &[u8]) -> io::Result<()> {

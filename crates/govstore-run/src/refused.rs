@@ -2,8 +2,7 @@
 
 use std::io;
 
-use serde_json::json;
-
+use crate::answer;
 use crate::client_out::ClientOut;
 use crate::pipe::client;
 use crate::scan::Scanner;
@@ -21,12 +20,9 @@ pub fn answer(reason: &str) -> io::Result<()> {
         let mut answers = Vec::new();
         scanner.feed(&chunk[..length], |message| {
             if let (Some(id), Some(_)) = (&message.id, &message.method) {
-                let error = json!({ "code": -32000, "message": reason });
-                let id = String::from_utf8_lossy(id);
-                answers
-                    .extend(format!("{{\"jsonrpc\":\"2.0\",\"id\":{id},\"error\":{error}}}\n").into_bytes());
+                answers.push(answer::error(id, reason) + "\n");
             }
         });
-        out.interject(&answers)?;
+        out.interject(answers.concat().as_bytes())?;
     }
 }

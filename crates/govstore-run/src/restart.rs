@@ -4,8 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use serde_json::json;
-
+use crate::answer;
 use crate::mutex::lock;
 use crate::scan::{Message, Method};
 use crate::status::ServerStatus;
@@ -76,10 +75,6 @@ pub fn errors(unanswered: &[Vec<u8>], status: ServerStatus) -> Vec<u8> {
     let message = format!(
         "the server {how} before it answered, and is started again; whether it has done what was asked is not known"
     );
-    let error = json!({ "code": -32000, "message": message });
-    let lines = unanswered.iter().flat_map(|id| {
-        let id = String::from_utf8_lossy(id);
-        format!("{{\"jsonrpc\":\"2.0\",\"id\":{id},\"error\":{error}}}\n").into_bytes()
-    });
-    lines.collect()
+    let lines = unanswered.iter().map(|id| answer::error(id, &message) + "\n");
+    lines.collect::<String>().into_bytes()
 }

@@ -5,11 +5,10 @@
 //! as sure. The list in `/proc` is for the signals alone.
 
 use std::fs;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::process::{
     Pid, PidfdFlags, Signal, WaitOptions, WaitStatus, getpid, pidfd_open, pidfd_send_signal,
@@ -20,7 +19,7 @@ use crate::control::{Control, ToKeeper};
 use crate::options::Graces;
 use crate::say::say;
 use crate::status::ServerStatus;
-use crate::wake::drain;
+use crate::wake::{drain, wait_for};
 
 /// How long a process may take to go after SIGKILL. One that takes longer can't be ended by this user.
 const KILL_PATIENCE: Duration = Duration::from_secs(2);
@@ -102,13 +101,16 @@ pub fn keep(
             }
             waiting => waiting,
         };
-        let woken = wait_for(wakers, control, stage.deadline())?;
-        if woken.signal && !matches!(stage, Stage::Terminating(_) | Stage::Killing(_)) {
+        let fds = [Some(wakers.child.as_fd()), wakers.signal.map(AsFd::as_fd), control.map(AsFd::as_fd)];
+        let [_, signal, word] = wait_for(fds, stage.deadline())?;
+        drain(wakers.child);
+        if signal {
+            wakers.signal.iter().for_each(|socket| drain(socket));
+        }
+        if signal && !matches!(stage, Stage::Terminating(_) | Stage::Killing(_)) {
             stage = terminate(Instant::now(), graces);
         }
-        if woken.control
-            && let Some(from_front) = control
-        {
+        if word && let Some(from_front) = control {
             match from_front.receive()? {
                 Some(ToKeeper::EndNow) if !matches!(stage, Stage::Terminating(_) | Stage::Killing(_)) => {
                     stage = terminate(Instant::now(), graces);
@@ -146,47 +148,6 @@ fn reap_children(mut each: impl FnMut(Pid, WaitStatus)) -> rustix::io::Result<bo
             Err(other) => return Err(other),
         }
     }
-}
-
-/// What can be read now.
-#[derive(Default)]
-struct Woken {
-    signal: bool,
-    control: bool,
-}
-
-fn wait_for(
-    wakers: &Wakers<'_>,
-    control: Option<&Control>,
-    until: Option<Instant>,
-) -> rustix::io::Result<Woken> {
-    let mut fds = vec![readable(wakers.child.as_fd())];
-    fds.extend(wakers.signal.map(|signal| readable(signal.as_fd())));
-    fds.extend(control.map(|control| readable(control.as_fd())));
-    let timeout = until.map(|until| timespec(until.saturating_duration_since(Instant::now())));
-    match poll(&mut fds, timeout.as_ref()) {
-        Ok(_) | Err(Errno::INTR) => {}
-        Err(other) => return Err(other),
-    }
-    let is_ready = |at: usize| fds.get(at).is_some_and(|fd| !fd.revents().is_empty());
-    let woken = Woken {
-        signal: wakers.signal.is_some() && is_ready(1),
-        control: control.is_some() && is_ready(1 + usize::from(wakers.signal.is_some())),
-    };
-    drain(wakers.child);
-    if let (true, Some(signal)) = (woken.signal, wakers.signal) {
-        drain(signal);
-    }
-    Ok(woken)
-}
-
-fn readable(fd: BorrowedFd<'_>) -> PollFd<'_> {
-    PollFd::from_borrowed_fd(fd, PollFlags::IN)
-}
-
-/// A moment more, so that a deadline has passed when the poll returns.
-pub fn timespec(duration: Duration) -> Timespec {
-    Timespec::try_from(duration + Duration::from_millis(1)).unwrap_or(Timespec { tv_sec: 3600, tv_nsec: 0 })
 }
 
 /// Signals every process below this one, each held by a pidfd that is known to be of that very process.

@@ -1,6 +1,11 @@
 //! `govstore run` in front of a server's command, and where the command itself begins.
 
 use std::path::Path;
+use std::sync::OnceLock;
+
+use clap::CommandFactory;
+
+use crate::Arguments;
 
 /// What a command line of a client's configuration comes to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,18 +23,17 @@ pub enum Keeping {
 /// Programs that run another one by its name, as in `uvx govstore run -- …`.
 const LAUNCHERS: [&str; 11] =
     ["uvx", "uv", "npx", "npm", "pnpm", "pnpx", "yarn", "bun", "bunx", "pipx", "env"];
+
 /// The options of `govstore run`, and those before it, that have a value of their own.
-const OPTIONS_WITH_VALUE: [&str; 9] = [
-    "--db",
-    "--name",
-    "--limit",
-    "--end-grace",
-    "--term-grace",
-    "--log-file",
-    "--agent",
-    "--agent-from",
-    "--restart",
-];
+fn options_with_value() -> &'static [String] {
+    static OPTIONS: OnceLock<Vec<String>> = OnceLock::new();
+    OPTIONS.get_or_init(|| {
+        let govstore = Arguments::command();
+        let run = govstore.find_subcommand("run").into_iter().flat_map(clap::Command::get_arguments);
+        let options = govstore.get_arguments().chain(run).filter(|option| option.get_action().takes_values());
+        options.filter_map(|option| Some(format!("--{}", option.get_long()?))).collect()
+    })
+}
 
 /// What `argv` comes to. `own` is how this program is called in a configuration, whatever its file is called.
 pub fn keeping(argv: &[&str], own: &str) -> Keeping {
@@ -64,7 +68,7 @@ fn positional(argv: &[&str], mut at: usize) -> Option<usize> {
     loop {
         match *argv.get(at)? {
             "--" => return (at + 1 < argv.len()).then_some(at + 1),
-            option if OPTIONS_WITH_VALUE.contains(&option) => at += 2,
+            option if options_with_value().iter().any(|with_value| with_value == option) => at += 2,
             option if option.starts_with('-') => at += 1,
             _ => return Some(at),
         }

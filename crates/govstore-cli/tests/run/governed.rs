@@ -2,26 +2,21 @@
 
 use std::fs::File;
 
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::TestResult;
 use crate::client::{Client, answerer};
 use crate::tree::Home;
 
-fn govstore(home: &Home, arguments: &[&str]) -> TestResult<Value> {
-    let output = home.govstore().arg("--json").args(arguments).output()?;
-    Ok(serde_json::from_slice(&output.stdout)?)
-}
-
 #[test]
 fn a_paused_agent_calls_nothing_and_reads_why() -> TestResult {
     let home = Home::new()?;
-    govstore(&home, &["update", "writer"])?;
+    home.json(&["update", "writer"])?;
     let mut client = Client::spawn(home.run(&["--agent", "writer"], &[answerer()]))?;
     client.initialize()?;
     assert_eq!(client.call("echo", &json!({}))?["isError"], false);
 
-    govstore(&home, &["pause", "writer", "--reason", "looked into"])?;
+    home.json(&["pause", "writer", "--reason", "looked into"])?;
     let refused = client.call("echo", &json!({ "big": "x".repeat(200_000) }))?;
     assert_eq!(refused["isError"], true);
     let reason = refused["content"][0]["text"].as_str().ok_or("no text")?;
@@ -33,12 +28,12 @@ fn a_paused_agent_calls_nothing_and_reads_why() -> TestResult {
     let listed = client.request("tools/list", &json!({}))?;
     assert_eq!(listed["result"]["isError"], false, "other requests pass");
 
-    govstore(&home, &["resume", "writer"])?;
+    home.json(&["resume", "writer"])?;
     assert_eq!(client.call("echo", &json!({}))?["isError"], false);
     client.hang_up()?;
-    let calls = govstore(&home, &["ps", "--calls"])?;
+    let calls = home.json(&["ps", "--calls"])?;
     assert_eq!(calls["calls"][0]["calls"], 2, "a call that was not made is none: {calls}");
-    assert_eq!(govstore(&home, &["agent", "writer"])?["agent"]["total_updates"], 1, "without --update");
+    assert_eq!(home.json(&["agent", "writer"])?["agent"]["total_updates"], 1, "without --update");
     Ok(())
 }
 
@@ -46,7 +41,7 @@ fn a_paused_agent_calls_nothing_and_reads_why() -> TestResult {
 #[test]
 fn no_length_and_no_batch_gets_a_call_past_the_gate() -> TestResult {
     let home = Home::new()?;
-    govstore(&home, &["update", "writer"])?;
+    home.json(&["update", "writer"])?;
     let mut client = Client::spawn(home.run(&["--agent", "writer"], &[answerer()]))?;
     let long = |id: u64| {
         format!(
@@ -56,7 +51,7 @@ fn no_length_and_no_batch_gets_a_call_past_the_gate() -> TestResult {
     };
     client.send(&long(1))?;
     assert_eq!(client.line()?["result"]["isError"], false, "the server has answered");
-    govstore(&home, &["pause", "writer"])?;
+    home.json(&["pause", "writer"])?;
     client.send(&long(2))?;
     let refused = client.line()?;
     assert_eq!((&refused["id"], &refused["result"]["isError"]), (&2.into(), &true.into()), "{refused}");
@@ -79,8 +74,8 @@ fn no_length_and_no_batch_gets_a_call_past_the_gate() -> TestResult {
 #[test]
 fn a_refusal_does_not_cut_a_line_in_two() -> TestResult {
     let home = Home::new()?;
-    govstore(&home, &["update", "writer"])?;
-    govstore(&home, &["pause", "writer"])?;
+    home.json(&["update", "writer"])?;
+    home.json(&["pause", "writer"])?;
     let script = r#"printf '{"half":'; read -r go; printf '"line"}\n'; cat >/dev/null"#;
     let mut client = Client::spawn(home.run(&["--agent", "writer"], &["sh", "-c", script]))?;
     std::thread::sleep(std::time::Duration::from_millis(300)); // until the half has passed
@@ -127,9 +122,9 @@ fn each_call_is_an_update_of_the_agent_that_is_named_as_the_client() -> TestResu
     client.call("echo", &json!({ "text": "sudo rm -rf /", "complexity": 0.9 }))?;
     client.call("echo", &json!({ "complexity": "high" }))?;
     client.hang_up()?;
-    let agent = govstore(&home, &["agent", "test-client"])?;
+    let agent = home.json(&["agent", "test-client"])?;
     assert_eq!(agent["agent"]["total_updates"], 2, "{agent}");
-    let history = govstore(&home, &["history", "test-client"])?;
+    let history = home.json(&["history", "test-client"])?;
     let rows = history["history"].as_array().or(history["updates"].as_array()).ok_or("no history")?;
     let complexity: Vec<_> = rows.iter().map(|row| row["complexity"].as_f64()).collect();
     assert_eq!(complexity, [Some(0.9), Some(0.5)]);

@@ -7,15 +7,10 @@ use crate::TestResult;
 use crate::client::{Client, answerer};
 use crate::tree::Home;
 
-fn govstore(home: &Home, arguments: &[&str]) -> TestResult<Value> {
-    let output = home.govstore().arg("--json").args(arguments).output()?;
-    Ok(serde_json::from_slice(&output.stdout)?)
-}
-
 /// What `ps` says of the only process, once it says what is looked for.
 fn shown(home: &Home, is_wanted: impl Fn(&Value) -> bool) -> Value {
     wait_for("the registry", || {
-        let listed = govstore(home, &["ps"]).ok()?.pointer("/processes/0")?.clone();
+        let listed = home.json(&["ps"]).ok()?.pointer("/processes/0")?.clone();
         is_wanted(&listed).then_some(listed)
     })
 }
@@ -35,7 +30,7 @@ fn ps_shows_who_uses_it_and_when() -> TestResult {
     );
     assert!(listed["last_activity_at"].is_string(), "{listed}");
     assert!(client.hang_up()?.success());
-    let ended = govstore(&home, &["ps", "--all"])?;
+    let ended = home.json(&["ps", "--all"])?;
     assert_eq!(ended["processes"], json!([]));
     assert_eq!(ended["ended"][0]["state"], "ended");
     Ok(())
@@ -44,7 +39,7 @@ fn ps_shows_who_uses_it_and_when() -> TestResult {
 #[test]
 fn its_calls_are_counted_by_tool() -> TestResult {
     let home = Home::new()?;
-    govstore(&home, &["config", "set", "max_processes", "9"])?; // makes the database
+    home.json(&["config", "set", "max_processes", "9"])?; // makes the database
     let text = String::from_utf8(home.govstore().args(["ps", "--calls"]).output()?.stdout)?;
     assert!(text.contains("no calls of tools in the last 24 hours"), "{text}");
 
@@ -59,7 +54,7 @@ fn its_calls_are_counted_by_tool() -> TestResult {
         client.request("tools/list", &json!({ "name": "echo" }))?; // no call
         client.hang_up()?;
     }
-    let counted = govstore(&home, &["ps", "--calls"])?;
+    let counted = home.json(&["ps", "--calls"])?;
     let calls = counted["calls"].as_array().ok_or("no calls")?;
     let figures: Vec<_> =
         calls.iter().map(|of| (&of["server"], &of["tool"], &of["calls"], &of["errors"])).collect();
@@ -108,7 +103,7 @@ fn only_answered_calls_count() -> TestResult {
         client.line()?;
     }
     client.hang_up()?;
-    let counted = govstore(&home, &["ps", "--calls"])?;
+    let counted = home.json(&["ps", "--calls"])?;
     let calls = counted["calls"].as_array().ok_or("no calls")?;
     assert_eq!(calls.len(), 1, "{counted}");
     assert_eq!(

@@ -6,8 +6,9 @@ use std::process::{Child, ChildStdin, Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use govstore_testkit::wait_until;
+use govstore_testkit::{state_letter, wait_until};
 use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
 
 use crate::TestResult;
 
@@ -38,6 +39,12 @@ impl Home {
         command
     }
 
+    /// What a command of `govstore` says as JSON.
+    pub fn json(&self, arguments: &[&str]) -> TestResult<Value> {
+        let output = self.govstore().arg("--json").args(arguments).output()?;
+        Ok(serde_json::from_slice(&output.stdout)?)
+    }
+
     pub fn mark(&self, command: &mut Command) {
         command.env("GOVSTORE_DB", self.database()).env("GOVSTORE_TEST_MARK", self.path());
     }
@@ -53,12 +60,21 @@ impl Home {
         command
     }
 
+    /// A client that is a shell: it runs `script`, whose arguments are a command that wraps a server.
+    pub fn client(&self, script: &str, graces: [&str; 2], server: &[&str]) -> Command {
+        let wrapper = self.run_with_graces(graces, &[], server);
+        let mut client = Command::new("sh");
+        self.mark(&mut client);
+        client.args(["-c", script, "client", GOVSTORE]).args(wrapper.get_args());
+        client
+    }
+
     /// Every process with the mark that has not ended.
     pub fn left(&self) -> Vec<i32> {
         let mark = format!("GOVSTORE_TEST_MARK={}", self.path().display());
         let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
         let pids = processes.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
-        pids.filter(|pid| has_environment(*pid, &mark) && !is_zombie(*pid)).collect()
+        pids.filter(|pid| has_environment(*pid, &mark) && !has_ended(*pid)).collect()
     }
 
     /// Waits until nobody with the mark is left. Returns how long that took.
@@ -89,9 +105,9 @@ fn has_environment(pid: i32, variable: &str) -> bool {
     environment.split(|byte| *byte == 0).any(|entry| entry == variable.as_bytes())
 }
 
-fn is_zombie(pid: i32) -> bool {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    stat.rsplit_once(") ").is_none_or(|(_, rest)| rest.starts_with(['Z', 'X']))
+/// Whether a process has ended; one that can't be looked at any more has.
+fn has_ended(pid: i32) -> bool {
+    u32::try_from(pid).ok().and_then(state_letter).is_none_or(|state| matches!(state, 'Z' | 'X'))
 }
 
 pub fn command_line(pid: i32) -> String {
@@ -154,22 +170,8 @@ impl Hostile {
     /// The client is a shell, and another process holds the front's standard input open.
     pub fn start_by_client() -> TestResult<Self> {
         let home = Home::new()?;
-        let mut client = Command::new("sh");
-        home.mark(&mut client);
-        let script = r#"sleep 5 | "$@""#;
-        client.args([
-            "-c",
-            script,
-            "client",
-            GOVSTORE,
-            "run",
-            "--end-grace",
-            "0.2",
-            "--term-grace",
-            "0.2",
-            "--",
-        ]);
-        client.args(["sh", "-c", HOSTILE, "server", path(&home)?]);
+        let server = ["sh", "-c", HOSTILE, "server", path(&home)?];
+        let client = home.client(r#"sleep 5 | "$@""#, ["0.2", "0.2"], &server);
         Self::launch(home, client, |client| {
             let children = children(client.id())?;
             let front = children.into_iter().find(|pid| command_line(*pid).contains(" run "));

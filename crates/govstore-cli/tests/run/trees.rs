@@ -7,7 +7,7 @@ use std::time::Duration;
 use rustix::process::{Pid, Signal, kill_process_group};
 
 use crate::TestResult;
-use crate::tree::{GOVSTORE, Home, Hostile, kill};
+use crate::tree::{Home, Hostile, kill};
 
 /// How often each end is tried.
 fn rounds() -> usize {
@@ -79,22 +79,8 @@ fn nothing_is_left_when_a_signal_asks_for_an_end() -> TestResult {
 fn nothing_is_left_when_the_client_is_killed_during_the_start() -> TestResult {
     let home = Home::new()?;
     for round in 0..10 * u64::try_from(rounds())? {
-        let mut client = Command::new("sh");
-        home.mark(&mut client);
-        let script = r#""$@" & wait"#;
-        client.args([
-            "-c",
-            script,
-            "client",
-            GOVSTORE,
-            "run",
-            "--end-grace",
-            "0.1",
-            "--term-grace",
-            "0.1",
-            "--",
-        ]);
-        client.args(["sh", "-c", "sleep 600 & setsid sleep 601 & sleep 602"]);
+        let server = ["sh", "-c", "sleep 600 & setsid sleep 601 & sleep 602"];
+        let mut client = home.client(r#""$@" & wait"#, ["0.1", "0.1"], &server);
         let mut client = client.stdin(Stdio::piped()).stdout(Stdio::null()).spawn()?;
         sleep(Duration::from_millis(round * 7 % 60));
         client.kill()?;
