@@ -180,7 +180,8 @@ fn a_file_that_was_replaced_under_a_server_is_found() -> TestResult {
     let database = Database::new(&[("heartbeat_interval_s", "30")])?;
     let store = database.store()?;
     assert!(store.check().iter().all(|check| check.status == CheckStatus::Ok));
-    let server = Server::start(&database, &[]);
+    let mut server = Server::start(&database, &[]);
+    server.expect_line("ready"); // a scan of its own would notice as well
     let copy = database.folder().join("copy.db");
     store.backup_to(&copy)?;
     for suffix in ["-wal", "-shm"] {
