@@ -192,6 +192,65 @@ pub enum Error {
         /// The file.
         path: PathBuf,
     },
+    /// The server of the database could not be reached, or did not answer in time. Nothing was changed.
+    #[error("cannot reach {}: {reason}; nothing was changed. Tried for {:.1} s: try again, and check the server and the network", path.display(), waited.as_secs_f64())]
+    Unreachable {
+        /// The database's address.
+        path: PathBuf,
+        /// How long this call tried.
+        waited: Duration,
+        /// The reason, from the server or the system.
+        reason: String,
+    },
+    /// A commit was sent to the server of the database and not answered, and the server could not be reached again in
+    /// time to ask: it may have been kept or not. The next call tries to reach the server anew.
+    #[error("a change was sent to {}, and whether it was kept could not be found out within {:.1} s: {reason}. Once the server answers, look, and make the change again only if it is not there; an update with a key may be made again in any case", path.display(), waited.as_secs_f64())]
+    Unsettled {
+        /// The database's address.
+        path: PathBuf,
+        /// How long this call took.
+        waited: Duration,
+        /// The reason, from the server or the system.
+        reason: String,
+    },
+    /// The address of a database can't be read.
+    #[error("the address of the database can't be read: {reason}")]
+    BadAddress {
+        /// What is wrong with it. Never quotes it, since a password may be in it.
+        reason: String,
+    },
+    /// The address is of a kind of database that this build knows nothing of.
+    #[error("this build knows no database at {scheme}://…: {what_to_do}")]
+    UnknownScheme {
+        /// What comes before `://`.
+        scheme: String,
+        /// What to do about it.
+        what_to_do: &'static str,
+    },
+    /// The database holds something of another application, and nothing of ours.
+    #[error("{} is not a database of govstore: {what}; it was left as it is. Give govstore a database of its own", path.display())]
+    OtherDatabase {
+        /// The database's address.
+        path: PathBuf,
+        /// What was found.
+        what: String,
+    },
+    /// The schema has to be made or brought up to date, and this role may not do it.
+    #[error("the schema of {} has to be made or brought up to date, and this role may not do that ({source}); have its owner open it once with this version", path.display())]
+    MayNotMigrate {
+        /// The database's address.
+        path: PathBuf,
+        /// The server's reason.
+        source: DatabaseError,
+    },
+    /// What was asked for can be done with a file alone, and the database is on a server.
+    #[error("{} is on a server, and {what}", path.display())]
+    NotAFile {
+        /// The database's address.
+        path: PathBuf,
+        /// What can't be done there, and what to use in its place.
+        what: &'static str,
+    },
     /// The file may be read and not written.
     #[error("{} cannot be written ({source}); check the permissions of the file and its folder", path.display())]
     ReadOnly {
@@ -556,6 +615,13 @@ impl Error {
             Self::DeviceFailed { .. } => "device_failed",
             Self::CommitInDoubt { .. } => "commit_in_doubt",
             Self::RefusedAfterDoubt { .. } => "refused_after_doubt",
+            Self::Unreachable { .. } => "unreachable",
+            Self::Unsettled { .. } => "unsettled",
+            Self::BadAddress { .. } => "bad_address",
+            Self::UnknownScheme { .. } => "unknown_scheme",
+            Self::OtherDatabase { .. } => "other_database",
+            Self::MayNotMigrate { .. } => "may_not_migrate",
+            Self::NotAFile { .. } => "not_a_file",
             Self::ReadOnly { .. } => "read_only",
             Self::LockTimeout { .. } => "lock_timeout",
             Self::AgentLocked { .. } => "agent_locked",
@@ -605,10 +671,11 @@ impl Error {
         matches!(self, Self::LockTimeout { .. } | Self::AgentLocked { .. })
     }
 
-    /// Whether the operation may have been done all the same: [`Error::CommitInDoubt`]. To call again may do it twice.
+    /// Whether the operation may have been done all the same: [`Error::CommitInDoubt`], [`Error::Unsettled`]. To call
+    /// again may do it twice.
     #[must_use]
     pub const fn is_in_doubt(&self) -> bool {
-        matches!(self, Self::CommitInDoubt { .. })
+        matches!(self, Self::CommitInDoubt { .. } | Self::Unsettled { .. })
     }
 
     /// The same error once more, for another caller whose work was lost in the same commit.
@@ -620,11 +687,18 @@ impl Error {
             }
             Self::Displaced { path } => Self::Displaced { path: path.clone() },
             Self::Cancelled => Self::Cancelled,
+            Self::NotAFile { path, what } => Self::NotAFile { path: path.clone(), what },
             Self::DeviceFailed { path, code, source } => {
                 Self::DeviceFailed { path: path.clone(), code: *code, source: source.clone() }
             }
             Self::CommitInDoubt { path, code, source } => {
                 Self::CommitInDoubt { path: path.clone(), code: *code, source: source.clone() }
+            }
+            Self::Unreachable { path, waited, reason } => {
+                Self::Unreachable { path: path.clone(), waited: *waited, reason: reason.clone() }
+            }
+            Self::Unsettled { path, waited, reason } => {
+                Self::Unsettled { path: path.clone(), waited: *waited, reason: reason.clone() }
             }
             Self::ReadOnly { path, source } => Self::ReadOnly { path: path.clone(), source: source.clone() },
             Self::Corrupt { path, source } => Self::Corrupt { path: path.clone(), source: source.clone() },
@@ -643,6 +717,8 @@ impl Error {
                 | Self::DeviceFailed { .. }
                 | Self::CommitInDoubt { .. }
                 | Self::RefusedAfterDoubt { .. }
+                | Self::Unreachable { .. }
+                | Self::Unsettled { .. }
                 | Self::ReadOnly { .. }
                 | Self::CannotOpen { .. }
                 | Self::TooManyOpenFiles { .. }

@@ -48,7 +48,7 @@ mod text_enum;
 
 pub use agents::AgentEdit;
 pub use backend::pause::{WritePause, pause_writes};
-pub use backend::sqlite::{Backup, Check, CheckStatus};
+pub use backend::sqlite::Backup;
 pub use error::{DatabaseError, Error, Result};
 pub use governance::{
     Action, Decision, LegacyStatus, Patterns, RiskBasis, RiskParts, SamplingParams, Update,
@@ -57,7 +57,7 @@ pub use health::{Health, HealthStatus, HealthThresholds};
 pub use import::{ImportOptions, ImportRemark, ImportReport, ImportedAgent, V1Folder};
 pub use model::{
     Action as ReapAction, Actor, ActorKind, Agent, AgentEvent, AgentFilter, AgentLockInfo, AgentOrder,
-    AgentPatch, AgentRanking, BackupProgress, BackupReport, CallFigures, Cancellation, ClaimOnMe, ClientInfo,
+    AgentPatch, AgentRanking, BackupProgress, BackupReport, CallFigures, Cancellation, Check, CheckStatus, ClaimOnMe, ClientInfo,
     Container, ContainerRuntime, DatabaseUser, Durability, EndedProcess, EventKind, FleetHealth, HistoryRow,
     HolderState, Judgement, Lifecycle, LimitPolicy, LockHolder, Metrics, OutOfReach, Outcome,
     ParseRunIdError, ParseTimestampError, Process, ProcessInfo, ProcessState, PruneReport, ReapEvent,

@@ -187,8 +187,12 @@ pub(crate) fn is_near(process: &Process, here: &Here) -> bool {
 }
 
 /// Looks at one registered process of this PID namespace. `database` are the files that who has the database open has
-/// open.
-pub(crate) fn observe(record: &ProcessRecord, system: &dyn System, database: &[FileId]) -> Observation {
+/// open; a database on a server is none, and whoever has a row in it has had it open.
+pub(crate) fn observe(
+    record: &ProcessRecord,
+    system: &dyn System,
+    database: Option<&[FileId]>,
+) -> Observation {
     let process = &record.process;
     let claimant = record.claim.as_ref().and_then(|claim| claim.claimant.as_ref());
     let seen = system.look_at(process.pid);
@@ -198,7 +202,7 @@ pub(crate) fn observe(record: &ProcessRecord, system: &dyn System, database: &[F
     Observation {
         process: seen,
         remains: run_id.and_then(|run_id| system.remains(&run_id.of_members(), &run_id.of_keeper())),
-        has_database_open: system.has_open(process.pid, database),
+        has_database_open: database.map_or(Some(true), |files| system.has_open(process.pid, files)),
         frozen: system.is_frozen(process.pid),
         parent: process.parent_pid.map(|pid| system.look_at(pid)),
         claimant: claimant.map(|claimant| (claimant.pid, system.look_at(claimant.pid))),

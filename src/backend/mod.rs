@@ -2,7 +2,7 @@
 //!
 //! [`statements`] has the port: traits with one method a statement. [`Backend`] is the open database, with a door to
 //! read and a door to write. What only one backend has (a file to back up, to check, to vacuum) is reached by
-//! [`Backend::sqlite`], and lies in that backend's folder.
+//! [`Backend::file`], and lies in that backend's folder.
 //!
 //! The traits are in a file of their own and not here, since this file names the backends, and they implement the
 //! traits: imports point one way.
@@ -10,12 +10,17 @@
 pub(crate) mod deadline;
 pub(crate) mod holder;
 pub(crate) mod pause;
+#[cfg(feature = "postgres")]
+pub(crate) mod postgres;
 pub(crate) mod sqlite;
 pub(crate) mod statements;
 
-pub(crate) use sqlite::{Changes, Watch};
+use std::path::Path;
+use std::time::Duration;
 
-use crate::error::Result;
+use crate::error::{Error, Result};
+use crate::model::Check;
+use crate::os::FileId;
 
 use deadline::Deadline;
 use statements::{Reader, Transaction, TxResult};
@@ -23,13 +28,35 @@ use statements::{Reader, Transaction, TxResult};
 /// An open database.
 pub(crate) enum Backend {
     Sqlite(sqlite::Database),
+    #[cfg(feature = "postgres")]
+    Postgres(postgres::Database),
 }
 
 impl Backend {
+    /// Where the database is: a path, or an address without a password.
+    pub fn address(&self) -> &Path {
+        match self {
+            Self::Sqlite(database) => database.path(),
+            #[cfg(feature = "postgres")]
+            Self::Postgres(database) => database.address(),
+        }
+    }
+
+    /// The schema version that this build knows, and to which opening has brought the database.
+    pub const fn schema_version(&self) -> i32 {
+        match self {
+            Self::Sqlite(_) => sqlite::SUPPORTED,
+            #[cfg(feature = "postgres")]
+            Self::Postgres(_) => postgres::SUPPORTED,
+        }
+    }
+
     /// Reads with `body`. One statement sees one snapshot.
     pub fn read<T>(&self, wait: &Deadline, body: impl FnOnce(&dyn Reader) -> TxResult<T>) -> Result<T> {
         match self {
             Self::Sqlite(database) => database.read(wait, body),
+            #[cfg(feature = "postgres")]
+            Self::Postgres(database) => database.read(wait, body),
         }
     }
 
@@ -46,6 +73,23 @@ impl Backend {
     ) -> Result<T> {
         match self {
             Self::Sqlite(database) => database.write(wait, writer, body),
+            #[cfg(feature = "postgres")]
+            Self::Postgres(database) => database.write(wait, writer, body),
+        }
+    }
+
+    /// Whether transactions of one process come one after the other, so that threads that wait for their turn had
+    /// better share one.
+    pub const fn writes_in_turns(&self) -> bool {
+        matches!(self, Self::Sqlite(_))
+    }
+
+    /// The longest that a process may let pass between two heartbeats, whatever the settings say.
+    pub const fn longest_interval(&self) -> Duration {
+        match self {
+            Self::Sqlite(_) => Duration::MAX,
+            #[cfg(feature = "postgres")]
+            Self::Postgres(_) => postgres::LONGEST_INTERVAL,
         }
     }
 
@@ -53,28 +97,100 @@ impl Backend {
     /// the write lock.
     pub fn watch(&self, wait: &Deadline) -> Watch<'_> {
         match self {
-            Self::Sqlite(database) => database.watch(wait),
+            Self::Sqlite(database) => Watch(database.watch(wait)),
+            #[cfg(feature = "postgres")]
+            Self::Postgres(_) => unreachable!("no thread waits for another one's turn"),
         }
     }
 
     /// Looks for changes from now on.
     pub fn changes(&self, wait: &Deadline) -> Result<Changes> {
-        match self {
-            Self::Sqlite(database) => Changes::begin(database, wait),
-        }
+        Ok(match self {
+            Self::Sqlite(database) => Changes::Sqlite(sqlite::Changes::begin(database, wait)?),
+            #[cfg(feature = "postgres")]
+            Self::Postgres(database) => Changes::Postgres(postgres::Changes::begin(database, wait)?),
+        })
     }
 
     /// Whether anybody has written something since `changes` was last asked.
     pub fn has_changed(&self, changes: &mut Changes, wait: &Deadline) -> Result<bool> {
-        match self {
-            Self::Sqlite(database) => changes.look(database, wait),
+        match (self, changes) {
+            (Self::Sqlite(database), Changes::Sqlite(changes)) => changes.look(database, wait),
+            #[cfg(feature = "postgres")]
+            (Self::Postgres(database), Changes::Postgres(changes)) => changes.look(database, wait),
+            #[cfg(feature = "postgres")]
+            _ => unreachable!("changes are asked of the database that they are of"),
         }
     }
 
-    /// The database file.
-    pub fn sqlite(&self) -> &sqlite::Database {
+    /// [`Error::Forked`] in a child that was forked after the database was opened.
+    pub fn refuse_after_fork(&self) -> Result<()> {
         match self {
-            Self::Sqlite(database) => database,
+            Self::Sqlite(database) => database.refuse_after_fork(),
+            #[cfg(feature = "postgres")]
+            Self::Postgres(database) => database.refuse_after_fork(),
         }
+    }
+
+    /// [`Error::NestedWrite`] for a thread that is inside a write.
+    pub fn refuse_nested(&self) -> Result<()> {
+        match self {
+            Self::Sqlite(database) => database.refuse_nested(),
+            #[cfg(feature = "postgres")]
+            Self::Postgres(database) => database.refuse_nested(),
+        }
+    }
+
+    /// Checks everything that can be checked of the open database. Each read waits for as long as `limit`.
+    pub fn check(&self, limit: Duration) -> Vec<Check> {
+        match self {
+            Self::Sqlite(database) => sqlite::check(database, limit),
+            #[cfg(feature = "postgres")]
+            Self::Postgres(database) => postgres::check(database, limit),
+        }
+    }
+
+    /// The files that a process has open that has the database open; `None` if it is on a server.
+    pub fn open_files(&self) -> Option<Vec<FileId>> {
+        Some(self.sqlite()?.open_files())
+    }
+
+    /// The database file, if it is one.
+    pub fn sqlite(&self) -> Option<&sqlite::Database> {
+        match self {
+            Self::Sqlite(database) => Some(database),
+            #[cfg(feature = "postgres")]
+            Self::Postgres(_) => None,
+        }
+    }
+
+    /// The database file, for what only a file can be asked. `instead`: why a server can't, and what to use.
+    pub fn file(&self, instead: &'static str) -> Result<&sqlite::Database> {
+        self.sqlite().ok_or_else(|| Error::NotAFile { path: self.address().to_owned(), what: instead })
+    }
+}
+
+/// What is asked again and again whether others have committed something.
+pub(crate) enum Changes {
+    Sqlite(sqlite::Changes),
+    #[cfg(feature = "postgres")]
+    Postgres(postgres::Changes),
+}
+
+/// A thread that waits for another one to write for it.
+pub(crate) struct Watch<'d>(sqlite::Watch<'d>);
+
+impl Watch<'_> {
+    /// How long to sleep until the next look is due.
+    pub const LOOK_EVERY: Duration = sqlite::Watch::LOOK_EVERY;
+
+    /// Looks who holds the write lock, if a look is due.
+    pub fn look(&self) {
+        self.0.look();
+    }
+
+    /// The error of a wait that was in vain.
+    pub fn gave_up(&self) -> Error {
+        self.0.gave_up()
     }
 }

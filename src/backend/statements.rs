@@ -410,6 +410,11 @@ pub(crate) trait Transaction:
         body: &mut dyn FnMut() -> TxResult<()>,
     ) -> TxResult<Result<(), Error>>;
 
+    /// The longest that a process may let pass between two heartbeats, whatever the settings say.
+    fn longest_interval_ms(&self) -> i64 {
+        i64::MAX
+    }
+
     /// How many rows this transaction's connection has changed so far: it grows with each change.
     fn changes(&self) -> u64;
 }

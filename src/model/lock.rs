@@ -59,6 +59,9 @@ pub struct LockHolder {
     pub state: HolderState,
     /// Why it is not for this process to wake or to end; `None` if nothing speaks against it.
     pub out_of_reach: Option<OutOfReach>,
+    /// The machine that it runs on, if the database is on a server; else it is this one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub host: Option<String>,
 }
 
 fn seconds<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
@@ -69,7 +72,7 @@ impl LockHolder {
     /// Whether it is this very process.
     #[must_use]
     pub fn is_this_process(&self) -> bool {
-        self.pid == std::process::id() && self.state != HolderState::Unknown
+        self.pid == std::process::id() && self.state != HolderState::Unknown && self.host.is_none()
     }
 }
 
@@ -80,6 +83,9 @@ impl fmt::Display for LockHolder {
             return write!(f, "another thread of this process (PID {})", self.pid);
         }
         write!(f, "PID {}", self.pid)?;
+        if let Some(host) = &self.host {
+            write!(f, " on {host}")?;
+        }
         match (self.name.as_str(), self.registered_at) {
             ("", _) => Ok(()),
             (name, Some(at)) => write!(f, " ({name}, registered {at})"),

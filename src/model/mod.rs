@@ -12,6 +12,7 @@
 //! | [`run`] | a wrapped server: its tree of processes, its container |
 //! | [`calls`] | figures of the calls of a wrapped server's tools |
 //! | [`verdict`], [`reap`] | what the reaper thinks of a process, and what it did |
+//! | [`check`] | what a check of a database finds |
 //! | [`backup`] | what making and restoring a backup reports |
 //! | [`settings`], [`durability`], [`timestamp`] | settings, what a commit survives, points in time |
 
@@ -20,6 +21,7 @@ mod agent;
 mod backup;
 mod calls;
 mod cancellation;
+mod check;
 mod durability;
 mod event;
 mod history;
@@ -37,6 +39,7 @@ pub use actor::{Actor, ActorKind};
 pub use agent::{Agent, AgentFilter, AgentOrder, AgentRanking, FleetHealth, Lifecycle};
 pub(crate) use agent::{AgentId, AgentState, InvalidAgentId};
 pub use backup::{BackupProgress, BackupReport, RestoreReport};
+pub use check::{Check, CheckStatus};
 pub use calls::{CallFigures, ToolCalls};
 pub use cancellation::Cancellation;
 pub use durability::Durability;

@@ -36,6 +36,13 @@ impl Timestamp {
         Self(self.0.checked_sub_signed(chrono::TimeDelta::milliseconds(milliseconds)).unwrap_or(self.0))
     }
 
+    /// The full hour that this point lies in.
+    #[cfg(feature = "postgres")]
+    pub(crate) fn full_hour(self) -> Self {
+        use chrono::DurationRound;
+        Self(self.0.duration_trunc(chrono::TimeDelta::hours(1)).unwrap_or(self.0))
+    }
+
     /// Parses a time that names no zone, and takes it as UTC. The v1.0.3 files have such times.
     pub fn parse_without_zone(text: &str) -> Result<Self, ParseTimestampError> {
         Self::parse_local(text, |local| Some(local.and_utc()))

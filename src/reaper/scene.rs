@@ -21,7 +21,7 @@ impl Scene {
         records: Vec<ProcessRecord>,
         now: &Now<'_>,
         system: &dyn System,
-        database: &[FileId],
+        database: Option<&[FileId]>,
         caller: Option<i64>,
     ) -> Self {
         let here = system.here().clone();

@@ -160,7 +160,7 @@ impl Look {
     ) -> Self {
         let has_pid = |process: &Process| process.pid == pid && is_near(process, system.here());
         let found = records.into_iter().filter(|record| has_pid(&record.process)).map(|record| {
-            let seen = observe(&record, system, database);
+            let seen = observe(&record, system, Some(database));
             (record, seen)
         });
         // A row may be left of one that had the PID before.

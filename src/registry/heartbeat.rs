@@ -84,7 +84,7 @@ pub(crate) fn beat(
     used: Use,
 ) -> TxResult<BeatOutcome> {
     let Registered { process_id, identity, client, has_recorded_client } = registered;
-    let interval = Duration::from_millis(interval_ms(settings).unsigned_abs());
+    let interval = Duration::from_millis(interval_ms(settings).min(tx.longest_interval_ms()).unsigned_abs());
     let recorded_use_ms = if let Use::At(used_ms) = used { Some(used_ms) } else { None };
     let mut outcome = BeatOutcome {
         beat: Beat::Alive,

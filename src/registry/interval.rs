@@ -37,7 +37,7 @@ pub(super) fn save(
         process_id,
         &identity.here.boot_id,
         clock::monotonic_ms(),
-        interval_ms(settings),
+        interval_ms(settings).min(tx.longest_interval_ms()),
         late_after_ms(settings),
     )
 }

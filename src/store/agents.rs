@@ -337,7 +337,9 @@ mod tests {
         store.reset("new")?; // neither risk nor coherence
         // A second between them: two updates may fall into one millisecond.
         store
+            .backend()
             .sqlite()
+            .expect("a file")
             .execute("UPDATE agents SET last_update_at = printf('2025-11-19T20:41:%02d.000Z', rowid)")?;
         Ok(store)
     }

@@ -3,11 +3,14 @@
 use std::path::Path;
 
 use super::handle::Store;
-use crate::backend::sqlite::{self, Backup, Check};
+use crate::backend::sqlite::{self, Backup};
 use crate::error::{Error, Result};
-use crate::model::{BackupReport, RestoreReport, Verdict};
+use crate::model::{BackupReport, Check, RestoreReport, Verdict};
 use crate::os::with_suffix;
 use crate::registry;
+
+const BACK_UP_THERE: &str = "backups of it are made there: use pg_dump";
+const VACUUM_THERE: &str = "it gives room back by itself (autovacuum); VACUUM FULL does it at once";
 
 impl Store {
     /// Copies the database as it is now to a file of its own, while others write. The file must not exist yet.
@@ -30,13 +33,13 @@ impl Store {
 
     /// A backup with a say in how it is made.
     pub fn backup(&self) -> Backup<'_> {
-        Backup::of(self.sqlite(), self.lock_timeout())
+        Backup::of(self.backend().file(BACK_UP_THERE), self.lock_timeout())
     }
 
     /// Rewrites the file without the room that removed rows have left. Writers wait meanwhile, and it needs as
     /// much room on the disk as the database itself, for a moment twice that.
     pub fn vacuum(&self) -> Result<()> {
-        sqlite::vacuum(self.sqlite(), self.lock_timeout())
+        sqlite::vacuum(self.backend().file(VACUUM_THERE)?, self.lock_timeout())
     }
 
     /// Checks everything that can be checked of an open database. Takes a while if it is large, and holds up
@@ -52,7 +55,7 @@ impl Store {
     /// ```
     #[must_use]
     pub fn check(&self) -> Vec<Check> {
-        sqlite::check(self.sqlite(), self.lock_timeout())
+        self.backend().check(self.lock_timeout())
     }
 }
 

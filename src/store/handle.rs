@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::group::UpdateGroup;
 use crate::backend::deadline::Deadline;
 use crate::backend::statements::{Reader, Transaction, TxResult};
-use crate::backend::{Backend, Watch, sqlite};
+use crate::backend::{Backend, Watch};
 use crate::error::{Error, Result};
 use crate::locks::HeldLocks;
 use crate::model::{Actor, Cancellation, Settings};
@@ -88,16 +88,22 @@ impl Store {
         store
     }
 
-    /// The database file.
+    /// The database file; of a database on a server its address, without a password.
     #[must_use]
     pub fn path(&self) -> &Path {
-        self.sqlite().path()
+        self.backend().address()
     }
 
-    /// The schema version of the open database, `PRAGMA user_version`.
+    /// Whether the database is on a server, and not a file.
     #[must_use]
-    pub const fn schema_version(&self) -> i32 {
-        sqlite::SUPPORTED // opening migrates, or refuses
+    pub fn is_on_a_server(&self) -> bool {
+        self.backend().sqlite().is_none()
+    }
+
+    /// The schema version of the open database: of a file its `PRAGMA user_version`.
+    #[must_use]
+    pub fn schema_version(&self) -> i32 {
+        self.backend().schema_version() // opening migrates, or refuses
     }
 
     /// The same store, for calls that wait for a lock for up to `limit` before [`Error::LockTimeout`] or
@@ -260,7 +266,8 @@ impl Store {
 
     /// `heartbeat_interval_s` as last read.
     pub(super) fn heartbeat_interval(&self) -> Duration {
-        Duration::from_millis(self.shared.heartbeat_interval_ms.load(Ordering::Relaxed).unsigned_abs())
+        let interval = self.shared.heartbeat_interval_ms.load(Ordering::Relaxed).unsigned_abs();
+        Duration::from_millis(interval).min(self.backend().longest_interval())
     }
 
     /// What this process remembers of its registration.
@@ -295,19 +302,14 @@ impl Store {
         &self.shared.stopped_holder
     }
 
-    /// The database file, for what only a file can be asked.
-    pub(crate) fn sqlite(&self) -> &sqlite::Database {
-        self.shared.backend.sqlite()
-    }
-
     /// [`Error::Forked`] in a child that was forked after the store was opened.
     pub(super) fn refuse_after_fork(&self) -> Result<()> {
-        self.sqlite().refuse_after_fork()
+        self.backend().refuse_after_fork()
     }
 
     /// [`Error::NestedWrite`] for a thread that is inside a write.
     pub(super) fn refuse_nested(&self) -> Result<()> {
-        self.sqlite().refuse_nested()
+        self.backend().refuse_nested()
     }
 }
 

@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use super::handle::Store;
 use crate::backend::Backend;
+#[cfg(feature = "postgres")]
+use crate::backend::postgres;
 use crate::backend::sqlite::{self, OpenOptions};
-#[cfg(doc)]
-use crate::error::Error;
-use crate::error::Result;
-use crate::model::Durability;
+use crate::error::{Error, Result};
+use crate::model::{Durability, Settings};
 
 impl Store {
     /// Opens the database at `path`, creating it if there is none, with [`StoreOptions::default`].
@@ -122,8 +122,39 @@ impl StoreOptions {
     /// [`Error::LockTimeout`], [`Error::DiskFull`], [`Error::FileSizeLimit`]. A file that is refused is left as it is.
     pub fn open(self, path: impl AsRef<Path>) -> Result<Store> {
         let lock_timeout = self.options.lock_timeout;
-        let (database, settings) = sqlite::open(path.as_ref(), &self.options)?;
-        Ok(Store::new(Backend::Sqlite(database), &settings, lock_timeout))
+        let (backend, settings) = match path.as_ref().to_str().and_then(Scheme::of) {
+            None => {
+                let (database, settings) = sqlite::open(path.as_ref(), &self.options)?;
+                (Backend::Sqlite(database), settings)
+            }
+            Some(scheme) => self.open_on_a_server(scheme)?,
+        };
+        Ok(Store::new(backend, &settings, lock_timeout))
+    }
+
+    #[cfg(feature = "postgres")]
+    fn open_on_a_server(&self, scheme: Scheme<'_>) -> Result<(Backend, Settings)> {
+        if !matches!(scheme.name, "postgres" | "postgresql") {
+            return Err(scheme.unknown("it opens files, and postgres://…"));
+        }
+        let (database, settings) = postgres::open(
+            scheme.address,
+            &postgres::OpenOptions {
+                lock_timeout: self.options.lock_timeout,
+                max_connections: self.options.max_connections,
+                create: self.options.create,
+            },
+        )?;
+        Ok((Backend::Postgres(database), settings))
+    }
+
+    #[cfg(not(feature = "postgres"))]
+    #[expect(clippy::unused_self, reason = "with PostgreSQL it has options")]
+    fn open_on_a_server(&self, scheme: Scheme<'_>) -> Result<(Backend, Settings)> {
+        Err(scheme.unknown(match scheme.name {
+            "postgres" | "postgresql" => "it was built without the feature `postgres`",
+            _ => "it opens files",
+        }))
     }
 
     /// Makes the database at `path` with what `fill` writes into it: others see all of that or, if `fill` fails, no
@@ -155,8 +186,35 @@ impl StoreOptions {
         path: impl AsRef<Path>,
         fill: impl FnOnce(&Store) -> Result<T>,
     ) -> Result<Option<T>> {
+        if path.as_ref().to_str().and_then(Scheme::of).is_some() {
+            return Ok(None); // it is there already, or opening it sets it up
+        }
         sqlite::create_with(path.as_ref(), self.options.force_file_system, |staging| {
             fill(&self.open(staging)?)
         })
+    }
+}
+
+/// An address such as `postgres://host/name`, in the place of a path.
+struct Scheme<'a> {
+    /// What comes before `://`.
+    name: &'a str,
+    #[cfg(feature = "postgres")]
+    address: &'a str,
+}
+
+impl<'a> Scheme<'a> {
+    fn of(address: &'a str) -> Option<Self> {
+        let (name, _) = address.split_once("://")?;
+        let is_word = name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '+' | '-' | '.'));
+        (is_word && name.starts_with(|c: char| c.is_ascii_alphabetic())).then_some(Self {
+            name,
+            #[cfg(feature = "postgres")]
+            address,
+        })
+    }
+
+    fn unknown(&self, what_to_do: &'static str) -> Error {
+        Error::UnknownScheme { scheme: self.name.to_owned(), what_to_do }
     }
 }

@@ -140,7 +140,8 @@ impl Registration {
     /// How long to wait before the next [`beat`](Registration::beat), by the settings as they are now.
     pub fn heartbeat_interval(&self) -> Result<Duration> {
         let settings = self.store.settings()?;
-        Ok(Duration::from_millis(registry::interval_ms(&settings).unsigned_abs()))
+        let interval = Duration::from_millis(registry::interval_ms(&settings).unsigned_abs());
+        Ok(interval.min(self.store.backend().longest_interval()))
     }
 
     /// How long after a beat that failed, as of a busy or a full database, to try the next one, where beats are

@@ -7,6 +7,7 @@ use std::thread;
 use std::time::Duration;
 
 use super::handle::Store;
+use crate::backend::sqlite;
 use crate::error::{Error, Result};
 use crate::liveness;
 use crate::model::{HolderState, Now, Outcome, ReapEvent, Verdict};
@@ -52,14 +53,16 @@ impl Store {
 
     /// Looks at the process that holds the write lock, and notes what was seen. Returns it if it is to be helped.
     fn look_for_stopped_holder(&self, system: &dyn System) -> Result<Option<Due>> {
-        let Some(pid) = self.sqlite().write_lock_owner() else {
+        // A server frees by itself what a stopped client holds.
+        let Some(database) = self.backend().sqlite() else { return Ok(None) };
+        let Some(pid) = database.write_lock_owner() else {
             self.stopped_holder().forget();
             return Ok(None);
         };
         let now = Now::read(system);
         let (records, settings) =
             self.read(|reader| Ok((reader.registered_processes(&now)?, reader.settings()?)))?;
-        let look = Look::at(pid, records, &now, system, &self.sqlite().open_files());
+        let look = Look::at(pid, records, &now, system, &database.open_files());
         Ok(self.stopped_holder().note(look, &settings, system.here(), self.own().process_id()))
     }
 
@@ -77,7 +80,8 @@ impl Store {
     fn help(&self, system: &dyn System) -> Result<Option<ReapEvent>> {
         let Some(_alone) = self.exclude_others() else { return Ok(None) };
         let Some(due) = self.look_for_stopped_holder(system)? else { return Ok(None) }; // another was faster
-        let holds_lock = || self.sqlite().write_lock_owner() == Some(due.process.pid);
+        let owner = || self.backend().sqlite().and_then(sqlite::Database::write_lock_owner);
+        let holds_lock = || owner() == Some(due.process.pid);
         let Some((ending, evidence)) = reaper::wake_or_end(&due, system, &holds_lock) else {
             return Ok(None);
         };
@@ -103,7 +107,7 @@ impl Store {
     /// is at it. The folder is locked: to open and close the database or its wal-index would cost this process its
     /// locks.
     fn exclude_others(&self) -> Option<File> {
-        let folder = File::open(self.sqlite().folder()).ok()?;
+        let folder = File::open(self.backend().sqlite()?.folder()).ok()?;
         match folder.try_lock() {
             Ok(()) => Some(folder),
             Err(TryLockError::WouldBlock | TryLockError::Error(_)) => None,

@@ -165,6 +165,9 @@ impl Store {
     /// One update. `None`: another process has the agent locked.
     fn try_update(&self, request: Request<'_>, wait: &Deadline) -> Outcome {
         self.refuse_after_fork()?; // first: another thread may have held the line at the fork
+        if !self.backend().writes_in_turns() {
+            return self.update_alone(request, wait);
+        }
         if let Some(lead) = self.updates().lead() {
             return self.lead(&lead, request, wait);
         }
@@ -174,6 +177,13 @@ impl Store {
             Ok(lead) => self.lead(&lead, request, wait),
             Err(job) => self.await_made(&job, request, wait),
         }
+    }
+
+    /// One update in a transaction of its own.
+    fn update_alone(&self, request: Request<'_>, wait: &Deadline) -> Outcome {
+        let (report, noted) = self.write_by(wait, |tx| self.update_and_beat(tx, request))?;
+        self.note_committed(noted.beat.as_ref(), &noted.settings);
+        Ok(report)
     }
 
     /// Waits for another thread to make the update, or to have this one lead.

@@ -22,7 +22,8 @@ use crate::os::with_suffix;
 /// How a backup is made. Made by [`Store::backup`](crate::Store::backup).
 #[must_use]
 pub struct Backup<'s> {
-    database: &'s Database,
+    /// The file; an error where there is none.
+    database: Result<&'s Database>,
     /// How long it waits for a lock.
     limit: Duration,
     overwrite: bool,
@@ -30,8 +31,12 @@ pub struct Backup<'s> {
 }
 
 impl<'s> Backup<'s> {
-    pub(crate) fn of(database: &'s Database, limit: Duration) -> Self {
+    pub(crate) fn of(database: Result<&'s Database>, limit: Duration) -> Self {
         Self { database, limit, overwrite: false, progress: Box::new(|_| ()) }
+    }
+
+    fn file(&self) -> Result<&'s Database> {
+        self.database.as_ref().copied().map_err(Error::for_another)
     }
 
     /// Whether a file that has the name already is replaced; false unless given. Of a symbolic link, the file that
@@ -58,7 +63,7 @@ impl<'s> Backup<'s> {
     pub fn to(mut self, path: impl AsRef<Path>) -> Result<BackupReport> {
         let given = path.as_ref();
         let path = std::path::absolute(given).map_err(|e| failed(given, e))?;
-        let file = target_file(self.database, &path, self.overwrite)?;
+        let file = target_file(self.file()?, &path, self.overwrite)?;
         let staging = StagingFile::begin(&file).map_err(|e| io_failed(&path, e))?;
         self.copy_to(&staging, &path)?;
         let bytes = fs::metadata(staging.path()).map_err(|e| io_failed(&path, e))?.len();
@@ -85,20 +90,21 @@ impl<'s> Backup<'s> {
             return Err(failed(folder, "there is no such folder; make it, or mount what it is on"));
         }
         let folder = std::path::absolute(folder).map_err(|e| failed(folder, e))?;
-        let names = keep::Names::of(self.database.path());
+        let names = keep::Names::of(self.file()?.path());
         // Looked for before the new one is made: so neither that one nor what another run makes meanwhile is among
         // them, and two runs at once can't remove the backups of each other.
-        let surplus = keep::surplus(self.database, &Deadline::within(self.limit), &folder, &names, keep)?;
+        let surplus = keep::surplus(self.file()?, &Deadline::within(self.limit), &folder, &names, keep)?;
         let made = self.to(folder.join(names.at(Timestamp::now())))?;
         keep::remove(surplus, made)
     }
 
     fn copy_to(&mut self, staging: &StagingFile, target: &Path) -> Result<()> {
         let wait = Deadline::within(self.limit);
-        let _polling = self.database.poll_by(&wait);
-        let from = self.database.open_aside(&wait)?; // not one of the pool's: a map is for this alone
+        let database = self.file()?;
+        let _polling = database.poll_by(&wait);
+        let from = database.open_aside(&wait)?; // not one of the pool's: a map is for this alone
         let copied = copy(&from, staging, &mut self.progress);
-        copied.map_err(|fault| fault.into_error(self.database.path(), target))
+        copied.map_err(|fault| fault.into_error(database.path(), target))
     }
 }
 

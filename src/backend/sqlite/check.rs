@@ -8,7 +8,6 @@ use std::path::Path;
 use std::time::Duration;
 
 use rusqlite::Connection;
-use serde::Serialize;
 
 use super::database::Database;
 use super::location;
@@ -21,8 +20,8 @@ use super::transaction::ReadConnection;
 use crate::backend::deadline::Deadline;
 use crate::backend::statements::{SettingsReads, TxResult};
 use crate::error::Result;
+use crate::model::{Check, CheckStatus};
 use crate::os::with_suffix;
-use crate::text_enum::text_enum;
 
 /// From this size on the write-ahead log is worth a word. Writers let it grow to 8 MiB and cut it back to that.
 const LOG_LARGE_BYTES: u64 = 64 << 20;
@@ -32,30 +31,6 @@ const LOG_LAG_PAGES: i64 = 10_000;
 
 /// 3.51.3: versions before may damage a database in WAL mode.
 const SQLITE_MIN: i32 = 3_051_003;
-
-text_enum! {
-    /// How a check came out.
-    pub enum CheckStatus {
-        /// As it should be.
-        Ok => "ok",
-        /// It works, and somebody should look at it.
-        Warning => "warning",
-        /// It is broken, or may break.
-        Failed => "failed",
-    }
-}
-
-/// What one check found.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[non_exhaustive]
-pub struct Check {
-    /// What was checked.
-    pub name: &'static str,
-    /// How it came out.
-    pub status: CheckStatus,
-    /// What was found, and what to do about it.
-    pub detail: String,
-}
 
 /// A status with its detail.
 type Finding = (CheckStatus, String);

@@ -249,7 +249,7 @@ mod tests {
         thread::scope(|scope| {
             let (entered, has_entered) = mpsc::channel();
             let (leave, may_leave) = mpsc::channel::<()>();
-            let database = store.sqlite();
+            let database = store.backend().sqlite().expect("a file");
             scope.spawn(move || {
                 let turn = database.enter_queue(&Deadline::within(Duration::from_secs(5)));
                 let _ = entered.send(turn.is_ok());

@@ -47,7 +47,6 @@ mod vacuum;
 pub use backup::Backup;
 pub(crate) use changes::Changes;
 pub(crate) use check::check;
-pub use check::{Check, CheckStatus};
 pub(crate) use database::{Database, Watch};
 pub(crate) use migrations::SUPPORTED;
 pub(crate) use open::{OpenOptions, create_with, open};

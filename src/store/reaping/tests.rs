@@ -61,7 +61,7 @@ impl Subject {
         // The echo comes before the exec, which opens the database.
         subject.wait_until_seen(system, |_| {
             !system.here().sees_open_files
-                || system.has_open(subject.child.id(), &store.sqlite().open_files()) == Some(true)
+                || system.has_open(subject.child.id(), &store.backend().open_files().unwrap_or_default()) == Some(true)
         });
         look_twice(system, store)?;
         Ok(subject)
@@ -69,7 +69,7 @@ impl Subject {
 
     /// Changes its rows.
     fn update(&self, store: &Store, sql: &str) -> Result<()> {
-        store.sqlite().execute(&format!("{sql} WHERE process_id = {}", self.process_id))?;
+        store.backend().sqlite().ok_or("a file")?.execute(&format!("{sql} WHERE process_id = {}", self.process_id))?;
         Ok(())
     }
 

@@ -1,0 +1,50 @@
+//! Opening a database.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use tokio_postgres::Config;
+
+use super::connect::Connector;
+use super::database::{Database, Host};
+use super::migrate;
+use crate::backend::deadline::Deadline;
+use crate::backend::statements::SettingsReads;
+use crate::error::{Error, Result};
+use crate::model::{LOCK_TIMEOUT, Settings};
+use crate::os;
+
+/// How a database is opened.
+pub(crate) struct OpenOptions {
+    /// How long opening waits, if it is not for the default to say.
+    pub lock_timeout: Option<Duration>,
+    pub max_connections: u32,
+    pub create: bool,
+}
+
+/// Opens the database at an address, and brings its schema up to date. Returns its settings as well.
+pub(crate) fn open(address: &str, options: &OpenOptions) -> Result<(Database, Settings)> {
+    let config: Config =
+        address.parse().map_err(|_| Error::BadAddress { reason: "it can't be read".to_owned() })?;
+    let shown = PathBuf::from(address);
+    let connector =
+        Connector::new(shown.clone(), config).map_err(|source| Error::NoThread { source })?;
+    let wait = Deadline::within(options.lock_timeout.unwrap_or(LOCK_TIMEOUT));
+    let database = Database::new(connector, host(), options.max_connections);
+    database.set_up(&wait, |link| migrate::migrate(link, &wait, &shown, options.create))?;
+    let settings = database.look(&wait, |session| session.settings())?;
+    Ok((database, settings))
+}
+
+fn host() -> Host {
+    let key = match os::native() {
+        Ok(system) => {
+            let here = os::System::here(&system);
+            format!("{}/{}", here.host_id.as_deref().unwrap_or_default(), here.boot_id)
+        }
+        Err(_) => "/unknown".to_owned(),
+    };
+    let name = sysinfo::System::host_name().unwrap_or_default();
+    let name = if name.is_empty() { "unnamed" } else { &name };
+    Host { key, name: name.chars().take(200).collect() }
+}
