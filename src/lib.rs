@@ -57,12 +57,12 @@ pub use health::{Health, HealthStatus, HealthThresholds};
 pub use import::{ImportOptions, ImportRemark, ImportReport, ImportedAgent, V1Folder};
 pub use model::{
     Action as ReapAction, Actor, ActorKind, Agent, AgentEvent, AgentFilter, AgentLockInfo, AgentOrder,
-    AgentPatch, AgentRanking, BackupProgress, BackupReport, CallFigures, Cancellation, Check, CheckStatus, ClaimOnMe, ClientInfo,
-    Container, ContainerRuntime, DatabaseUser, Durability, EndedProcess, EventKind, FleetHealth, HistoryRow,
-    HolderState, Judgement, Lifecycle, LimitPolicy, LockHolder, Metrics, OutOfReach, Outcome,
-    ParseRunIdError, ParseTimestampError, Process, ProcessInfo, ProcessState, PruneReport, ReapEvent,
-    ReapPlan, ReapReport, RestoreReport, RunId, SecondLook, Settings, Timestamp, ToolCalls, UpdateReport,
-    Verdict, WindowStatistics,
+    AgentPatch, AgentRanking, BackupProgress, BackupReport, CallFigures, Cancellation, Check, CheckStatus,
+    ClaimOnMe, ClientInfo, Container, ContainerRuntime, DatabaseUser, Durability, EndedProcess, EventKind,
+    FleetHealth, HistoryRow, HolderState, Judgement, Lifecycle, LimitPolicy, LockHolder, Metrics, OutOfReach,
+    Outcome, ParseRunIdError, ParseTimestampError, Process, ProcessInfo, ProcessState, PruneReport,
+    ReapEvent, ReapPlan, ReapReport, RestoreReport, RunId, SecondLook, Settings, Timestamp, ToolCalls,
+    UpdateReport, Verdict, WindowStatistics,
 };
 pub use os::Usage;
 pub use registry::Beat;

@@ -184,7 +184,7 @@ impl Store {
     }
 
     /// The open database.
-    pub(super) fn backend(&self) -> &Backend {
+    pub(crate) fn backend(&self) -> &Backend {
         &self.shared.backend
     }
 

@@ -1,7 +1,8 @@
 //! A database for one test, with what only a test does to it.
 //!
 //! A test of what a store does knows nothing of its backend but this. What [`Database::path`] and [`Database::sql`]
-//! give away is for the tests of SQLite's own.
+//! give away is for the tests of SQLite's own. With `GOVSTORE_TEST_BACKEND=postgres` in the environment, each database is one
+//! on a server that the test process starts.
 
 use std::fs::{self, Permissions};
 use std::io;
@@ -14,6 +15,7 @@ use rusqlite::{Connection, types};
 use serde_json::Value;
 
 use crate::TestResult;
+use crate::cluster::{Cluster, Connected};
 use crate::wait::PATIENCE;
 
 /// A database of its own for one test.
@@ -21,6 +23,8 @@ use crate::wait::PATIENCE;
 /// The SQL that it is given is what SQLite and PostgreSQL both understand.
 pub struct Database {
     folder: tempfile::TempDir,
+    /// The server that has it, and its name there; `None` for a file.
+    server: Option<(&'static Cluster, String)>,
 }
 
 impl Database {
@@ -38,12 +42,37 @@ impl Database {
 
     /// One that is not there yet: the first to open it sets it up.
     pub fn unopened() -> TestResult<Self> {
-        Ok(Self { folder: tempfile::tempdir()? })
+        let is_file = std::env::var("GOVSTORE_TEST_BACKEND").as_deref() != Ok("postgres");
+        if is_file {
+            Self::in_a_file()
+        } else {
+            Self::on_a_server()?.ok_or_else(|| "PostgreSQL is missing".into())
+        }
+    }
+
+    /// A file, whatever the environment says.
+    pub fn in_a_file() -> TestResult<Self> {
+        Ok(Self { folder: tempfile::tempdir()?, server: None })
+    }
+
+    /// One on a server, whatever the environment says; `None` where there is no PostgreSQL.
+    pub fn on_a_server() -> TestResult<Option<Self>> {
+        let Some(cluster) = Cluster::shared() else { return Ok(None) };
+        let name = cluster.make_database()?;
+        Ok(Some(Self { folder: tempfile::tempdir()?, server: Some((cluster, name)) }))
+    }
+
+    /// Whether it is on a server.
+    pub fn is_on_a_server(&self) -> bool {
+        self.server.is_some()
     }
 
     /// What a program is told to open, as the argument of `--db`.
     pub fn address(&self) -> String {
-        self.path().display().to_string()
+        match &self.server {
+            None => self.path().display().to_string(),
+            Some((cluster, name)) => cluster.address(name),
+        }
     }
 
     /// A folder for what else the test writes.
@@ -58,12 +87,18 @@ impl Database {
 
     /// Runs statements, one or several.
     pub fn execute(&self, sql: &str) -> TestResult {
-        Ok(self.sql()?.execute_batch(sql)?)
+        match &self.server {
+            None => Ok(self.sql()?.execute_batch(sql)?),
+            Some((cluster, name)) => cluster.with(name, |connected| connected.execute(sql)),
+        }
     }
 
     /// Runs statements in one transaction. Their parameters are called `$1`, `$2` and so on; numbers arrive as they are,
     /// to the last bit.
     pub fn write(&self, statements: &[(&str, Vec<Value>)]) -> TestResult {
+        if let Some((cluster, name)) = &self.server {
+            return cluster.with(name, |connected| connected.write(statements));
+        }
         let mut conn = self.sql()?;
         conn.pragma_update(None, "synchronous", "OFF")?; // some tests write thousands of times
         let transaction = conn.transaction()?;
@@ -82,6 +117,9 @@ impl Database {
     /// The rows that a statement answers with. A truth is 1 or 0, a vector is an array, and a number that is infinite or
     /// none at all is null.
     pub fn rows(&self, sql: &str) -> TestResult<Vec<Vec<Value>>> {
+        if let Some((cluster, name)) = &self.server {
+            return cluster.with(name, |connected| connected.rows(sql));
+        }
         let conn = self.sql()?;
         let mut statement = conn.prepare(sql)?;
         let columns = statement.column_count();
@@ -95,13 +133,21 @@ impl Database {
 
     /// The one number that a query answers with.
     pub fn count(&self, sql: &str) -> TestResult<i64> {
-        Ok(self.sql()?.query_row(sql, [], |row| row.get(0))?)
+        let rows = self.rows(sql)?;
+        let number = rows.first().and_then(|row| row.first()).and_then(Value::as_i64);
+        number.ok_or_else(|| format!("{sql} answers with {rows:?}").into())
     }
 
     /// Every row of every table, with the name of the table.
     pub fn dump(&self) -> TestResult<Vec<(String, Vec<Value>)>> {
         let mut dump = Vec::new();
-        let tables = self.rows("SELECT name FROM sqlite_schema WHERE type = 'table' ORDER BY name")?;
+        let tables = self.rows(match &self.server {
+            None => "SELECT name FROM sqlite_schema WHERE type = 'table' ORDER BY name",
+            Some(_) => {
+                "SELECT tablename::text FROM pg_tables WHERE schemaname = current_schema() \
+                   AND tablename NOT IN ('receipts', 'govstore_schema') ORDER BY 1"
+            }
+        })?;
         for table in tables.iter().flatten().filter_map(Value::as_str) {
             let rows = self.rows(&format!("SELECT * FROM \"{table}\" ORDER BY 1, 2"))?;
             dump.extend(rows.into_iter().map(|row| (table.to_owned(), row)));
@@ -111,9 +157,17 @@ impl Database {
 
     /// Keeps everybody from writing, until what it returns is dropped.
     pub fn hold_write_lock(&self) -> TestResult<WriteLock> {
+        if let Some((cluster, name)) = &self.server {
+            let connected = Connected::to(&cluster.address(name))?;
+            connected.execute(
+                "BEGIN; LOCK TABLE agents, agent_updates, agent_events, processes, heartbeats, agent_locks, \
+                 reap_events, settings, tool_calls, hosts IN EXCLUSIVE MODE",
+            )?;
+            return Ok(WriteLock::OnAServer { _connected: connected });
+        }
         let holder = self.sql()?;
         holder.execute_batch("BEGIN IMMEDIATE")?;
-        Ok(WriteLock(holder))
+        Ok(WriteLock::InAFile(holder))
     }
 
     /// Puts a backup in the database's place. Nobody may have it open.
@@ -123,6 +177,9 @@ impl Database {
 
     /// Every page, row and index is whole, and every reference holds.
     pub fn assert_sound(&self) -> TestResult {
+        if self.is_on_a_server() {
+            return Ok(()); // it looks after that itself
+        }
         let conn = self.sql()?;
         let integrity: String = conn.query_row("PRAGMA integrity_check", [], |row| row.get(0))?;
         assert_eq!(integrity, "ok");
@@ -148,44 +205,46 @@ impl Database {
 
     /// Makes a process's last heartbeat this much older.
     pub fn age_heartbeat(&self, process_id: i64, by_s: i64) -> TestResult {
-        let aged = self.sql()?.execute(
-            "UPDATE heartbeats SET monotonic_ms = monotonic_ms - ?2 * 1000 WHERE process_id = ?1",
-            (process_id, by_s),
-        )?;
-        assert_eq!(aged, 1, "process {process_id} has a heartbeat");
-        Ok(())
+        let there =
+            self.count(&format!("SELECT count(*) FROM heartbeats WHERE process_id = {process_id}"))?;
+        assert_eq!(there, 1, "process {process_id} has a heartbeat");
+        self.execute(&format!(
+            "UPDATE heartbeats SET monotonic_ms = monotonic_ms - {by_s} * 1000 WHERE process_id = {process_id}"
+        ))
     }
 
     /// Makes a process's last activity this much older.
     pub fn age_activity(&self, process_id: i64, by_s: i64) -> TestResult {
-        let aged = self.sql()?.execute(
-            "UPDATE processes SET last_activity_monotonic_ms = last_activity_monotonic_ms - ?2 * 1000
-             WHERE process_id = ?1",
-            (process_id, by_s),
-        )?;
-        assert_eq!(aged, 1, "process {process_id} is registered");
-        Ok(())
+        let there = self.count(&format!("SELECT count(*) FROM processes WHERE process_id = {process_id}"))?;
+        assert_eq!(there, 1, "process {process_id} is registered");
+        self.execute(&format!(
+            "UPDATE processes SET last_activity_monotonic_ms = last_activity_monotonic_ms - {by_s} * 1000
+             WHERE process_id = {process_id}"
+        ))
     }
 
     pub fn state_of(&self, process_id: i64) -> TestResult<String> {
-        let sql = "SELECT state FROM processes WHERE process_id = ?1";
-        Ok(self.sql()?.query_row(sql, [process_id], |row| row.get(0))?)
+        let rows = self.rows(&format!("SELECT state FROM processes WHERE process_id = {process_id}"))?;
+        let state = rows.first().and_then(|row| row.first()).and_then(Value::as_str);
+        Ok(state.ok_or_else(|| format!("there is no process {process_id}"))?.to_owned())
     }
 
     /// What reapers did to one process, by the ledger: verdict, signals, outcome. Without what was put off.
     pub fn ledger_of(&self, process_id: i64) -> TestResult<Vec<(String, String, String)>> {
-        let conn = self.sql()?;
-        let mut ledger = conn.prepare(
-            "SELECT verdict, signals, outcome FROM reap_events WHERE process_id = ?1 AND outcome <> 'postponed'
-             ORDER BY reap_event_id",
-        )?;
-        let entries = ledger.query_map([process_id], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
-        Ok(entries.collect::<Result<_, _>>()?)
+        let rows = self.rows(&format!(
+            "SELECT verdict, signals, outcome FROM reap_events
+             WHERE process_id = {process_id} AND outcome <> 'postponed' ORDER BY reap_event_id"
+        ))?;
+        let text = |cell: &Value| cell.as_str().unwrap_or_default().to_owned();
+        Ok(rows.iter().map(|row| (text(&row[0]), text(&row[1]), text(&row[2]))).collect())
     }
 
     /// Lets other users of the machine write it too, once it is open.
     pub(crate) fn share_with_everybody(&self) -> io::Result<()> {
         fs::set_permissions(self.folder(), Permissions::from_mode(0o777))?;
+        if self.is_on_a_server() {
+            return Ok(());
+        }
         for suffix in ["", "-wal", "-shm"] {
             let file = format!("{}{suffix}", self.path().display());
             fs::set_permissions(file, Permissions::from_mode(0o666))?;
@@ -209,11 +268,19 @@ impl Database {
 
 /// Nobody else writes while it lives.
 #[must_use]
-pub struct WriteLock(Connection);
+pub enum WriteLock {
+    InAFile(Connection),
+    /// Its end rolls back.
+    OnAServer {
+        _connected: Connected,
+    },
+}
 
 impl Drop for WriteLock {
     fn drop(&mut self) {
-        self.0.execute_batch("ROLLBACK").expect("it was in a transaction");
+        if let Self::InAFile(holder) = self {
+            holder.execute_batch("ROLLBACK").expect("it was in a transaction");
+        }
     }
 }
 

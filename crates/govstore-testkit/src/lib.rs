@@ -8,6 +8,7 @@
 #![allow(missing_docs, reason = "for tests alone, which say more by their names")]
 #![allow(clippy::missing_panics_doc, clippy::must_use_candidate, reason = "the same")]
 
+mod cluster;
 mod database;
 mod mcp_client;
 mod preload;
@@ -19,6 +20,7 @@ pub mod test_server;
 pub mod test_worker;
 mod wait;
 
+pub use cluster::{Cluster, Connected};
 pub use database::{Database, open, reap};
 pub use mcp_client::McpClient;
 pub use preload::compiled;

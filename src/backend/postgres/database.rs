@@ -151,7 +151,11 @@ impl Database {
                     _ => self.explain(fault, wait),
                 });
             }
-            let pause = if failure.is_some_and(Failure::breaks_connection) { RETRY_LOST_AFTER_US } else { RETRY_AFTER_US };
+            let pause = if failure.is_some_and(Failure::breaks_connection) {
+                RETRY_LOST_AFTER_US
+            } else {
+                RETRY_AFTER_US
+            };
             thread::sleep(random_between(pause).min(wait.remaining()));
         }
     }
@@ -302,7 +306,8 @@ impl Database {
     /// Says who holds what a statement has waited for in vain, as far as the server shows it.
     fn name_holder(&self, fault: Fault, link: &Link, agent_id: Option<&str>, wait: &Deadline) -> Fault {
         use tokio_postgres::error::SqlState;
-        let has_waited = of_fault(&fault).is_some_and(|failure| failure.has_code(&SqlState::LOCK_NOT_AVAILABLE));
+        let has_waited =
+            of_fault(&fault).is_some_and(|failure| failure.has_code(&SqlState::LOCK_NOT_AVAILABLE));
         if !has_waited {
             return fault;
         }

@@ -99,7 +99,11 @@ impl Failure {
     /// Whether the connection is of no use any more.
     pub fn breaks_connection(&self) -> bool {
         match self {
-            Self::Lost(_) | Self::Unreachable(_) | Self::Silent(_) | Self::Replaced { .. } | Self::Cancelled => true,
+            Self::Lost(_)
+            | Self::Unreachable(_)
+            | Self::Silent(_)
+            | Self::Replaced { .. }
+            | Self::Cancelled => true,
             Self::Refused { code, .. } => is_of_the_connection(code),
             Self::Unreadable { .. } | Self::Nul => false,
         }
@@ -153,9 +157,16 @@ fn is_of_the_connection(code: &SqlState) -> bool {
         .contains(code)
 }
 
-fn refused(code: &SqlState, message: String, rule: Option<String>, address: &Path, waited: Duration) -> Error {
+fn refused(
+    code: &SqlState,
+    message: String,
+    rule: Option<String>,
+    address: &Path,
+    waited: Duration,
+) -> Error {
     let path = address.to_owned();
-    let source = || DatabaseError::new(Failure::Refused { code: code.clone(), message: message.clone(), rule: None });
+    let source =
+        || DatabaseError::new(Failure::Refused { code: code.clone(), message: message.clone(), rule: None });
     if *code == SqlState::LOCK_NOT_AVAILABLE {
         return Error::LockTimeout { waited, holder: None };
     }
@@ -182,10 +193,16 @@ impl From<tokio_postgres::Error> for Failure {
         if let Some(refusal) = error.as_db_error() {
             let rule = match (refusal.constraint(), refusal.table(), refusal.column()) {
                 (Some(constraint), ..) => Some(constraint.to_owned()),
-                (None, Some(table), Some(column)) => Some(format!("NOT NULL constraint failed: {table}.{column}")),
+                (None, Some(table), Some(column)) => {
+                    Some(format!("NOT NULL constraint failed: {table}.{column}"))
+                }
                 _ => None,
             };
-            return Self::Refused { code: refusal.code().clone(), message: refusal.message().to_owned(), rule };
+            return Self::Refused {
+                code: refusal.code().clone(),
+                message: refusal.message().to_owned(),
+                rule,
+            };
         }
         let reason = error.source().map_or_else(|| error.to_string(), ToString::to_string);
         Self::Lost(reason)

@@ -103,12 +103,14 @@ impl Link {
                 Ok(Answer::default())
             }
             Step::Rows(statement) => {
-                let parameters: Vec<_> = statement.parameters.iter().map(super::value::Parameter::typed).collect();
+                let parameters: Vec<_> =
+                    statement.parameters.iter().map(super::value::Parameter::typed).collect();
                 let rows = self.client.query_typed(statement.sql, &parameters).await?;
                 Ok(Answer { rows, changed: 0 })
             }
             Step::Change(statement) => {
-                let parameters: Vec<_> = statement.parameters.iter().map(super::value::Parameter::typed).collect();
+                let parameters: Vec<_> =
+                    statement.parameters.iter().map(super::value::Parameter::typed).collect();
                 let changed = self.client.execute_typed(statement.sql, &parameters).await?;
                 Ok(Answer { rows: Vec::new(), changed })
             }

@@ -32,7 +32,8 @@ pub(super) fn migrate(link: &Link, wait: &Deadline, address: &std::path::Path, c
         if found == 0 && !create {
             return Err(Error::NoDatabase { path: path() }.into());
         }
-        for (number, migration) in (1_i32..).zip(MIGRATIONS).skip(usize::try_from(found).unwrap_or_default()) {
+        for (number, migration) in (1_i32..).zip(MIGRATIONS).skip(usize::try_from(found).unwrap_or_default())
+        {
             let note = format!("INSERT INTO govstore_schema VALUES ({number}, clock_timestamp())");
             link.run(&[Step::Batch(migration), Step::Batch(&note)], wait)?;
         }

@@ -27,8 +27,7 @@ pub(crate) fn open(address: &str, options: &OpenOptions) -> Result<(Database, Se
     let config: Config =
         address.parse().map_err(|_| Error::BadAddress { reason: "it can't be read".to_owned() })?;
     let shown = PathBuf::from(address);
-    let connector =
-        Connector::new(shown.clone(), config).map_err(|source| Error::NoThread { source })?;
+    let connector = Connector::new(shown.clone(), config).map_err(|source| Error::NoThread { source })?;
     let wait = Deadline::within(options.lock_timeout.unwrap_or(LOCK_TIMEOUT));
     let database = Database::new(connector, host(), options.max_connections);
     database.set_up(&wait, |link| migrate::migrate(link, &wait, &shown, options.create))?;

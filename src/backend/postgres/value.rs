@@ -123,7 +123,9 @@ pub(super) trait Columns {
         column: impl RowIndex + Display + Copy,
     ) -> TxResult<Option<T>> {
         let value: Option<i64> = self.take(column)?;
-        value.map(|value| value.try_into().map_err(|e: T::Error| Failure::unreadable(column, e).into())).transpose()
+        value
+            .map(|value| value.try_into().map_err(|e: T::Error| Failure::unreadable(column, e).into()))
+            .transpose()
     }
 
     /// A text that stands for something: a word of an enum.
@@ -140,7 +142,8 @@ pub(super) trait Columns {
         column: impl RowIndex + Display + Copy,
     ) -> TxResult<Option<T>> {
         let text: Option<&str> = self.take(column)?;
-        text.map(|text| text.parse().map_err(|e: T::Err| Failure::unreadable(column, e.into()).into())).transpose()
+        text.map(|text| text.parse().map_err(|e: T::Err| Failure::unreadable(column, e.into()).into()))
+            .transpose()
     }
 
     fn time(&self, column: impl RowIndex + Display + Copy) -> TxResult<Timestamp> {

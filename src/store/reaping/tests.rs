@@ -61,7 +61,8 @@ impl Subject {
         // The echo comes before the exec, which opens the database.
         subject.wait_until_seen(system, |_| {
             !system.here().sees_open_files
-                || system.has_open(subject.child.id(), &store.backend().open_files().unwrap_or_default()) == Some(true)
+                || system.has_open(subject.child.id(), &store.backend().open_files().unwrap_or_default())
+                    == Some(true)
         });
         look_twice(system, store)?;
         Ok(subject)
@@ -69,7 +70,11 @@ impl Subject {
 
     /// Changes its rows.
     fn update(&self, store: &Store, sql: &str) -> Result<()> {
-        store.backend().sqlite().ok_or("a file")?.execute(&format!("{sql} WHERE process_id = {}", self.process_id))?;
+        store
+            .backend()
+            .sqlite()
+            .expect("a file")
+            .execute(&format!("{sql} WHERE process_id = {}", self.process_id))?;
         Ok(())
     }
 

@@ -37,12 +37,8 @@ impl CallReads for Session<'_> {
     }
 
     fn surplus_tool_calls(&self, kept: Option<u64>, before: Option<Timestamp>) -> TxResult<i64> {
-        let counted = surplus(
-            concat!("SELECT count(*) FROM (", surplus!(), ") AS surplus"),
-            kept,
-            before,
-            i64::MAX,
-        );
+        let counted =
+            surplus(concat!("SELECT count(*) FROM (", surplus!(), ") AS surplus"), kept, before, i64::MAX);
         self.one_row(counted)?.take(0)
     }
 }

@@ -10,8 +10,8 @@ use crate::model::{Actor, AgentEvent, NewEvent};
 
 impl EventReads for Session<'_> {
     fn events(&self, agent_id: &str) -> TxResult<Vec<AgentEvent>> {
-        let rows =
-            self.rows(statement!("SELECT * FROM agent_events WHERE agent_id = $1 ORDER BY event_id", agent_id))?;
+        let rows = self
+            .rows(statement!("SELECT * FROM agent_events WHERE agent_id = $1 ORDER BY event_id", agent_id))?;
         rows.iter().map(from_row).collect()
     }
 

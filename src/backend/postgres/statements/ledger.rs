@@ -36,7 +36,10 @@ impl LedgerReads for Session<'_> {
 
     fn reap_events_after(&self, reap_event_id: i64, limit: u32) -> TxResult<Vec<ReapEvent>> {
         let rows = self.rows(statement!(
-            select_reap_events!("reap_events", "WHERE e.reap_event_id > $1 ORDER BY e.reap_event_id LIMIT $2"),
+            select_reap_events!(
+                "reap_events",
+                "WHERE e.reap_event_id > $1 ORDER BY e.reap_event_id LIMIT $2"
+            ),
             reap_event_id,
             limit
         ))?;
