@@ -1,4 +1,5 @@
-//! Waiting for the write lock, with real processes: who holds it has a name.
+//! Waiting for the write lock, with real processes: who holds it has a name. A server has no such lock: there who writes
+//! to other agents is in nobody's way, and tests/postgres has its own.
 #![cfg(unix)]
 
 use std::fs::File;
@@ -46,7 +47,7 @@ fn times_out<T: std::fmt::Debug>(work: impl FnOnce() -> govstore::Result<T>) -> 
 
 #[test]
 fn a_writer_stopped_inside_its_transaction_is_no_mystery() -> TestResult {
-    let database = Database::new(&[])?;
+    let database = Database::in_a_file(&[])?;
     let store = database.store()?;
     update(&store)?;
     let mut writer = writer(&database, "the editor");
@@ -77,7 +78,7 @@ fn a_writer_stopped_inside_its_transaction_is_no_mystery() -> TestResult {
 /// The system lists its locks while others take and release theirs.
 #[test]
 fn a_holder_is_named_whatever_else_is_being_locked() -> TestResult {
-    let database = Database::new(&[])?;
+    let database = Database::in_a_file(&[])?;
     let store = database.store()?;
     let _writer = writer(&database, "the editor");
     let others_are_at_it = AtomicBool::new(true);
@@ -109,7 +110,7 @@ fn a_holder_is_named_whatever_else_is_being_locked() -> TestResult {
 
 #[test]
 fn threads_of_one_process_queue_and_are_told_whom_they_wait_for() -> TestResult {
-    let database = Database::new(&[])?;
+    let database = Database::in_a_file(&[])?;
     let store = database.store()?;
     update(&store)?;
     // A thread of this process is inside a transaction.
@@ -154,7 +155,7 @@ fn threads_of_one_process_queue_and_are_told_whom_they_wait_for() -> TestResult 
 
 #[test]
 fn a_timeout_that_is_changed_in_the_database_holds_from_then_on() -> TestResult {
-    let database = Database::new(&[("lock_timeout_ms", "300")])?;
+    let database = Database::in_a_file(&[("lock_timeout_ms", "300")])?;
     let store = database.store()?;
     let mut writer = writer(&database, "the editor");
     times_out(|| update(&store));

@@ -96,7 +96,7 @@ fn view_and_classifier_agree_on_every_row_after_every_change_of_thresholds() -> 
     database.execute(
         "UPDATE settings SET risk_healthy_max = 0.2, risk_degraded_max = 0.2,
                              coherence_healthy_min = 0.7, coherence_degraded_min = 0.7,
-                             coherence_overrides_risk = 1",
+                             coherence_overrides_risk = true",
     )?;
     assert!((store.settings()?.risk_degraded_max - 0.2).abs() < f64::EPSILON, "a change by hand is followed");
     generate_agents(&database, &store.settings()?, 5)?;

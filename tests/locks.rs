@@ -17,7 +17,10 @@ const SLACK: Duration = Duration::from_secs(3);
 
 /// A database with the agents `writer` and `tester`.
 fn database(settings: &[(&str, &str)]) -> Result<Database, Box<dyn std::error::Error>> {
-    let database = Database::new(settings)?;
+    with_agents(Database::new(settings)?)
+}
+
+fn with_agents(database: Database) -> Result<Database, Box<dyn std::error::Error>> {
     let store = database.store()?;
     store.process_update("writer", &Update::default())?;
     store.process_update("tester", &Update::default())?;
@@ -391,7 +394,7 @@ fn a_holder_whose_row_is_gone_loses_the_lock_and_its_late_write_is_fenced() -> T
 
 #[test]
 fn a_lock_waits_for_sqlites_write_lock_and_names_who_holds_that() -> TestResult {
-    let database = database(&[])?;
+    let database = with_agents(Database::in_a_file(&[])?)?;
     let mut writer = Server::worker(&database, &["slow writer"]);
     writer.tell("write-slowly tester");
     writer.expect_line("inside");
@@ -418,7 +421,7 @@ fn a_lock_waits_for_sqlites_write_lock_and_names_who_holds_that() -> TestResult 
 
 #[test]
 fn a_release_that_finds_no_write_lock_is_made_with_the_next_beat() -> TestResult {
-    let database = database(&[])?;
+    let database = with_agents(Database::in_a_file(&[])?)?;
     let mut writer = Server::worker(&database, &[]);
     let store = database.store()?;
     let registration = store.register(ProcessInfo::new("the test", "1"))?;

@@ -195,7 +195,7 @@ impl Connected {
 
     /// Runs statements, one or several.
     pub fn execute(&self, sql: &str) -> TestResult {
-        Ok(self.runtime.block_on(self.client.batch_execute(sql))?)
+        self.runtime.block_on(self.client.batch_execute(sql)).map_err(in_words)
     }
 
     pub fn query(
@@ -203,8 +203,13 @@ impl Connected {
         sql: &str,
         parameters: &[&(dyn tokio_postgres::types::ToSql + Sync)],
     ) -> TestResult<Vec<tokio_postgres::Row>> {
-        Ok(self.runtime.block_on(self.client.query(sql, parameters))?)
+        self.runtime.block_on(self.client.query(sql, parameters)).map_err(in_words)
     }
+}
+
+/// What the server says, which the error keeps to itself.
+fn in_words(error: tokio_postgres::Error) -> Box<dyn Error> {
+    error.as_db_error().map_or_else(|| error.to_string(), ToString::to_string).into()
 }
 
 /// What [`crate::Database`] asks of a connection.

@@ -31,7 +31,16 @@ impl Database {
     /// A new one, with these settings. Unless they say otherwise, an interval is short, so that a second look comes soon;
     /// what is stale, and what is unused, stays at 300 s.
     pub fn new(settings: &[(&str, &str)]) -> TestResult<Self> {
-        let database = Self::unopened()?;
+        Self::unopened()?.with_settings(settings)
+    }
+
+    /// The same in a file, whatever the environment says: for what only a file has, such as one lock for all writers.
+    pub fn in_a_file(settings: &[(&str, &str)]) -> TestResult<Self> {
+        Self::unopened_file()?.with_settings(settings)
+    }
+
+    fn with_settings(self, settings: &[(&str, &str)]) -> TestResult<Self> {
+        let database = self;
         let store = database.store()?;
         store.set_setting("heartbeat_interval_s", "0.2")?;
         for (key, value) in settings {
@@ -44,14 +53,13 @@ impl Database {
     pub fn unopened() -> TestResult<Self> {
         let is_file = std::env::var("GOVSTORE_TEST_BACKEND").as_deref() != Ok("postgres");
         if is_file {
-            Self::in_a_file()
+            Self::unopened_file()
         } else {
             Self::on_a_server()?.ok_or_else(|| "PostgreSQL is missing".into())
         }
     }
 
-    /// A file, whatever the environment says.
-    pub fn in_a_file() -> TestResult<Self> {
+    fn unopened_file() -> TestResult<Self> {
         Ok(Self { folder: tempfile::tempdir()?, server: None })
     }
 
@@ -209,7 +217,8 @@ impl Database {
             self.count(&format!("SELECT count(*) FROM heartbeats WHERE process_id = {process_id}"))?;
         assert_eq!(there, 1, "process {process_id} has a heartbeat");
         self.execute(&format!(
-            "UPDATE heartbeats SET monotonic_ms = monotonic_ms - {by_s} * 1000 WHERE process_id = {process_id}"
+            "UPDATE heartbeats SET monotonic_ms = monotonic_ms - {} WHERE process_id = {process_id}",
+            by_s * 1_000
         ))
     }
 
@@ -218,8 +227,9 @@ impl Database {
         let there = self.count(&format!("SELECT count(*) FROM processes WHERE process_id = {process_id}"))?;
         assert_eq!(there, 1, "process {process_id} is registered");
         self.execute(&format!(
-            "UPDATE processes SET last_activity_monotonic_ms = last_activity_monotonic_ms - {by_s} * 1000
-             WHERE process_id = {process_id}"
+            "UPDATE processes SET last_activity_monotonic_ms = last_activity_monotonic_ms - {}
+             WHERE process_id = {process_id}",
+            by_s * 1_000
         ))
     }
 

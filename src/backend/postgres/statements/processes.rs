@@ -60,7 +60,7 @@ impl ProcessReads for Session<'_> {
             select_processes!(
                 "WHERE p.state = 'running'
                    AND CASE
-                     WHEN h.boot_id = $2 THEN h.monotonic_ms < $3 - $4 AND h.monotonic_ms < $3 - 2 * h.interval_ms
+                     WHEN h.boot_id = $2 THEN h.monotonic_ms < $3 - $4 AND h.monotonic_ms < $3 - 2 * h.interval_ms::numeric
                      ELSE o.lease_until < clock_timestamp()
                    END
                  ORDER BY p.process_id"
@@ -284,7 +284,7 @@ impl ProcessWrites for Session<'_> {
              VALUES ($1, $2, $3, $4, $5)
              ON CONFLICT (process_id) DO UPDATE SET
                recovered_monotonic_ms = CASE
-                 WHEN excluded.monotonic_ms - h.monotonic_ms > $6 THEN excluded.monotonic_ms
+                 WHEN excluded.monotonic_ms::numeric - h.monotonic_ms > $6 THEN excluded.monotonic_ms
                  ELSE h.recovered_monotonic_ms
                END,
                monotonic_ms = excluded.monotonic_ms,
