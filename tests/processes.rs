@@ -277,7 +277,8 @@ fn a_process_whose_client_is_gone_says_so_and_ends() -> TestResult {
     let database = Database::new(&[("heartbeat_interval_s", "0.05")])?;
 
     let mut stays = Server::start_under_a_client(&database, &["--outlive-parent"]);
-    let parent_gone = || database.count("SELECT count(*) FROM process_status WHERE parent_gone").unwrap_or_default();
+    let parent_gone =
+        || database.count("SELECT count(*) FROM process_status WHERE parent_gone").unwrap_or_default();
     assert_eq!(parent_gone(), 0);
     stays.crash(); // the client, not its server
     wait_until("its beat to say that its client is gone", || parent_gone() == 1);

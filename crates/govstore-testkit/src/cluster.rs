@@ -16,7 +16,7 @@ use bytes::BytesMut;
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde_json::Value;
 use tokio::runtime::Builder;
-use tokio_postgres::types::{FromSql, IsNull, ToSql, Type};
+use tokio_postgres::types::{FromSql, IsNull, Kind, ToSql, Type};
 use tokio_postgres::{Client, NoTls, Row};
 
 use crate::TestResult;
@@ -198,6 +198,13 @@ impl Connected {
         self.runtime.block_on(self.client.batch_execute(sql)).map_err(in_words)
     }
 
+    /// Commits one row of the table `bare`, in one round trip.
+    pub fn insert_bare(&self) -> TestResult {
+        let sql = "INSERT INTO bare VALUES ($1, clock_timestamp())";
+        let inserted = self.runtime.block_on(self.client.execute_typed(sql, &[(&1_i64, Type::INT8)]));
+        inserted.map(drop).map_err(in_words)
+    }
+
     pub fn query(
         &self,
         sql: &str,
@@ -237,6 +244,9 @@ struct Bound<'v>(&'v Value);
 
 impl ToSql for Bound<'_> {
     fn to_sql(&self, wanted: &Type, out: &mut BytesMut) -> Result<IsNull, Box<dyn Error + Sync + Send>> {
+        if let Kind::Domain(base) = wanted.kind() {
+            return self.to_sql(base, out);
+        }
         let number = || self.0.as_f64().ok_or_else(|| format!("{} is no number", self.0));
         let whole = || self.0.as_i64().ok_or_else(|| format!("{} is no whole number", self.0));
         let text = || self.0.as_str().ok_or_else(|| format!("{} is no text", self.0));

@@ -1,5 +1,6 @@
 //! How a connection is made.
 
+use std::hash::{BuildHasher, RandomState};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,6 +12,7 @@ use tokio_postgres::{AsyncMessage, Config, NoTls};
 use super::failure::Failure;
 use super::link::{Link, Step};
 use super::runtime::{GivenUp, Runtime, block_on};
+use super::transaction::IDLE_LIMIT;
 use super::value::{Columns, statement};
 use crate::backend::deadline::Deadline;
 
@@ -24,12 +26,19 @@ const CONNECT_GRACE: Duration = Duration::from_millis(500);
 pub(super) struct Connector {
     address: PathBuf,
     config: Config,
+    /// Whether there is a pooler in between, so that nothing of a session lasts longer than its transaction.
+    is_pooled: AtomicBool,
     runtime: Runtime,
 }
 
 impl Connector {
     pub fn new(address: PathBuf, config: Config) -> std::io::Result<Self> {
-        Ok(Self { address, config, runtime: Runtime::start()? })
+        Ok(Self { address, config, is_pooled: AtomicBool::new(false), runtime: Runtime::start()? })
+    }
+
+    /// A prepared statement was not there: there is a pooler in between, though it hides.
+    pub fn note_pooler(&self) {
+        self.is_pooled.store(true, Ordering::Relaxed);
     }
 
     pub fn address(&self) -> &Path {
@@ -37,9 +46,18 @@ impl Connector {
     }
 
     /// A connection to a server that can be written.
-    pub fn connect(&self, wait: &Deadline) -> Result<Link, Failure> {
+    pub fn connect(&self, name: &str, wait: &Deadline) -> Result<Link, Failure> {
         let warned = Arc::new(AtomicBool::new(false));
-        let config = self.config.clone();
+        let mut config = self.config.clone();
+        // A pooler refuses or ignores the option, or has it from another client.
+        let nonce = format!("{:016x}", RandomState::new().hash_one(()));
+        if !self.is_pooled.load(Ordering::Relaxed) {
+            let options = config.get_options().map(|given| format!("{given} ")).unwrap_or_default();
+            let idle = IDLE_LIMIT.as_millis();
+            let own = format!("-c govstore.session={nonce} -c idle_in_transaction_session_timeout={idle}");
+            config.options(format!("{options}{own}"));
+        }
+        config.application_name(name);
         let limit = wait.remaining() + CONNECT_GRACE;
         let warns = Arc::clone(&warned);
         let connecting = self.runtime.handle().spawn(async move {
@@ -60,7 +78,13 @@ impl Connector {
         let abort = connecting.abort_handle();
         let (client, task) = match block_on(connecting, limit, || wait.is_cancelled()) {
             Ok(Ok(Ok(connected))) => connected,
-            Ok(Ok(Err(error))) => return Err(cannot_connect(error)),
+            Ok(Ok(Err(error))) => {
+                let failure = cannot_connect(error);
+                if failure.is_of_the_options() && !self.is_pooled.swap(true, Ordering::Relaxed) {
+                    return self.connect(name, wait);
+                }
+                return Err(failure);
+            }
             Ok(Err(error)) => return Err(Failure::Unreachable(error.to_string())),
             Err(given_up) => {
                 abort.abort();
@@ -70,8 +94,10 @@ impl Connector {
                 });
             }
         };
-        let mut link = Link::new(client, task, warned);
-        link.timeline = timeline(&link, wait)?;
+        let mut link = Link::new(client, self.runtime.handle().clone(), task, name.to_owned(), warned);
+        let (timeline, session) = look(&link, wait)?;
+        link.timeline = timeline;
+        link.is_direct = !self.is_pooled.load(Ordering::Relaxed) && session.as_deref() == Some(&nonce);
         Ok(link)
     }
 }
@@ -85,15 +111,15 @@ fn cannot_connect(error: tokio_postgres::Error) -> Failure {
 }
 
 /// Which history the server goes on with. Refuses one that can't be written, or is none that we know.
-fn timeline(link: &Link, wait: &Deadline) -> Result<u32, Failure> {
+fn look(link: &Link, wait: &Deadline) -> Result<(u32, Option<String>), Failure> {
     // The name of a log file begins with it. What the control file says lags behind a promotion.
     let asked = statement!(
         "SELECT current_setting('server_version_num')::integer AS version, version() AS name,
-                pg_is_in_recovery() AS is_standby,
+                pg_is_in_recovery() AS is_standby, current_setting('govstore.session', true) AS session,
                 CASE WHEN NOT pg_is_in_recovery()
                      THEN substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8) END AS timeline"
     );
-    let answers = link.run(&[Step::Rows(&asked)], wait)?;
+    let answers = link.run(vec![Step::Rows(asked)], wait)?;
     let row = answers.first().and_then(|answer| answer.rows.first());
     let row = row.ok_or_else(|| Failure::Unreachable("it doesn't say what it is".to_owned()))?;
     let read = || -> crate::backend::statements::TxResult<_> {
@@ -101,10 +127,11 @@ fn timeline(link: &Link, wait: &Deadline) -> Result<u32, Failure> {
         let name: String = row.take("name")?;
         let is_standby: bool = row.take("is_standby")?;
         let timeline: Option<String> = row.take("timeline")?;
-        Ok((version, name, is_standby, timeline))
+        let session: Option<String> = row.take("session")?;
+        Ok((version, name, is_standby, timeline, session))
     };
     let unknown = || Failure::Unreachable("it doesn't say what it is".to_owned());
-    let (version, name, is_standby, timeline) = read().map_err(|_| unknown())?;
+    let (version, name, is_standby, timeline, session) = read().map_err(|_| unknown())?;
     if version < OLDEST_SERVER || !name.starts_with("PostgreSQL ") {
         let short: String = name.chars().take(60).collect();
         return Err(Failure::Refused {
@@ -116,5 +143,6 @@ fn timeline(link: &Link, wait: &Deadline) -> Result<u32, Failure> {
     if is_standby {
         return Err(Failure::Unreachable("it is a standby, which can't be written".to_owned()));
     }
-    timeline.and_then(|hex| u32::from_str_radix(&hex, 16).ok()).ok_or_else(unknown)
+    let timeline = timeline.and_then(|hex| u32::from_str_radix(&hex, 16).ok()).ok_or_else(unknown)?;
+    Ok((timeline, session))
 }

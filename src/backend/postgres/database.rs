@@ -95,9 +95,9 @@ impl Database {
         self.refuse_after_fork()?;
         let explain = |fault: Fault| self.explain(fault, wait);
         let link = loop {
-            let link = self.checkout(wait).map_err(|failure| explain(failure.into()))?;
+            let link = self.checkout(None, wait).map_err(|failure| explain(failure.into()))?;
             // A connection that was idle may have lost its server: better known before `body`, which runs once.
-            if link.idle_for < ASK_AFTER || link.run(&[Step::Batch("")], wait).is_ok() {
+            if link.idle_for < ASK_AFTER || link.run(vec![Step::batch("")], wait).is_ok() {
                 break link;
             }
         };
@@ -107,7 +107,7 @@ impl Database {
     /// Runs what sets the database up. It may run again, on another connection.
     pub(super) fn set_up(&self, wait: &Deadline, mut body: impl FnMut(&Link) -> TxResult<()>) -> Result<()> {
         loop {
-            let done = self.checkout(wait).map_err(Fault::from).and_then(|link| body(&link));
+            let done = self.checkout(None, wait).map_err(Fault::from).and_then(|link| body(&link));
             match done {
                 Ok(()) => return Ok(()),
                 Err(fault) => {
@@ -140,6 +140,9 @@ impl Database {
                 Err(fault) => fault,
             };
             let failure = of_fault(&fault);
+            if failure.is_some_and(Failure::is_of_a_prepared_statement) {
+                self.connector.note_pooler();
+            }
             let is_worth_another_try = failure.is_some_and(Failure::is_worth_another_try);
             if !is_worth_another_try || wait.remaining().is_zero() {
                 return Err(match (doubt, failure) {
@@ -168,7 +171,8 @@ impl Database {
         body: &mut impl FnMut(&dyn Transaction) -> TxResult<T>,
         doubt: &mut Option<(Proof, T)>,
     ) -> TxResult<T> {
-        let link = self.checkout(wait)?;
+        let process_id = writer();
+        let link = self.checkout(Some(process_id), wait)?;
         if let Some((proof, value)) = doubt.take() {
             match self.was_kept(&link, &proof, wait) {
                 Ok(true) => return Ok(value),
@@ -179,7 +183,7 @@ impl Database {
                 }
             }
         }
-        let tx = self.transaction(&link, wait, writer());
+        let tx = self.transaction(&link, wait, process_id);
         let value = match body(&tx) {
             Ok(value) => value,
             Err(fault) => {
@@ -224,7 +228,7 @@ impl Database {
             Some((agent_id, update_no)) => {
                 let locks = tx.agent_locks(agent_id);
                 let found = tx.rows_after(
-                    &locks,
+                    locks,
                     statement!(
                         "SELECT FROM agent_updates WHERE agent_id = $1 AND update_no = $2 AND receipt = $3",
                         agent_id.as_str(),
@@ -254,12 +258,22 @@ impl Database {
         }
     }
 
-    /// A connection that nobody else uses, within the time that is left.
-    fn checkout(&self, wait: &Deadline) -> std::result::Result<Lent<'_>, Failure> {
+    /// A connection that nobody else uses, within the time that is left. `writer`: for a write of this process, by
+    /// its number in the registry, so that others see who it is.
+    fn checkout(
+        &self,
+        writer: Option<Option<i64>>,
+        wait: &Deadline,
+    ) -> std::result::Result<Lent<'_>, Failure> {
+        let name = match writer.flatten() {
+            Some(process_id) => format!("govstore:{process_id}"),
+            None => format!("govstore pid {}", self.opened_by),
+        };
         let mut links = self.links();
         loop {
             while let Some((link, since)) = links.idle.pop() {
-                if link.is_sound() && link.timeline >= self.timeline.load(Ordering::Acquire) {
+                let is_named = writer.is_none() || link.name == name;
+                if is_named && link.is_sound() && link.timeline >= self.timeline.load(Ordering::Acquire) {
                     links.in_use += 1;
                     return Ok(Lent { database: self, link: Some(link), idle_for: since.elapsed() });
                 }
@@ -278,7 +292,7 @@ impl Database {
         }
         drop(links);
         let mut lent = Lent { database: self, link: None, idle_for: Duration::ZERO }; // gives its place back if it gets none
-        let link = self.connector.connect(wait)?;
+        let link = self.connector.connect(&name, wait)?;
         let seen = self.timeline.fetch_max(link.timeline, Ordering::AcqRel);
         if link.timeline < seen {
             return Err(Failure::Replaced { found: link.timeline, seen });

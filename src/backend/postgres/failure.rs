@@ -96,6 +96,19 @@ impl Failure {
         matches!(self, Self::Refused { code, .. } if code == wanted)
     }
 
+    /// Whether the server, or a pooler before it, takes no options at the start of a session.
+    pub fn is_of_the_options(&self) -> bool {
+        matches!(self, Self::Refused { code, message, .. }
+            if *code == SqlState::PROTOCOL_VIOLATION || message.contains("startup parameter"))
+    }
+
+    /// Whether a prepared statement is not there, or not as it was.
+    pub fn is_of_a_prepared_statement(&self) -> bool {
+        self.has_code(&SqlState::INVALID_SQL_STATEMENT_NAME)
+            || self.has_code(&SqlState::DUPLICATE_PSTATEMENT)
+            || matches!(self, Self::Refused { message, .. } if message.contains("cached plan must not change"))
+    }
+
     /// Whether the connection is of no use any more.
     pub fn breaks_connection(&self) -> bool {
         match self {
@@ -104,7 +117,7 @@ impl Failure {
             | Self::Silent(_)
             | Self::Replaced { .. }
             | Self::Cancelled => true,
-            Self::Refused { code, .. } => is_of_the_connection(code),
+            Self::Refused { code, .. } => is_of_the_connection(code) || self.is_of_a_prepared_statement(),
             Self::Unreadable { .. } | Self::Nul => false,
         }
     }
@@ -115,6 +128,7 @@ impl Failure {
             Self::Lost(_) | Self::Unreachable(_) | Self::Replaced { .. } => true,
             Self::Refused { code, rule, .. } => {
                 is_of_the_connection(code)
+                    || self.is_of_a_prepared_statement()
                     || *code == SqlState::T_R_SERIALIZATION_FAILURE
                     || *code == SqlState::T_R_DEADLOCK_DETECTED
                     || *code == SqlState::UNIQUE_VIOLATION

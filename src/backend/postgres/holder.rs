@@ -28,7 +28,7 @@ pub(super) fn of_agent_row(link: &Link, agent_id: &str) -> Option<LockHolder> {
          WHERE a.agent_id = $1",
         agent_id
     );
-    let answers = link.run_uncancelled(&[Step::Rows(&asked)], PATIENCE).ok()?;
+    let answers = link.run_uncancelled(vec![Step::Rows(asked)], PATIENCE).ok()?;
     let row = answers.first()?.rows.first()?;
     let named = || -> TxResult<LockHolder> {
         let application: Option<String> = row.take("application_name")?;

@@ -26,7 +26,7 @@ pub(super) fn migrate(link: &Link, wait: &Deadline, address: &std::path::Path, c
     }
     let lock_timeout = wait.remaining().as_millis().clamp(1, 86_400_000);
     let begin = format!("BEGIN; SET LOCAL lock_timeout = {lock_timeout}");
-    link.run(&[Step::Batch(&begin), Step::Batch(LOCK)], wait)?;
+    link.run(vec![Step::Batch(begin.into()), Step::batch(LOCK)], wait)?;
     let migrated = (|| {
         let found = version(link, wait, address)?; // again, now that nobody else can migrate
         if found == 0 && !create {
@@ -35,9 +35,9 @@ pub(super) fn migrate(link: &Link, wait: &Deadline, address: &std::path::Path, c
         for (number, migration) in (1_i32..).zip(MIGRATIONS).skip(usize::try_from(found).unwrap_or_default())
         {
             let note = format!("INSERT INTO govstore_schema VALUES ({number}, clock_timestamp())");
-            link.run(&[Step::Batch(migration), Step::Batch(&note)], wait)?;
+            link.run(vec![Step::batch(migration), Step::Batch(note.into())], wait)?;
         }
-        Ok(link.run(&[Step::Batch("COMMIT")], wait).map(drop)?)
+        Ok(link.run(vec![Step::batch("COMMIT")], wait).map(drop)?)
     })();
     if migrated.is_err() && link.is_sound() {
         link.send("ROLLBACK");
@@ -65,12 +65,12 @@ fn version(link: &Link, wait: &Deadline, address: &std::path::Path) -> TxResult<
                        ORDER BY relname LIMIT 3) AS first_three) AS others,
                 current_schema() IS NOT NULL AS has_schema"
     );
-    let answers = link.run(&[Step::Rows(&asked)], wait)?;
+    let answers = link.run(vec![Step::Rows(asked)], wait)?;
     let row = answers.first().and_then(|answer| answer.rows.first());
     let row = row.ok_or_else(|| Failure::Lost("a row is missing in the answer".to_owned()))?;
     if row.take("is_ours")? {
         let newest = statement!("SELECT coalesce(max(version), 0) FROM govstore_schema");
-        let answers = link.run(&[Step::Rows(&newest)], wait)?;
+        let answers = link.run(vec![Step::Rows(newest)], wait)?;
         let row = answers.first().and_then(|answer| answer.rows.first());
         let found: i32 = row.ok_or_else(|| Failure::Lost("a row is missing".to_owned()))?.take(0)?;
         if found > SUPPORTED {

@@ -8,6 +8,7 @@
 //! tables before: the lock and the look are two statements, sent together.
 
 use std::cell::{Cell, RefCell};
+use std::fmt::Write;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::Path;
 use std::sync::Mutex;
@@ -26,7 +27,7 @@ use crate::os::lock;
 
 /// How long the server lets a transaction stay open between two statements: what a stopped or vanished client holds is
 /// free again after it.
-const IDLE_LIMIT: Duration = Duration::from_secs(5);
+pub(super) const IDLE_LIMIT: Duration = Duration::from_secs(5);
 
 /// The two numbers of the advisory lock under which processes register and are judged. Its second number is the hash of
 /// the host.
@@ -75,13 +76,13 @@ pub(super) struct Session<'l> {
     own: Own<'l>,
     /// Whether it is a write transaction, which locks what it looks at.
     writes: bool,
-    /// How others see this transaction, in `pg_stat_activity`.
-    name: String,
     has_begun: Cell<bool>,
     is_over: Cell<bool>,
     /// Why nothing of it can be committed any more, if so.
     aborted: RefCell<Option<Failure>>,
     held_back: RefCell<Vec<Statement>>,
+    /// The state of an agent that is held back: whose, after which update, and at which place.
+    state: RefCell<Option<(String, i64, usize)>>,
     changes: Cell<u64>,
     at: Cell<Option<Timestamp>>,
     /// The registered process that writes. It gets another id if its row had vanished.
@@ -112,20 +113,16 @@ impl<'l> Session<'l> {
         process_id: Option<i64>,
         receipt: i64,
     ) -> Self {
-        let name = match process_id {
-            Some(process_id) => format!("govstore:{process_id}"),
-            None => format!("govstore pid {}", std::process::id()),
-        };
         Self {
             link,
             wait,
             own,
             writes: true,
-            name,
             has_begun: Cell::new(false),
             is_over: Cell::new(false),
             aborted: RefCell::default(),
             held_back: RefCell::default(),
+            state: RefCell::default(),
             changes: Cell::new(0),
             at: Cell::new(None),
             process_id: Cell::new(process_id),
@@ -138,29 +135,20 @@ impl<'l> Session<'l> {
     }
 
     /// Sends what was held back, and these; returns the answers of these.
-    fn run(&self, steps: &[Step<'_>], limit: Option<Duration>) -> TxResult<Vec<Answer>> {
+    fn run(&self, steps: Vec<Step>, limit: Option<Duration>) -> TxResult<Vec<Answer>> {
         if let Some(failure) = &*self.aborted.borrow() {
             return Err(failure.clone().into());
         }
-        let begin = (self.writes && !self.has_begun.replace(true)).then(|| self.begin());
-        let held_back = self.held_back.take();
-        let all: Vec<Step<'_>> = (begin.iter().map(|sql| Step::Batch(sql)))
-            .chain(held_back.iter().map(Step::Change))
-            .chain(steps.iter().map(|step| match step {
-                Step::Batch(sql) => Step::Batch(sql),
-                Step::Rows(statement) => Step::Rows(statement),
-                Step::Change(statement) => Step::Change(statement),
-            }))
-            .collect();
-        if all.is_empty() {
-            return Ok(Vec::new());
-        }
+        let wanted = steps.len();
+        let begin = (self.writes && !self.has_begun.replace(true)).then(|| Step::Batch(self.begin().into()));
+        let held_back = self.held_back.take().into_iter().map(Step::Change);
+        let all: Vec<Step> = begin.into_iter().chain(held_back).chain(steps).collect();
         let answers = match limit {
-            None => self.link.run(&all, self.wait),
-            Some(limit) => self.link.run_uncancelled(&all, limit),
+            None => self.link.run(all, self.wait),
+            Some(limit) => self.link.run_uncancelled(all, limit),
         };
         match answers {
-            Ok(mut answers) => Ok(answers.split_off(answers.len() - steps.len())),
+            Ok(mut answers) => Ok(answers.split_off(answers.len() - wanted)),
             Err(failure) => {
                 if self.writes {
                     *self.aborted.borrow_mut() = Some(failure.clone());
@@ -171,14 +159,14 @@ impl<'l> Session<'l> {
     }
 
     fn begin(&self) -> String {
-        let Self { wait, name, .. } = self;
-        let lock_timeout = wait.remaining().as_millis().clamp(1, 86_400_000);
-        let idle = IDLE_LIMIT.as_millis();
+        let lock_timeout = self.wait.remaining().as_millis().clamp(1, 86_400_000);
         // SET LOCAL: behind a pooler, a plain SET would be everybody's.
-        format!(
-            "BEGIN; SET LOCAL lock_timeout = {lock_timeout}; SET LOCAL idle_in_transaction_session_timeout = {idle}; \
-             SET LOCAL application_name = '{name}'"
-        )
+        let mut begin = format!("BEGIN; SET LOCAL lock_timeout = {lock_timeout}");
+        if !self.link.is_direct {
+            let idle = IDLE_LIMIT.as_millis(); // a session of our own was told when it began
+            let _ = write!(begin, "; SET LOCAL idle_in_transaction_session_timeout = {idle}");
+        }
+        begin
     }
 
     /// A write whose outcome no rule looks at: it goes out with the next statement.
@@ -187,17 +175,33 @@ impl<'l> Session<'l> {
         self.held_back.borrow_mut().push(statement);
     }
 
+    /// The same for the state of an agent after an update, whose row of the history may come along.
+    pub fn hold_back_state(&self, agent_id: &str, update_no: i64, statement: Statement) {
+        self.hold_back(statement);
+        let place = self.held_back.borrow().len();
+        *self.state.borrow_mut() = Some((agent_id.to_owned(), update_no, place));
+    }
+
+    /// Takes back the state that was held back last, if it is of this update.
+    pub fn take_state(&self, agent_id: &str, update_no: i64) -> bool {
+        let mut held_back = self.held_back.borrow_mut();
+        let is_it = self.state.take().is_some_and(|(of, after, place)| {
+            of == agent_id && after == update_no && place == held_back.len()
+        });
+        is_it && held_back.pop().is_some()
+    }
+
     /// A write; how many rows it changed.
     pub fn change(&self, statement: Statement) -> TxResult<u64> {
         self.count_change();
-        let answers = self.run(&[Step::Change(&statement)], None)?;
+        let answers = self.run(vec![Step::Change(statement)], None)?;
         Ok(answers.first().map_or(0, |answer| answer.changed))
     }
 
     /// A write that returns a row.
     pub fn change_returning(&self, statement: Statement) -> TxResult<Row> {
         self.count_change();
-        let mut answers = self.run(&[Step::Rows(&statement)], None)?;
+        let mut answers = self.run(vec![Step::Rows(statement)], None)?;
         let row = answers.pop().and_then(|answer| answer.rows.into_iter().next());
         row.ok_or_else(|| Failure::Lost("a row is missing in the answer".to_owned()).into())
     }
@@ -260,7 +264,7 @@ impl<'l> Session<'l> {
             self.held_back.borrow_mut().push(statement!(sql, proof.receipt));
         }
         self.link.take_warning();
-        match self.run(&[Step::Batch("COMMIT")], Some(patience)) {
+        match self.run(vec![Step::batch("COMMIT")], Some(patience)) {
             Ok(_) if has_changes && self.link.take_warning() => {
                 let reason = "the server gave up waiting for its synchronous standby".to_owned();
                 Err((Failure::Lost(reason), Some(proof)))
@@ -314,14 +318,14 @@ impl Drop for Session<'_> {
 /// Reading, and what is locked for it in a transaction.
 impl Session<'_> {
     /// The rows of a statement. `locks` run before it, in the same round trip.
-    pub fn rows_after(&self, locks: &[Statement], wanted: Statement) -> TxResult<Vec<Row>> {
-        let steps: Vec<Step<'_>> = locks.iter().map(Step::Rows).chain([Step::Rows(&wanted)]).collect();
-        let mut answers = self.run(&steps, None)?;
+    pub fn rows_after(&self, locks: Vec<Statement>, wanted: Statement) -> TxResult<Vec<Row>> {
+        let steps = locks.into_iter().chain([wanted]).map(Step::Rows).collect();
+        let mut answers = self.run(steps, None)?;
         Ok(answers.pop().unwrap_or_default().rows)
     }
 
     pub fn rows(&self, wanted: Statement) -> TxResult<Vec<Row>> {
-        self.rows_after(&[], wanted)
+        self.rows_after(Vec::new(), wanted)
     }
 
     pub fn row_or_none(&self, wanted: Statement) -> TxResult<Option<Row>> {
@@ -426,12 +430,12 @@ impl Transaction for Session<'_> {
         let is_bare = isolation == Isolation::Bare;
         let before = self.changes.get();
         if !is_bare {
-            self.run(&[Step::Batch("SAVEPOINT nested")], None)?;
+            self.run(vec![Step::batch("SAVEPOINT nested")], None)?;
         }
         // A panic of one part must not undo what the others did; it goes on once that is safe.
         let ended = catch_unwind(AssertUnwindSafe(|| {
             body()?;
-            if is_bare { Ok(()) } else { self.run(&[Step::Batch("RELEASE nested")], None).map(drop) }
+            if is_bare { Ok(()) } else { self.run(vec![Step::batch("RELEASE nested")], None).map(drop) }
         }));
         if matches!(ended, Ok(Ok(()))) {
             return Ok(Ok(()));
@@ -441,7 +445,7 @@ impl Transaction for Session<'_> {
         if !is_bare && !is_lost {
             self.held_back.borrow_mut().clear();
             *self.aborted.borrow_mut() = None;
-            self.run(&[Step::Batch("ROLLBACK TO nested; RELEASE nested")], None)?;
+            self.run(vec![Step::batch("ROLLBACK TO nested; RELEASE nested")], None)?;
         }
         let costs_all = is_lost || is_bare && self.changes.get() != before;
         match ended {

@@ -21,6 +21,17 @@ pub(super) struct Statement {
     pub parameters: Vec<Parameter>,
 }
 
+impl Statement {
+    pub fn typed(&self) -> Vec<(&(dyn ToSql + Sync), Type)> {
+        self.parameters.iter().map(Parameter::typed).collect()
+    }
+
+    /// Whether it has a text with a NUL in it.
+    pub fn has_nul(&self) -> bool {
+        self.parameters.iter().any(Parameter::has_nul)
+    }
+}
+
 /// Makes a [`Statement`] of its text and its parameters.
 macro_rules! statement {
     ($sql:expr $(, $parameter:expr)* $(,)?) => {
@@ -59,7 +70,7 @@ impl Parameter {
     }
 
     /// Whether it has a NUL in it, which PostgreSQL can't hold.
-    pub fn has_nul(&self) -> bool {
+    fn has_nul(&self) -> bool {
         match self {
             Self::Text(Some(text)) => text.contains('\0'),
             Self::Texts(texts) => texts.iter().any(|text| text.contains('\0')),

@@ -45,7 +45,7 @@ impl AgentReads for Session<'_> {
         let locks = self.agent_locks(agent_id);
         self.begins_update();
         let rows = self.rows_after(
-            &locks,
+            locks,
             statement!(
                 "SELECT s.*, p.state, p.parent_gone,
                         a.lifecycle_status, a.energy, a.integrity, a.entropy, a.void_integral, a.coherence, a.lambda1,
@@ -69,7 +69,7 @@ impl AgentReads for Session<'_> {
     fn agent(&self, agent_id: &str) -> TxResult<Option<Agent>> {
         let locks = self.agent_locks(agent_id);
         let rows = self.rows_after(
-            &locks,
+            locks,
             statement!(
                 select_agents!(
                     "FROM agents AS a JOIN agent_health AS h ON h.agent_id = a.agent_id WHERE a.agent_id = $1"
@@ -177,7 +177,7 @@ impl AgentWrites for Session<'_> {
         assessment: &Assessment,
         update_no: i64,
     ) -> TxResult<()> {
-        self.hold_back(statement!(
+        self.hold_back_state(agent_id, update_no, statement!(
             "UPDATE agents SET
                last_update_at = $2, energy = $3, integrity = $4, entropy = $5, void_integral = $6, coherence = $7,
                lambda1 = $8, pi_integral = $9, elapsed = $10, risk_score = $11, void_active = $12,
@@ -351,7 +351,7 @@ fn agent_state(row: &Row, lifecycle_status: Lifecycle) -> TxResult<AgentState> {
 }
 
 /// Clients send a handful of numbers and the vector is padded to 128; the padding need not be stored.
-fn without_trailing_zeros(parameters: &[f64]) -> Vec<f64> {
+pub(super) fn without_trailing_zeros(parameters: &[f64]) -> Vec<f64> {
     let used = parameters.iter().rposition(|p| *p != 0.0).map_or(0, |last| last + 1);
     parameters[..used].to_vec()
 }

@@ -34,7 +34,7 @@ macro_rules! select_processes {
 impl ProcessReads for Session<'_> {
     fn registered_processes(&self, now: &Now<'_>) -> TxResult<Vec<ProcessRecord>> {
         let rows = self.rows_after(
-            &self.registry_locks(),
+            self.registry_locks(),
             statement!(
                 select_processes!("WHERE p.state IN ('running', 'terminating') ORDER BY p.process_id"),
                 self.host_key()
@@ -45,7 +45,7 @@ impl ProcessReads for Session<'_> {
 
     fn registered_process(&self, process_id: i64, now: &Now<'_>) -> TxResult<Option<ProcessRecord>> {
         let rows = self.rows_after(
-            &self.process_locks(process_id),
+            self.process_locks(process_id),
             statement!(
                 select_processes!("WHERE p.process_id = $2 AND p.state IN ('running', 'terminating')"),
                 self.host_key(),
@@ -144,7 +144,7 @@ impl ProcessReads for Session<'_> {
 
     fn own_row(&self, process_id: i64) -> TxResult<Option<OwnRow>> {
         let rows = self.rows_after(
-            &self.process_locks(process_id),
+            self.process_locks(process_id),
             statement!("SELECT state, parent_gone FROM processes WHERE process_id = $1", process_id),
         )?;
         let Some(row) = rows.first() else { return Ok(None) };
@@ -153,7 +153,7 @@ impl ProcessReads for Session<'_> {
 
     fn last_beat_ms(&self, process_id: i64) -> TxResult<Option<i64>> {
         let rows = self.rows_after(
-            &self.process_locks(process_id),
+            self.process_locks(process_id),
             statement!("SELECT monotonic_ms FROM heartbeats WHERE process_id = $1", process_id),
         )?;
         rows.first().map(|row| row.take(0)).transpose()

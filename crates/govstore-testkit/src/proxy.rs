@@ -1,0 +1,146 @@
+//! A network between a client and a server that does to it what networks do: it is slow, it swallows, it breaks.
+
+use std::io::{self, Read, Write};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, mpsc};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// What becomes of what is sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Network {
+    /// It arrives.
+    Up,
+    /// It arrives nowhere, and nobody is told.
+    BlackHole,
+    /// Connections are closed, and new ones too.
+    Down,
+}
+
+/// A proxy to one server, on a port of its own, until it drops.
+pub struct Proxy {
+    port: u16,
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    target: AtomicU64,
+    network: AtomicU8,
+    delay_us: AtomicU64,
+    streams: Mutex<Vec<TcpStream>>,
+    is_over: AtomicU8,
+}
+
+impl Proxy {
+    /// To a port of this machine.
+    pub fn to(port: u16) -> io::Result<Self> {
+        let listener = TcpListener::bind("127.0.0.1:0")?;
+        let own = listener.local_addr()?.port();
+        let shared = Arc::new(Shared {
+            target: AtomicU64::new(port.into()),
+            network: AtomicU8::new(0),
+            delay_us: AtomicU64::new(0),
+            streams: Mutex::default(),
+            is_over: AtomicU8::new(0),
+        });
+        let accepting = Arc::clone(&shared);
+        thread::spawn(move || {
+            for client in listener.incoming().map_while(Result::ok) {
+                if accepting.is_over.load(Ordering::Acquire) != 0 {
+                    return;
+                }
+                let shared = Arc::clone(&accepting);
+                thread::spawn(move || shared.serve(client));
+            }
+        });
+        Ok(Self { port: own, shared })
+    }
+
+    pub const fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// From now on it goes to another port, for new connections.
+    pub fn lead_to(&self, port: u16) {
+        self.shared.target.store(port.into(), Ordering::Release);
+    }
+
+    /// What becomes of what is sent from now on.
+    pub fn set(&self, network: Network) {
+        self.shared.network.store(network as u8, Ordering::Release);
+        if network == Network::Down {
+            self.cut();
+        }
+    }
+
+    /// Each direction takes this much longer from now on.
+    pub fn set_delay(&self, delay: Duration) {
+        self.shared.delay_us.store(u64::try_from(delay.as_micros()).unwrap_or(u64::MAX), Ordering::Release);
+    }
+
+    /// Closes all connections that there are.
+    pub fn cut(&self) {
+        for stream in self.shared.streams.lock().expect("no panic").drain(..) {
+            let _ = stream.shutdown(Shutdown::Both);
+        }
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        self.shared.is_over.store(1, Ordering::Release);
+        self.cut();
+        let _ = TcpStream::connect(("127.0.0.1", self.port)); // wakes the thread that accepts
+    }
+}
+
+impl Shared {
+    fn is(&self, network: Network) -> bool {
+        self.network.load(Ordering::Acquire) == network as u8
+    }
+
+    fn serve(&self, client: TcpStream) {
+        if self.is(Network::Down) {
+            return;
+        }
+        let port = u16::try_from(self.target.load(Ordering::Acquire)).unwrap_or_default();
+        let Ok(server) = TcpStream::connect(("127.0.0.1", port)) else { return };
+        let _ = (client.set_nodelay(true), server.set_nodelay(true));
+        let clone = |stream: &TcpStream| stream.try_clone().expect("a descriptor");
+        self.streams.lock().expect("no panic").extend([clone(&client), clone(&server)]);
+        thread::scope(|scope| {
+            scope.spawn(|| self.carry(clone(&client), clone(&server)));
+            self.carry(clone(&server), clone(&client));
+        });
+    }
+
+    fn carry(&self, mut from: TcpStream, mut to: TcpStream) {
+        let (sender, arrivals) = mpsc::channel::<(Instant, Vec<u8>)>();
+        thread::scope(|scope| {
+            scope.spawn(move || {
+                for (due, bytes) in arrivals {
+                    thread::sleep(due.saturating_duration_since(Instant::now()));
+                    if to.write_all(&bytes).is_err() {
+                        break;
+                    }
+                }
+                let _ = to.shutdown(Shutdown::Write);
+            });
+            let mut buffer = vec![0; 64 << 10];
+            while let Ok(read) = from.read(&mut buffer) {
+                if read == 0 {
+                    break;
+                }
+                if self.is(Network::BlackHole) {
+                    continue;
+                }
+                let due = Instant::now() + Duration::from_micros(self.delay_us.load(Ordering::Acquire));
+                if sender.send((due, buffer[..read].to_vec())).is_err() {
+                    break;
+                }
+            }
+            drop(sender);
+        });
+    }
+}
