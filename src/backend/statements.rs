@@ -270,6 +270,12 @@ pub(crate) trait ProcessReads {
 
     /// The processes that are registered, or have a lock.
     fn registered_or_locking(&self) -> TxResult<Vec<i64>>;
+
+    /// Whether another machine has let its lease lapse, and its rows are still there. Only a database on a server has
+    /// rows of several machines.
+    fn has_lapsed_host(&self) -> TxResult<bool> {
+        Ok(false)
+    }
 }
 
 pub(crate) trait ProcessWrites {
@@ -331,6 +337,13 @@ pub(crate) trait ProcessWrites {
 
     /// Says how a process ended that was found gone before; `false` if it wasn't.
     fn correct_end(&self, process_id: i64, state: ProcessState) -> TxResult<bool>;
+
+    /// Frees the rows of one machine whose lease has lapsed, at most so many: its processes are forgotten, and the tokens
+    /// of their locks raised, so that what they still write is refused. What was done is in the ledger. Nothing, where
+    /// another process is at it.
+    fn free_lapsed_host(&self, _rows: i64) -> TxResult<Vec<ReapEvent>> {
+        Ok(Vec::new())
+    }
 
     /// Notes for people that a process is doubted; whether that is new. It always writes something.
     fn note_suspicion(&self, process_id: i64, now_ms: i64) -> TxResult<bool>;

@@ -15,6 +15,9 @@ use crate::registry;
 /// How often a process prunes, where the settings say so.
 const PRUNE_EVERY: Duration = Duration::from_hours(24);
 
+/// How many rows of a machine whose lease has lapsed are freed in one transaction.
+const FREED_AT_ONCE: i64 = 100;
+
 /// A second look comes this much later than it may, so that it isn't a moment too early.
 const SECOND_LOOK_SLACK: Duration = Duration::from_millis(5);
 
@@ -58,8 +61,9 @@ impl Store {
     pub fn reap(&self) -> Result<ReapReport> {
         let system = liveness::system()?;
         let helped = self.help_if_due(&system)?;
+        let freed = self.free_lapsed_hosts()?;
         let mut report = self.reap_with(&system)?;
-        report.events.splice(..0, helped);
+        report.events.splice(..0, helped.into_iter().chain(freed));
         Ok(report)
     }
 
@@ -137,8 +141,22 @@ impl Store {
         Ok(())
     }
 
+    /// Frees the rows of machines whose lease has lapsed, in small transactions.
+    fn free_lapsed_hosts(&self) -> Result<Vec<ReapEvent>> {
+        let mut events = Vec::new();
+        while self.is_on_a_server() && self.read(|reader| reader.has_lapsed_host())? {
+            let freed = self.write(|tx| tx.free_lapsed_host(FREED_AT_ONCE))?;
+            if freed.is_empty() && self.read(|reader| reader.has_lapsed_host())? {
+                break; // another process is at it
+            }
+            events.extend(freed);
+        }
+        Ok(events)
+    }
+
     fn scan(&self) -> Result<()> {
         let system = liveness::system()?;
+        self.free_lapsed_hosts()?;
         let is_due =
             self.read(|reader| registry::is_reaping_due(reader, &reader.settings()?, &Now::read(&system)))?;
         if is_due {

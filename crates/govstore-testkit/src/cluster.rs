@@ -87,6 +87,46 @@ impl Cluster {
         Ok(Some(cluster))
     }
 
+    /// A standby that follows this server.
+    pub fn standby(&self) -> TestResult<Self> {
+        let folder = tempfile::Builder::new().prefix("gpg").tempdir()?;
+        fs::set_permissions(folder.path(), Permissions::from_mode(0o755))?;
+        let (data, sockets) = (folder.path().join("data"), folder.path().join("s"));
+        fs::create_dir(&sockets)?;
+        for path in [folder.path(), &sockets] {
+            if let Some((uid, gid)) = self.user {
+                chown(path, Some(uid), Some(gid))?;
+            }
+        }
+        let mut standby =
+            Self { folder, bin: self.bin.clone(), user: self.user, port: free_port()?, keeper: None };
+        let mut copy = standby.command("pg_basebackup");
+        copy.arg("-D").arg(&data).args([
+            "-h",
+            "127.0.0.1",
+            "-U",
+            "postgres",
+            "-R",
+            "-X",
+            "stream",
+            "-c",
+            "fast",
+        ]);
+        copy.arg("-p").arg(self.port.to_string());
+        succeed(&mut copy)?;
+        let mut file = fs::OpenOptions::new().append(true).open(data.join("postgresql.conf"))?;
+        writeln!(file, "unix_socket_directories = '{}'\nport = {}", sockets.display(), standby.port)?;
+        drop(file);
+        standby.up()?;
+        Ok(standby)
+    }
+
+    /// Makes a primary of a standby.
+    pub fn promote(&self) -> TestResult {
+        let mut promote = self.command("pg_ctl");
+        succeed(promote.arg("-D").arg(self.data()).args(["-w", "promote"]))
+    }
+
     /// Starts the server, which is down, and waits until it answers.
     pub fn up(&mut self) -> TestResult {
         let data = self.data();
@@ -306,17 +346,13 @@ impl<'a> FromSql<'a> for Text {
 }
 
 fn find_bin() -> Option<PathBuf> {
-    let mut folders: Vec<PathBuf> = fs::read_dir("/usr/lib/postgresql")
-        .into_iter()
-        .flatten()
-        .flatten()
-        .map(|version| version.path().join("bin"))
-        .collect();
+    let installed = fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
+    let mut folders: Vec<PathBuf> = installed.map(|version| version.path().join("bin")).collect();
     folders.sort();
-    folders.extend(
-        env::split_paths(&env::var_os("PATH").unwrap_or_default()).collect::<Vec<_>>().into_iter().rev(),
-    );
-    folders.into_iter().rev().find(|folder| folder.join("initdb").exists() && folder.join("pg_ctl").exists())
+    folders.reverse(); // the newest first
+    folders.extend(env::split_paths(&env::var_os("PATH").unwrap_or_default()));
+    let programs = ["initdb", "pg_ctl", "pg_basebackup", "postgres"];
+    folders.into_iter().find(|folder| programs.iter().all(|program| folder.join(program).exists()))
 }
 
 /// PostgreSQL doesn't run as root: root's tests have it run as another user.

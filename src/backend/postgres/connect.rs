@@ -6,12 +6,16 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use rustls::ClientConfig;
 use tokio_postgres::error::Severity;
-use tokio_postgres::{AsyncMessage, Config, NoTls};
+use tokio_postgres::{AsyncMessage, Config};
+use tokio_postgres_rustls::MakeRustlsConnect;
 
+use super::conninfo::ConnInfo;
 use super::failure::Failure;
 use super::link::{Link, Step};
 use super::runtime::{GivenUp, Runtime, block_on};
+use super::tls;
 use super::transaction::IDLE_LIMIT;
 use super::value::{Columns, statement};
 use crate::backend::deadline::Deadline;
@@ -26,14 +30,17 @@ const CONNECT_GRACE: Duration = Duration::from_millis(500);
 pub(super) struct Connector {
     address: PathBuf,
     config: Config,
+    tls: MakeRustlsConnect,
     /// Whether there is a pooler in between, so that nothing of a session lasts longer than its transaction.
     is_pooled: AtomicBool,
     runtime: Runtime,
 }
 
 impl Connector {
-    pub fn new(address: PathBuf, config: Config) -> std::io::Result<Self> {
-        Ok(Self { address, config, is_pooled: AtomicBool::new(false), runtime: Runtime::start()? })
+    pub fn new(info: ConnInfo, tls: ClientConfig) -> std::io::Result<Self> {
+        let address = PathBuf::from(info.shown());
+        let (config, tls) = (info.config, MakeRustlsConnect::new(tls));
+        Ok(Self { address, config, tls, is_pooled: AtomicBool::new(false), runtime: Runtime::start()? })
     }
 
     /// A prepared statement was not there: there is a pooler in between, though it hides.
@@ -60,8 +67,9 @@ impl Connector {
         config.application_name(name);
         let limit = wait.remaining() + CONNECT_GRACE;
         let warns = Arc::clone(&warned);
+        let tls = self.tls.clone();
         let connecting = self.runtime.handle().spawn(async move {
-            let (client, mut connection) = config.connect(NoTls).await?;
+            let (client, mut connection) = config.connect(tls).await?;
             let task = tokio::spawn(async move {
                 let mut next = std::future::poll_fn(|context| connection.poll_message(context)).await;
                 while let Some(Ok(message)) = next {
@@ -104,6 +112,9 @@ impl Connector {
 
 /// A server that doesn't answer may do so soon; one that refuses has its reason.
 fn cannot_connect(error: tokio_postgres::Error) -> Failure {
+    if let Some(reason) = tls::in_words(&error) {
+        return Failure::Untrusted(reason);
+    }
     match Failure::from(error) {
         Failure::Lost(reason) => Failure::Unreachable(reason),
         refused => refused,

@@ -325,7 +325,7 @@ impl Database {
         if !has_waited {
             return fault;
         }
-        let holder = agent_id.and_then(|agent_id| holder::of_agent_row(link, agent_id));
+        let holder = agent_id.and_then(|agent_id| holder::of_agent_row(link, agent_id, &self.host.key));
         Error::LockTimeout { waited: wait.waited(), holder }.into()
     }
 

@@ -72,6 +72,9 @@ pub(super) enum Failure {
     /// Nobody answers at all, or nobody lets this process in.
     #[error("{0}")]
     Unreachable(String),
+    /// It is not who it should be, or can't be talked to in secret: to try again is of no use.
+    #[error("{0}")]
+    Untrusted(String),
     /// There was no answer in time.
     #[error("there was no answer within {:.1} s", .0.as_secs_f64())]
     Silent(Duration),
@@ -116,6 +119,7 @@ impl Failure {
             | Self::Unreachable(_)
             | Self::Silent(_)
             | Self::Replaced { .. }
+            | Self::Untrusted(_)
             | Self::Cancelled => true,
             Self::Refused { code, .. } => is_of_the_connection(code) || self.is_of_a_prepared_statement(),
             Self::Unreadable { .. } | Self::Nul => false,

@@ -6,6 +6,7 @@
 //! | files | do |
 //! | --- | --- |
 //! | `open`, `migrate` | open a database: whose it is, its schema |
+//! | `conninfo`, `tls` | addresses, and what is checked of a server's certificate |
 //! | `connect`, `runtime`, `link` | connections, and waiting for answers |
 //! | `database`, `transaction`, `value` | the doors: retries, and commits that were not answered |
 //! | `failure`, `holder` | what errors mean, and who was in the way |
@@ -14,6 +15,7 @@
 mod changes;
 mod check;
 mod connect;
+mod conninfo;
 mod database;
 mod failure;
 mod holder;
@@ -22,6 +24,7 @@ mod migrate;
 mod open;
 mod runtime;
 mod statements;
+mod tls;
 mod transaction;
 mod value;
 

@@ -3,11 +3,10 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use tokio_postgres::Config;
-
 use super::connect::Connector;
+use super::conninfo::ConnInfo;
 use super::database::{Database, Host};
-use super::migrate;
+use super::{migrate, tls};
 use crate::backend::deadline::Deadline;
 use crate::backend::statements::SettingsReads;
 use crate::error::{Error, Result};
@@ -24,10 +23,12 @@ pub(crate) struct OpenOptions {
 
 /// Opens the database at an address, and brings its schema up to date. Returns its settings as well.
 pub(crate) fn open(address: &str, options: &OpenOptions) -> Result<(Database, Settings)> {
-    let config: Config =
-        address.parse().map_err(|_| Error::BadAddress { reason: "it can't be read".to_owned() })?;
-    let shown = PathBuf::from(address);
-    let connector = Connector::new(shown.clone(), config).map_err(|source| Error::NoThread { source })?;
+    let environment = |name: &str| std::env::var(name).ok();
+    let bad = |reason| Error::BadAddress { reason };
+    let info = ConnInfo::parse(address, &environment).map_err(bad)?;
+    let shown = PathBuf::from(info.shown());
+    let tls = tls::config(&info).map_err(bad)?;
+    let connector = Connector::new(info, tls).map_err(|source| Error::NoThread { source })?;
     let wait = Deadline::within(options.lock_timeout.unwrap_or(LOCK_TIMEOUT));
     let database = Database::new(connector, host(), options.max_connections);
     database.set_up(&wait, |link| migrate::migrate(link, &wait, &shown, options.create))?;

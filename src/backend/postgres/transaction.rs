@@ -198,11 +198,16 @@ impl<'l> Session<'l> {
         Ok(answers.first().map_or(0, |answer| answer.changed))
     }
 
-    /// A write that returns a row.
-    pub fn change_returning(&self, statement: Statement) -> TxResult<Row> {
+    /// A write that returns rows.
+    pub fn change_returning_rows(&self, statement: Statement) -> TxResult<Vec<Row>> {
         self.count_change();
         let mut answers = self.run(vec![Step::Rows(statement)], None)?;
-        let row = answers.pop().and_then(|answer| answer.rows.into_iter().next());
+        Ok(answers.pop().unwrap_or_default().rows)
+    }
+
+    /// A write that returns a row.
+    pub fn change_returning(&self, statement: Statement) -> TxResult<Row> {
+        let row = self.change_returning_rows(statement)?.into_iter().next();
         row.ok_or_else(|| Failure::Lost("a row is missing in the answer".to_owned()).into())
     }
 
@@ -255,6 +260,10 @@ impl<'l> Session<'l> {
             return Err((failure, None));
         }
         let has_changes = self.changes.get() > 0;
+        if self.has_begun.get() && !self.link.is_sound() {
+            let reason = "the server has ended the session before the commit was sent".to_owned();
+            return Err((Failure::Lost(reason), None));
+        }
         if !self.has_begun.get() && !has_changes {
             return Ok(());
         }

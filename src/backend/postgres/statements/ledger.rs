@@ -121,7 +121,7 @@ impl LedgerWrites for Session<'_> {
     }
 }
 
-fn from_row(row: &Row) -> TxResult<ReapEvent> {
+pub(super) fn from_row(row: &Row) -> TxResult<ReapEvent> {
     Ok(ReapEvent {
         reap_event_id: row.take("reap_event_id")?,
         recorded_at: row.time("recorded_at")?,

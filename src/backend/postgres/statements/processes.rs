@@ -2,12 +2,13 @@
 
 use tokio_postgres::Row;
 
+use super::ledger;
 use crate::backend::postgres::transaction::Session;
 use crate::backend::postgres::value::{Columns, statement};
 use crate::backend::statements::{ProcessReads, ProcessWrites, Transaction, TxResult};
 use crate::model::{
     Claim, ClaimOnMe, Claimant, ClientInfo, Container, EndedProcess, Heartbeat, KnownProcess, Now, OwnRow,
-    Process, ProcessInfo, ProcessRecord, ProcessState, Timestamp, Verdict, age_ms, seconds,
+    Process, ProcessInfo, ProcessRecord, ProcessState, ReapEvent, Timestamp, Verdict, age_ms, seconds,
 };
 use crate::os::{Here, Parent};
 
@@ -186,6 +187,15 @@ impl ProcessReads for Session<'_> {
              SELECT process_id FROM agent_locks WHERE process_id IS NOT NULL"
         ))?;
         rows.iter().map(|row| row.take(0)).collect()
+    }
+
+    fn has_lapsed_host(&self) -> TxResult<bool> {
+        let row = self.one_row(statement!(
+            "SELECT EXISTS (SELECT 1 FROM hosts
+                            WHERE lease_until < clock_timestamp() AND cleared_at IS NULL AND host_key <> $1)",
+            self.host_key()
+        ))?;
+        row.take(0)
     }
 }
 
@@ -382,6 +392,62 @@ impl ProcessWrites for Session<'_> {
             state.as_str()
         ))?;
         Ok(corrected == 1)
+    }
+
+    fn free_lapsed_host(&self, rows: i64) -> TxResult<Vec<ReapEvent>> {
+        let lapsed = self.row_or_none(statement!(
+            "SELECT host_key, name FROM hosts
+             WHERE lease_until < clock_timestamp() AND cleared_at IS NULL AND host_key <> $1
+             ORDER BY lease_until LIMIT 1 FOR UPDATE SKIP LOCKED",
+            self.host_key()
+        ))?;
+        let Some(host) = lapsed else { return Ok(Vec::new()) };
+        let (host_key, name): (String, String) = (host.take("host_key")?, host.take("name")?);
+        let freed = self.change_returning_rows(statement!(
+            "WITH victims AS (
+               SELECT process_id FROM processes
+               WHERE coalesce(host_id, '') || '/' || boot_id = $1 AND state IN ('running', 'terminating')
+               ORDER BY process_id LIMIT $2 FOR UPDATE SKIP LOCKED
+             ),
+             ended AS (
+               UPDATE processes AS p SET
+                 state = 'forgotten', ended_at = clock_timestamp(),
+                 claim_verdict = NULL, claim_evidence = NULL, claimed_at = NULL, claimed_by_pid = NULL,
+                 claimed_by_pid_namespace = NULL, claimed_by_start_ticks = NULL, claim_until_monotonic_ms = NULL
+               FROM victims AS v WHERE p.process_id = v.process_id
+               RETURNING p.*
+             ),
+             silenced AS (DELETE FROM heartbeats AS h USING ended AS e WHERE h.process_id = e.process_id),
+             unlocked AS (
+               UPDATE agent_locks AS l SET
+                 token = token + 1, process_id = NULL, acquired_at = NULL, renewed_at = NULL, reason = NULL
+               FROM ended AS e WHERE l.process_id = e.process_id
+             ),
+             told AS (
+               INSERT INTO reap_events (
+                 recorded_at, process_id, name, version, pid, boot_id, pid_namespace, start_ticks, verdict, evidence,
+                 outcome, reaper_pid, reaper_process_id
+               )
+               SELECT clock_timestamp(), process_id, name, version, pid, boot_id, pid_namespace, start_ticks, 'remote',
+                      $3, 'forgotten', $4, $5
+               FROM ended ORDER BY process_id
+               RETURNING *
+             )
+             SELECT t.*, e.client_name, e.client_version FROM told AS t JOIN ended AS e USING (process_id)
+             ORDER BY reap_event_id",
+            host_key.as_str(),
+            rows,
+            format!("nothing was heard of its machine {name} for so long that its lease has lapsed"),
+            std::process::id(),
+            self.process_id(),
+        ))?;
+        if freed.len() < usize::try_from(rows).unwrap_or(usize::MAX) {
+            self.hold_back(statement!(
+                "UPDATE hosts SET cleared_at = clock_timestamp() WHERE host_key = $1",
+                host_key
+            ));
+        }
+        freed.iter().map(ledger::from_row).collect()
     }
 
     fn note_suspicion(&self, process_id: i64, now_ms: i64) -> TxResult<bool> {

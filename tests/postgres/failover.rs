@@ -1,0 +1,112 @@
+//! A primary that is replaced by its standby.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use govstore::{Error, ProcessInfo, Store};
+use govstore_testkit::{Cluster, Proxy, TestResult, wait_until};
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::broken::{assert_nothing_lost, storm};
+use crate::{durable_cluster, timed, update};
+
+/// A primary with a standby that has caught up.
+fn pair(is_synchronous: bool) -> TestResult<Option<(Cluster, Cluster)>> {
+    let Some(primary) = durable_cluster(&["synchronous_commit=on"])? else { return Ok(None) };
+    let standby = primary.standby()?;
+    if is_synchronous {
+        primary.with("postgres", |connected| {
+            connected.execute("ALTER SYSTEM SET synchronous_standby_names = '*'")?;
+            connected.execute("SELECT pg_reload_conf()")
+        })?;
+        let is_synchronous = || {
+            let state = "SELECT 1 FROM pg_stat_replication WHERE sync_state IN ('sync', 'quorum')";
+            primary
+                .with("postgres", |connected| Ok(!connected.query(state, &[])?.is_empty()))
+                .unwrap_or(false)
+        };
+        wait_until("the standby to be synchronous", is_synchronous);
+    }
+    Ok(Some((primary, standby)))
+}
+
+/// The address of a database on either.
+fn either(primary: &Cluster, standby: &Cluster, name: &str) -> String {
+    format!("postgres://postgres@127.0.0.1:{},127.0.0.1:{}/{name}", primary.port(), standby.port())
+}
+
+#[test]
+fn clients_follow_a_promoted_standby_and_nothing_acknowledged_is_lost() -> TestResult {
+    let rounds: usize = std::env::var("GOVSTORE_FAILOVERS").map_or(Ok(2), |rounds| rounds.parse())?;
+    for round in 0..rounds {
+        let Some((mut primary, standby)) = pair(true)? else { return Ok(()) };
+        let name = primary.make_database()?;
+        let address = either(&primary, &standby, &name);
+        let mut gap = Duration::ZERO;
+        let told = storm(&address, Duration::from_secs(30), || {
+            thread::sleep(Duration::from_millis(700));
+            if round % 2 == 0 {
+                let postmaster = Pid::from_raw(primary.pid()?).ok_or("a PID")?;
+                kill_process(postmaster, Signal::KILL)?;
+            } else {
+                primary.down("immediate")?;
+            }
+            let began = Instant::now();
+            standby.promote()?;
+            let follower = Store::options().lock_timeout(Duration::from_secs(20)).open(&address)?;
+            update(&follower, "after")?;
+            gap = began.elapsed();
+            thread::sleep(Duration::from_millis(700));
+            Ok(())
+        })?;
+        assert!(told.iter().all(|told| told.in_doubt + told.refused == 0), "every doubt was settled");
+        let there = assert_nothing_lost(&Store::open(&address)?, &told)?;
+        println!("round {round}: {there} updates, the first on the new primary after {gap:?}");
+    }
+    Ok(())
+}
+
+/// The old primary lives on beside the new one: to a store that has seen the new one it acknowledges nothing more.
+#[test]
+fn a_replaced_primary_acknowledges_nothing_to_who_has_seen_its_successor() -> TestResult {
+    let Some((primary, standby)) = pair(false)? else { return Ok(()) };
+    let name = primary.make_database()?;
+    let proxy = Proxy::to(primary.port())?;
+    let address = format!("postgres://postgres@127.0.0.1:{}/{name}", proxy.port());
+    let limit = Duration::from_secs(2);
+    let store = Store::options().lock_timeout(limit).open(&address)?;
+    update(&store, "writer")?;
+    let registration = store.register(ProcessInfo::new("test", "1"))?;
+    let old_tokens: Vec<i64> = (0..5)
+        .map(|_| store.lock_agent("writer", None).map(|lock| lock.token()))
+        .collect::<Result<_, _>>()?;
+    wait_until("the standby to catch up", || {
+        standby
+            .with(&name, |connected| {
+                Ok(!connected.query("SELECT 1 FROM agent_locks WHERE token >= 1", &[])?.is_empty())
+            })
+            .unwrap_or(false)
+    });
+    standby.promote()?;
+    proxy.lead_to(standby.port());
+    proxy.cut();
+    wait_until("the store to have followed", || update(&store, "writer").is_ok());
+
+    // Back to the old one, which knows nothing of it.
+    proxy.lead_to(primary.port());
+    proxy.cut();
+    let outcome = timed(limit, || update(&store, "writer"));
+    let Err(error @ Error::Unreachable { .. }) = &outcome else { panic!("{outcome:?}") };
+    assert!(error.to_string().contains("it was replaced"), "{error}");
+    let on_old = Store::open(primary.address(&name))?; // has seen nothing else
+    let tokens_of_old = update(&on_old, "writer").map(|_| ())?;
+    let () = tokens_of_old;
+
+    proxy.lead_to(standby.port());
+    proxy.cut();
+    wait_until("the store to be back", || update(&store, "writer").is_ok());
+    let token = store.lock_agent("writer", None)?.token();
+    assert!(old_tokens.iter().all(|old| *old < token) && token > 1 << 32, "{token} after {old_tokens:?}");
+    drop(registration);
+    Ok(())
+}
