@@ -58,6 +58,12 @@ impl Deadline {
         if self.is_cancelled() { Duration::ZERO } else { self.limit.saturating_sub(self.waited()) }
     }
 
+    /// For how long the call has gone on since it should have ended.
+    #[cfg(feature = "postgres")]
+    pub fn overdue(&self) -> Duration {
+        self.waited().saturating_sub(self.limit)
+    }
+
     /// Sleeps for a moment, for what takes longer than a transaction; `false`, at once, when there is no time left.
     pub fn nap(&self) -> bool {
         let nap = random_between(UNHURRIED_NAP_US).min(self.remaining());

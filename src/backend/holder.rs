@@ -17,7 +17,6 @@ pub(crate) fn identify(pid: u32, held_for: Duration, registry: Option<&dyn Reade
         held_for,
         state: HolderState::Unknown,
         out_of_reach: None,
-        host: None,
     };
     let Ok(native) = os::native() else { return unknown };
     let sighting = native.look_at(pid);

@@ -26,6 +26,7 @@ use deadline::Deadline;
 use statements::{Reader, Transaction, TxResult};
 
 /// An open database.
+#[cfg_attr(feature = "postgres", expect(clippy::large_enum_variant, reason = "there is one in a store"))]
 pub(crate) enum Backend {
     Sqlite(sqlite::Database),
     #[cfg(feature = "postgres")]
@@ -156,6 +157,7 @@ impl Backend {
     }
 
     /// The database file, if it is one.
+    #[cfg_attr(not(feature = "postgres"), expect(clippy::unnecessary_wraps, reason = "a server's is none"))]
     pub fn sqlite(&self) -> Option<&sqlite::Database> {
         match self {
             Self::Sqlite(database) => Some(database),

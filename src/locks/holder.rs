@@ -66,7 +66,6 @@ impl HolderJudge {
             registered_at: Some(record.process.registered_at),
             held_for: Duration::ZERO,
             state,
-            host: None,
         };
         Ok(Holder::Present { holder, is_silent })
     }

@@ -43,7 +43,8 @@ pub struct LockHolder {
     /// Its PID: of the one that holds SQLite's write lock as the PID namespace of this process counts, of the one that
     /// holds the lock of an agent as its own does.
     pub pid: u32,
-    /// What it calls itself in the registry; else the name of its command, empty where that can't be known.
+    /// What it calls itself in the registry; else the name of its command, empty where that can't be known. Of one that
+    /// runs on another machine, with that machine: `my-server on db-client-2`.
     pub name: String,
     /// Its number in the registry; `None` if it is not registered.
     pub process_id: Option<i64>,
@@ -59,9 +60,6 @@ pub struct LockHolder {
     pub state: HolderState,
     /// Why it is not for this process to wake or to end; `None` if nothing speaks against it.
     pub out_of_reach: Option<OutOfReach>,
-    /// The machine that it runs on, if the database is on a server; else it is this one.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub host: Option<String>,
 }
 
 fn seconds<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
@@ -72,7 +70,7 @@ impl LockHolder {
     /// Whether it is this very process.
     #[must_use]
     pub fn is_this_process(&self) -> bool {
-        self.pid == std::process::id() && self.state != HolderState::Unknown && self.host.is_none()
+        self.pid == std::process::id() && self.state != HolderState::Unknown
     }
 }
 
@@ -83,9 +81,6 @@ impl fmt::Display for LockHolder {
             return write!(f, "another thread of this process (PID {})", self.pid);
         }
         write!(f, "PID {}", self.pid)?;
-        if let Some(host) = &self.host {
-            write!(f, " on {host}")?;
-        }
         match (self.name.as_str(), self.registered_at) {
             ("", _) => Ok(()),
             (name, Some(at)) => write!(f, " ({name}, registered {at})"),

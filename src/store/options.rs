@@ -196,6 +196,7 @@ impl StoreOptions {
 }
 
 /// An address such as `postgres://host/name`, in the place of a path.
+#[derive(Clone, Copy)]
 struct Scheme<'a> {
     /// What comes before `://`.
     name: &'a str,
@@ -214,7 +215,7 @@ impl<'a> Scheme<'a> {
         })
     }
 
-    fn unknown(&self, what_to_do: &'static str) -> Error {
+    fn unknown(self, what_to_do: &'static str) -> Error {
         Error::UnknownScheme { scheme: self.name.to_owned(), what_to_do }
     }
 }

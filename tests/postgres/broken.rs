@@ -52,7 +52,7 @@ fn keyed(store: &Store, n: usize, is_over: &AtomicBool) -> Told {
     let mut told = Told::default();
     while !is_over.load(Ordering::Acquire) {
         let update = Update::new().key(format!("k{}", told.acknowledged));
-        let give_up = Instant::now() + Duration::from_secs(60);
+        let give_up = Instant::now() + Duration::from_mins(1);
         loop {
             match store.process_update(&agent(n), &update) {
                 Ok(report) => {

@@ -74,7 +74,6 @@ fn made_up(fleet: u64) -> Vec<(String, Vec<Value>)> {
             json!(random.bool()),
         ],
     ));
-    let word = |random: &mut fastrand::Rng, words: &[&str]| json!(words[random.usize(..words.len())]);
     // Boundaries, and anything else. Not the middle between two figures that are shown: there PostgreSQL rounds up, and
     // SQLite by the digits of the binary fraction.
     let share = |random: &mut fastrand::Rng| match random.u8(..6) {
@@ -134,8 +133,18 @@ fn made_up(fleet: u64) -> Vec<(String, Vec<Value>)> {
             ));
         }
     }
+    statements.extend(made_up_processes(&mut random));
+    statements
+}
+
+fn word(random: &mut fastrand::Rng, words: &[&str]) -> Value {
+    json!(words[random.usize(..words.len())])
+}
+
+fn made_up_processes(random: &mut fastrand::Rng) -> Vec<(String, Vec<Value>)> {
+    let mut statements = Vec::new();
     for process_id in 1..=random.i64(0..4) {
-        let state = word(&mut random, &["running", "running", "terminating", "exited", "killed"]);
+        let state = word(random, &["running", "running", "terminating", "exited", "killed"]);
         let is_claimed = state == "terminating";
         let claim = |value: Value| if is_claimed { value } else { Value::Null };
         let has_ended = !is_claimed && state != "running";

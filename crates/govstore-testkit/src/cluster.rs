@@ -235,14 +235,14 @@ impl Connected {
 
     /// Runs statements, one or several.
     pub fn execute(&self, sql: &str) -> TestResult {
-        self.runtime.block_on(self.client.batch_execute(sql)).map_err(in_words)
+        self.runtime.block_on(self.client.batch_execute(sql)).map_err(|error| in_words(&error))
     }
 
     /// Commits one row of the table `bare`, in one round trip.
     pub fn insert_bare(&self) -> TestResult {
         let sql = "INSERT INTO bare VALUES ($1, clock_timestamp())";
         let inserted = self.runtime.block_on(self.client.execute_typed(sql, &[(&1_i64, Type::INT8)]));
-        inserted.map(drop).map_err(in_words)
+        inserted.map(drop).map_err(|error| in_words(&error))
     }
 
     pub fn query(
@@ -250,12 +250,12 @@ impl Connected {
         sql: &str,
         parameters: &[&(dyn tokio_postgres::types::ToSql + Sync)],
     ) -> TestResult<Vec<tokio_postgres::Row>> {
-        self.runtime.block_on(self.client.query(sql, parameters)).map_err(in_words)
+        self.runtime.block_on(self.client.query(sql, parameters)).map_err(|error| in_words(&error))
     }
 }
 
 /// What the server says, which the error keeps to itself.
-fn in_words(error: tokio_postgres::Error) -> Box<dyn Error> {
+fn in_words(error: &tokio_postgres::Error) -> Box<dyn Error> {
     error.as_db_error().map_or_else(|| error.to_string(), ToString::to_string).into()
 }
 

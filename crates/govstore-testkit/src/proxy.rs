@@ -51,7 +51,7 @@ impl Proxy {
                     return;
                 }
                 let shared = Arc::clone(&accepting);
-                thread::spawn(move || shared.serve(client));
+                thread::spawn(move || shared.serve(&client));
             }
         });
         Ok(Self { port: own, shared })
@@ -100,7 +100,7 @@ impl Shared {
         self.network.load(Ordering::Acquire) == network as u8
     }
 
-    fn serve(&self, client: TcpStream) {
+    fn serve(&self, client: &TcpStream) {
         if self.is(Network::Down) {
             return;
         }
@@ -108,10 +108,10 @@ impl Shared {
         let Ok(server) = TcpStream::connect(("127.0.0.1", port)) else { return };
         let _ = (client.set_nodelay(true), server.set_nodelay(true));
         let clone = |stream: &TcpStream| stream.try_clone().expect("a descriptor");
-        self.streams.lock().expect("no panic").extend([clone(&client), clone(&server)]);
+        self.streams.lock().expect("no panic").extend([clone(client), clone(&server)]);
         thread::scope(|scope| {
-            scope.spawn(|| self.carry(clone(&client), clone(&server)));
-            self.carry(clone(&server), clone(&client));
+            scope.spawn(|| self.carry(clone(client), clone(&server)));
+            self.carry(clone(&server), clone(client));
         });
     }
 

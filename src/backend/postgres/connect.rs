@@ -24,7 +24,7 @@ use crate::backend::deadline::Deadline;
 const OLDEST_SERVER: i32 = 150_000;
 
 /// How much longer than a call's deadline a connection may take.
-const CONNECT_GRACE: Duration = Duration::from_millis(500);
+const CONNECT_GRACE: Duration = Duration::from_millis(300);
 
 /// Makes connections to one database.
 pub(super) struct Connector {

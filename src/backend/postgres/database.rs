@@ -25,6 +25,9 @@ const RETRY_LOST_AFTER_US: std::ops::Range<u64> = 50_000..150_000;
 /// How long a connection may be idle before a read asks whether it is still there.
 const ASK_AFTER: Duration = Duration::from_millis(500);
 
+/// A call that is over its time by less than this still finds out what became of its commit.
+const SETTLED_WHILE_OVERDUE: Duration = Duration::from_millis(100);
+
 /// The shortest patience for a commit: it may have to wait for a standby.
 const COMMIT_PATIENCE: Duration = Duration::from_millis(50);
 
@@ -145,6 +148,18 @@ impl Database {
             }
             let is_worth_another_try = failure.is_some_and(Failure::is_worth_another_try);
             if !is_worth_another_try || wait.remaining().is_zero() {
+                // Its time is over, but if the server answers, what became of the commit is soon found out.
+                if wait.overdue() < SETTLED_WHILE_OVERDUE
+                    && let Some((proof, value)) = doubt.take()
+                {
+                    let moment = Deadline::within(Duration::ZERO);
+                    let asked = self.checkout(None, &moment).map_err(Fault::from);
+                    match asked.and_then(|link| self.was_kept(&link, &proof, &moment)) {
+                        Ok(true) => return Ok(value),
+                        Ok(false) => {}
+                        Err(_) => doubt = Some((proof, value)),
+                    }
+                }
                 return Err(match (doubt, failure) {
                     (Some(_), Some(failure)) => Error::Unsettled {
                         path: self.address.clone(),
@@ -172,7 +187,7 @@ impl Database {
         doubt: &mut Option<(Proof, T)>,
     ) -> TxResult<T> {
         let process_id = writer();
-        let link = self.checkout(Some(process_id), wait)?;
+        let link = self.checkout(Some(&self.name(process_id)), wait)?;
         if let Some((proof, value)) = doubt.take() {
             match self.was_kept(&link, &proof, wait) {
                 Ok(true) => return Ok(value),
@@ -224,25 +239,15 @@ impl Database {
     /// commit was answered.
     fn was_kept(&self, link: &Link, proof: &Proof, wait: &Deadline) -> TxResult<bool> {
         let tx = self.transaction(link, wait, None);
-        let is_there = match &proof.update {
-            Some((agent_id, update_no)) => {
-                let locks = tx.agent_locks(agent_id);
-                let found = tx.rows_after(
-                    locks,
-                    statement!(
-                        "SELECT FROM agent_updates WHERE agent_id = $1 AND update_no = $2 AND receipt = $3",
-                        agent_id.as_str(),
-                        *update_no,
-                        proof.receipt
-                    ),
-                )?;
-                !found.is_empty()
-            }
-            None => {
-                let sql = "INSERT INTO receipts (receipt, written_at) VALUES ($1, clock_timestamp())
-                           ON CONFLICT DO NOTHING";
-                tx.change(statement!(sql, proof.receipt))? == 0
-            }
+        let is_there = if let Some((agent_id, update_no)) = &proof.update {
+            let locks = tx.agent_locks(agent_id);
+            let sql = "SELECT FROM agent_updates WHERE agent_id = $1 AND update_no = $2 AND receipt = $3";
+            let looked_for = statement!(sql, agent_id.as_str(), *update_no, proof.receipt);
+            !tx.rows_after(locks, looked_for)?.is_empty()
+        } else {
+            let sql = "INSERT INTO receipts (receipt, written_at) VALUES ($1, clock_timestamp())
+                       ON CONFLICT DO NOTHING";
+            tx.change(statement!(sql, proof.receipt))? == 0
         };
         if !is_there {
             return Ok(false); // `tx` rolls back
@@ -258,21 +263,20 @@ impl Database {
         }
     }
 
-    /// A connection that nobody else uses, within the time that is left. `writer`: for a write of this process, by
-    /// its number in the registry, so that others see who it is.
-    fn checkout(
-        &self,
-        writer: Option<Option<i64>>,
-        wait: &Deadline,
-    ) -> std::result::Result<Lent<'_>, Failure> {
-        let name = match writer.flatten() {
+    /// How others see a write of this process, by its number in the registry.
+    fn name(&self, process_id: Option<i64>) -> String {
+        match process_id {
             Some(process_id) => format!("govstore:{process_id}"),
             None => format!("govstore pid {}", self.opened_by),
-        };
+        }
+    }
+
+    /// A connection that nobody else uses, within the time that is left; for a write, one of this name.
+    fn checkout(&self, name: Option<&str>, wait: &Deadline) -> std::result::Result<Lent<'_>, Failure> {
         let mut links = self.links();
         loop {
             while let Some((link, since)) = links.idle.pop() {
-                let is_named = writer.is_none() || link.name == name;
+                let is_named = name.is_none_or(|name| link.name == name);
                 if is_named && link.is_sound() && link.timeline >= self.timeline.load(Ordering::Acquire) {
                     links.in_use += 1;
                     return Ok(Lent { database: self, link: Some(link), idle_for: since.elapsed() });
@@ -292,7 +296,8 @@ impl Database {
         }
         drop(links);
         let mut lent = Lent { database: self, link: None, idle_for: Duration::ZERO }; // gives its place back if it gets none
-        let link = self.connector.connect(&name, wait)?;
+        let unnamed = || self.name(None);
+        let link = self.connector.connect(&name.map_or_else(unnamed, str::to_owned), wait)?;
         let seen = self.timeline.fetch_max(link.timeline, Ordering::AcqRel);
         if link.timeline < seen {
             return Err(Failure::Replaced { found: link.timeline, seen });

@@ -50,6 +50,10 @@ pub(super) fn of_agent_row(link: &Link, agent_id: &str, own_host: &str) -> Optio
             (None, Some(application)) if pid == 0 => format!("{application}, server process {backend}"),
             (None, _) => format!("server process {backend}"),
         };
+        let name = match host.filter(|_| !is_here) {
+            Some(host) => format!("{name} on {host}"),
+            None => name,
+        };
         // What one of this machine is doing can be seen.
         let seen = is_here.then(|| identify(pid, held_for, None));
         Ok(LockHolder {
@@ -60,7 +64,6 @@ pub(super) fn of_agent_row(link: &Link, agent_id: &str, own_host: &str) -> Optio
             held_for,
             state: seen.as_ref().map_or(HolderState::Unknown, |seen| seen.state),
             out_of_reach: seen.and_then(|seen| seen.out_of_reach),
-            host: host.filter(|_| !is_here),
         })
     };
     named().ok()

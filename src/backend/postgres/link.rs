@@ -26,7 +26,7 @@ use crate::os::lock;
 
 /// How much longer than a call's own deadline an answer is waited for: the server ends waits for locks by itself, and
 /// says so.
-const ANSWER_GRACE: Duration = Duration::from_millis(700);
+const ANSWER_GRACE: Duration = Duration::from_millis(600);
 
 /// One connection to the server.
 pub(super) struct Link {

@@ -13,6 +13,7 @@ use crate::error::{DatabaseError, Error};
 const MIGRATIONS: [&str; 1] = [include_str!("../../../migrations/postgres/0001_schema.sql")];
 
 /// The schema version of this build.
+#[expect(clippy::cast_possible_truncation, clippy::cast_possible_wrap, reason = "a handful of files")]
 pub(crate) const SUPPORTED: i32 = MIGRATIONS.len() as i32;
 
 /// Under which openers migrate, one after the other.

@@ -64,16 +64,12 @@ fn refuse_shared(key: &Path) -> Result<(), String> {
 /// Who is trusted to sign: those of the address, else those of the system.
 fn trusted(info: &ConnInfo, provider: Arc<CryptoProvider>) -> Result<Arc<WebPkiServerVerifier>, String> {
     let mut roots = RootCertStore::empty();
-    match &info.root_certificate {
-        Some(file) => {
-            for certificate in certificates(file)? {
-                roots.add(certificate).map_err(|e| format!("{}: {e}", file.display()))?;
-            }
+    if let Some(file) = &info.root_certificate {
+        for certificate in certificates(file)? {
+            roots.add(certificate).map_err(|e| format!("{}: {e}", file.display()))?;
         }
-        None => {
-            let found = rustls_native_certs::load_native_certs();
-            roots.add_parsable_certificates(found.certs);
-        }
+    } else {
+        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
     }
     if roots.is_empty() {
         return Err("no certificate is trusted here: name one by sslrootcert".to_owned());

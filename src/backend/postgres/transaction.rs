@@ -243,7 +243,10 @@ impl<'l> Session<'l> {
     /// The number that the row of an update has by which it is found again.
     pub fn receipt_of(&self, agent_id: &str, update_no: i64) -> i64 {
         let mut proof = self.proof.borrow_mut();
-        proof.update.get_or_insert_with(|| (agent_id.to_owned(), update_no));
+        // An agent's first: while it is under way, its agent is not there either, and can't be waited for.
+        if update_no > 1 {
+            proof.update.get_or_insert_with(|| (agent_id.to_owned(), update_no));
+        }
         proof.receipt
     }
 
