@@ -7,7 +7,7 @@ default:
     @just --list
 
 # Everything that must pass.
-ci: lint library deny test
+ci: lint library deny test test-postgres
 
 # Format, clippy and documentation, with warnings denied.
 lint:
@@ -28,6 +28,12 @@ deny:
 test:
     cargo test --locked
     cargo test --locked --package govstore-host --package govstore-mcp --package govstore-run --package govstore-testkit
+
+# The tests of what a store does, whatever its backend, on a PostgreSQL server of their own.
+test-postgres:
+    GOVSTORE_TEST_BACKEND=postgres cargo test --locked --package govstore --test calls --test cancel --test careless_edits \
+      --test contention --test dynamics --test golden --test health --test nothing_lost --test patch --test pause \
+      --test processes --test reaper --test reaper_runs --test reaper_spares --test retention --test risk_parts
 
 # The fuzz targets compile. On a nightly toolchain leave the variable out.
 fuzz-check:
