@@ -33,16 +33,16 @@ pub(crate) fn check(database: &Database, limit: Duration) -> Vec<Check> {
     ]
 }
 
-fn ok(detail: impl Into<String>) -> TxResult<Finding> {
-    Ok((CheckStatus::Ok, detail.into()))
+fn ok(detail: impl Into<String>) -> Finding {
+    (CheckStatus::Ok, detail.into())
 }
 
-fn warning(detail: impl Into<String>) -> TxResult<Finding> {
-    Ok((CheckStatus::Warning, detail.into()))
+fn warning(detail: impl Into<String>) -> Finding {
+    (CheckStatus::Warning, detail.into())
 }
 
-fn failed(detail: impl Into<String>) -> TxResult<Finding> {
-    Ok((CheckStatus::Failed, detail.into()))
+fn failed(detail: impl Into<String>) -> Finding {
+    (CheckStatus::Failed, detail.into())
 }
 
 fn server(session: &Session<'_>) -> TxResult<Finding> {
@@ -52,25 +52,26 @@ fn server(session: &Session<'_>) -> TxResult<Finding> {
     ))?;
     let (version, role): (String, String) = (row.take("version")?, row.take("role")?);
     let encrypted = if row.take("is_encrypted")? { "encrypted" } else { "not encrypted" };
-    ok(format!("PostgreSQL {version}, as role {role}, {encrypted}"))
+    Ok(ok(format!("PostgreSQL {version}, as role {role}, {encrypted}")))
 }
 
 fn schema(session: &Session<'_>) -> TxResult<Finding> {
     let row = session.one_row(statement!("SELECT max(version) FROM govstore_schema"))?;
     let found: Option<i32> = row.take(0)?;
-    if found == Some(SUPPORTED) {
+    Ok(if found == Some(SUPPORTED) {
         ok(format!("version {SUPPORTED}"))
     } else {
         failed(format!("version {}, and this build knows {SUPPORTED}", found.unwrap_or_default()))
-    }
+    })
 }
 
 fn settings(session: &Session<'_>) -> TxResult<Finding> {
     let settings = session.settings()?;
-    if settings.lock_timeout_ms == 0 {
-        return warning("lock_timeout_ms is 0: nobody waits for anybody");
-    }
-    ok("they make sense")
+    Ok(if settings.lock_timeout_ms == 0 {
+        warning("lock_timeout_ms is 0: nobody waits for anybody")
+    } else {
+        ok("they make sense")
+    })
 }
 
 fn history(session: &Session<'_>) -> TxResult<Finding> {
@@ -85,12 +86,12 @@ fn history(session: &Session<'_>) -> TxResult<Finding> {
                     FROM agent_updates GROUP BY agent_id) AS u ON u.agent_id = a.agent_id"
     ))?;
     let (rows, gaps, behind): (i64, i64, i64) = (row.take("rows")?, row.take("gaps")?, row.take("behind")?);
-    match row.take::<Option<String>>("first")? {
+    Ok(match row.take::<Option<String>>("first")? {
         Some(first) => failed(format!(
             "of {gaps} agents some updates are missing, and of {behind} the newest; the first is {first:?}"
         )),
         None => ok(format!("{rows} updates without a gap")),
-    }
+    })
 }
 
 fn durability(session: &Session<'_>) -> TxResult<Finding> {
@@ -98,10 +99,10 @@ fn durability(session: &Session<'_>) -> TxResult<Finding> {
         "SELECT string_agg(name || ' = ' || setting, ', ' ORDER BY name) FROM pg_settings
          WHERE name IN ('fsync', 'full_page_writes', 'synchronous_commit') AND setting = 'off'"
     ))?;
-    match row.take::<Option<String>>(0)? {
+    Ok(match row.take::<Option<String>>(0)? {
         None => ok("what is acknowledged is on the server's disk"),
         Some(off) => warning(format!("{off}: a crash of the server may lose acknowledged updates")),
-    }
+    })
 }
 
 fn standby(session: &Session<'_>) -> TxResult<Finding> {
@@ -112,13 +113,13 @@ fn standby(session: &Session<'_>) -> TxResult<Finding> {
          FROM pg_stat_replication"
     ))?;
     let (standbys, synchronous): (i64, i64) = (row.take("standbys")?, row.take("synchronous")?);
-    match (synchronous, row.take::<bool>("are_wanted")?) {
+    Ok(match (synchronous, row.take::<bool>("are_wanted")?) {
         (0, true) => warning("a synchronous standby is wanted and none is seen: commits wait for it"),
         (0, false) => warning(format!(
             "none of {standbys} standbys is synchronous: a failover may lose acknowledged updates"
         )),
         (number, _) => ok(format!("{number} synchronous, of {standbys}")),
-    }
+    })
 }
 
 fn hosts(session: &Session<'_>) -> TxResult<Finding> {
@@ -129,10 +130,10 @@ fn hosts(session: &Session<'_>) -> TxResult<Finding> {
          FROM hosts"
     ))?;
     let there: i64 = row.take("there")?;
-    match row.take::<Option<String>>("lapsed")? {
+    Ok(match row.take::<Option<String>>("lapsed")? {
         None => ok(format!("{there} with registered processes")),
         Some(lapsed) => warning(format!("the lease of {lapsed} has lapsed; the next reaper frees its rows")),
-    }
+    })
 }
 
 fn bloat(session: &Session<'_>) -> TxResult<Finding> {
@@ -141,8 +142,8 @@ fn bloat(session: &Session<'_>) -> TxResult<Finding> {
          FROM pg_stat_user_tables
          WHERE schemaname = current_schema() AND n_dead_tup > 100000 AND n_dead_tup > n_live_tup"
     ))?;
-    match row.take::<Option<String>>(0)? {
+    Ok(match row.take::<Option<String>>(0)? {
         None => ok("autovacuum keeps up"),
         Some(bloated) => warning(format!("autovacuum doesn't keep up with {bloated}")),
-    }
+    })
 }
