@@ -251,6 +251,61 @@ pub enum Error {
         /// What can't be done there, and what to use in its place.
         what: &'static str,
     },
+    /// A copy is to be made where there is something already.
+    #[error("{} is to become a copy, and {what}; name one that is empty", path.display())]
+    CopyTargetTaken {
+        /// The path or address.
+        path: PathBuf,
+        /// What is there.
+        what: String,
+    },
+    /// Processes are registered in the database that is to be copied: what they write from now on would not be in the
+    /// copy.
+    #[error("{} is in use by {}; end {} first, so that the copy lacks nothing, or copy what is there now with --while-in-use", path.display(), list(processes), if processes.len() > 1 { "them" } else { "it" })]
+    CopyInUse {
+        /// The database's path or address.
+        path: PathBuf,
+        /// Those that are there, or may be.
+        processes: Vec<Process>,
+    },
+    /// Both databases of a copy are files, and so the copy is a backup.
+    #[error("{} and {} are files both: a copy of a file is made by a backup", from.display(), to.display())]
+    CopyOfFiles {
+        /// The file that is there.
+        from: PathBuf,
+        /// The file to be made.
+        to: PathBuf,
+    },
+    /// The database is a copy that was broken off.
+    #[error("{} is a copy of {from} that is not finished; finish it: govstore copy {from} {}", path.display(), path.display())]
+    UnfinishedCopy {
+        /// The database's address.
+        path: PathBuf,
+        /// Where it is copied from.
+        from: String,
+    },
+    /// A row has something that the other database can't hold. What was copied before it stays for the next try.
+    #[error("{}: {column} of {row} has a NUL in it, which PostgreSQL can't hold; change it, and copy again", path.display())]
+    CannotHold {
+        /// The address of the database that can't.
+        path: PathBuf,
+        /// The row, by its table and key.
+        row: String,
+        /// The column.
+        column: &'static str,
+    },
+    /// What was copied is not equal to what it was copied from.
+    #[error("{table} of {} is not what it was copied from ({found} rows, and {wanted} there): somebody else has written to it, or it was begun as a copy of another database; copy to one that is empty", path.display())]
+    CopyDiffers {
+        /// The path or address of the copy.
+        path: PathBuf,
+        /// The table.
+        table: &'static str,
+        /// How many rows it has.
+        found: u64,
+        /// How many it was to have.
+        wanted: u64,
+    },
     /// The file may be read and not written.
     #[error("{} cannot be written ({source}); check the permissions of the file and its folder", path.display())]
     ReadOnly {
@@ -622,6 +677,12 @@ impl Error {
             Self::OtherDatabase { .. } => "other_database",
             Self::MayNotMigrate { .. } => "may_not_migrate",
             Self::NotAFile { .. } => "not_a_file",
+            Self::CopyTargetTaken { .. } => "copy_target_taken",
+            Self::CopyInUse { .. } => "copy_in_use",
+            Self::CopyOfFiles { .. } => "copy_of_files",
+            Self::UnfinishedCopy { .. } => "unfinished_copy",
+            Self::CannotHold { .. } => "cannot_hold",
+            Self::CopyDiffers { .. } => "copy_differs",
             Self::ReadOnly { .. } => "read_only",
             Self::LockTimeout { .. } => "lock_timeout",
             Self::AgentLocked { .. } => "agent_locked",

@@ -64,8 +64,12 @@ pub use model::{
     ReapEvent, ReapPlan, ReapReport, RestoreReport, RunId, SecondLook, Settings, Timestamp, ToolCalls,
     UpdateReport, Verdict, WindowStatistics,
 };
+#[cfg(feature = "postgres")]
+pub use model::{CopiedTable, CopyProgress, CopyReport};
 pub use os::Usage;
 pub use registry::Beat;
+#[cfg(feature = "postgres")]
+pub use store::Copy;
 pub use store::{AgentLock, ChangeWatch, Registration, Store, StoreOptions, restore};
 pub use text_enum::ParseWordError;
 

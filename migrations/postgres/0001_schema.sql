@@ -506,6 +506,14 @@ COMMENT ON TABLE receipts IS 'Changes other than updates, which have a receipt i
 COMMENT ON COLUMN receipts.receipt IS 'a random number';
 COMMENT ON COLUMN receipts.written_at IS 'when';
 
+CREATE TABLE unfinished_copy (
+  copied_from text NOT NULL PRIMARY KEY,
+  begun_at timestamptz(3) NOT NULL
+);
+COMMENT ON TABLE unfinished_copy IS 'One row while `govstore copy` fills this database: until it has, nobody else opens it';
+COMMENT ON COLUMN unfinished_copy.copied_from IS 'the database that it is a copy of';
+COMMENT ON COLUMN unfinished_copy.begun_at IS 'since when';
+
 CREATE INDEX agent_events_by_agent ON agent_events (agent_id, event_id);
 CREATE INDEX agent_locks_by_holder ON agent_locks (process_id) WHERE process_id IS NOT NULL;
 CREATE UNIQUE INDEX agent_updates_by_key ON agent_updates (agent_id, key) WHERE key IS NOT NULL;

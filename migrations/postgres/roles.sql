@@ -16,12 +16,12 @@ $$;
 GRANT USAGE, CREATE ON SCHEMA public TO govstore_owner;
 GRANT USAGE ON SCHEMA public TO govstore_app, govstore_reader;
 GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO govstore_app;
-GRANT USAGE, SELECT ON ALL SEQUENCES IN SCHEMA public TO govstore_app;
+GRANT USAGE, SELECT, UPDATE ON ALL SEQUENCES IN SCHEMA public TO govstore_app;
 GRANT SELECT ON ALL TABLES IN SCHEMA public TO govstore_reader;
 GRANT pg_read_all_stats TO govstore_app; -- so that an error can name who holds a lock, and since when
 
 -- What the owner makes later.
 ALTER DEFAULT PRIVILEGES FOR ROLE govstore_owner IN SCHEMA public
   GRANT SELECT, INSERT, UPDATE, DELETE ON TABLES TO govstore_app;
-ALTER DEFAULT PRIVILEGES FOR ROLE govstore_owner IN SCHEMA public GRANT USAGE, SELECT ON SEQUENCES TO govstore_app;
+ALTER DEFAULT PRIVILEGES FOR ROLE govstore_owner IN SCHEMA public GRANT USAGE, SELECT, UPDATE ON SEQUENCES TO govstore_app;
 ALTER DEFAULT PRIVILEGES FOR ROLE govstore_owner IN SCHEMA public GRANT SELECT ON TABLES TO govstore_reader;

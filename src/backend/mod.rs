@@ -79,6 +79,15 @@ impl Backend {
         }
     }
 
+    /// What is committed now, to be read by many statements while others write.
+    #[cfg(feature = "postgres")]
+    pub fn snapshot(&self, wait: &Deadline) -> Result<Snapshot<'_>> {
+        Ok(match self {
+            Self::Sqlite(database) => Snapshot::Sqlite(database.snapshot(wait)?),
+            Self::Postgres(database) => Snapshot::Postgres(database.snapshot(wait)?),
+        })
+    }
+
     /// Whether transactions of one process come one after the other, so that threads that wait for their turn had
     /// better share one.
     pub const fn writes_in_turns(&self) -> bool {
@@ -169,6 +178,23 @@ impl Backend {
     /// The database file, for what only a file can be asked. `instead`: why a server can't, and what to use.
     pub fn file(&self, instead: &'static str) -> Result<&sqlite::Database> {
         self.sqlite().ok_or_else(|| Error::NotAFile { path: self.address().to_owned(), what: instead })
+    }
+}
+
+/// What was committed at one moment.
+#[cfg(feature = "postgres")]
+pub(crate) enum Snapshot<'d> {
+    Sqlite(sqlite::Snapshot<'d>),
+    Postgres(postgres::Snapshot<'d>),
+}
+
+#[cfg(feature = "postgres")]
+impl Snapshot<'_> {
+    pub fn read<T>(&self, wait: &Deadline, body: impl FnOnce(&dyn Reader) -> TxResult<T>) -> Result<T> {
+        match self {
+            Self::Sqlite(snapshot) => snapshot.read(wait, body),
+            Self::Postgres(snapshot) => snapshot.read(wait, body),
+        }
     }
 }
 

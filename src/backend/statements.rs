@@ -14,6 +14,8 @@ use serde_json::{Map, Value};
 use crate::error::Error;
 use crate::governance::{Action, Assessment, State};
 use crate::health::Health;
+#[cfg(feature = "postgres")]
+use crate::model::copy::{Cell, Row, Table};
 use crate::model::{
     ActorKind, Agent, AgentEvent, AgentFilter, AgentLockInfo, AgentOrder, AgentRanking, AgentState,
     CallFigures, ClaimOnMe, Claimant, ClientInfo, EndedProcess, FleetHealth, HistoryRow, KeyedUpdate,
@@ -388,9 +390,60 @@ pub(crate) trait CallWrites {
     fn remove_tool_calls(&self, kept: Option<u64>, before: Option<Timestamp>, rows: i64) -> TxResult<u64>;
 }
 
+/// Rows as they are, for a copy of the database.
+#[cfg(feature = "postgres")]
+pub(crate) trait CopyReads {
+    /// How many rows of a table are copied.
+    fn count_rows(&self, table: &Table) -> TxResult<u64>;
+
+    /// The first rows of a table whose keys come after one and not after another, in the order of their keys.
+    fn rows_between(&self, table: &Table, after: &[Cell], up_to: &[Cell], limit: usize)
+    -> TxResult<Vec<Row>>;
+
+    /// The last number that a table has given to a row.
+    fn last_number(&self, table: &Table) -> TxResult<i64>;
+
+    /// Of which database this is a copy that is not finished. A file has another name until it is.
+    fn unfinished_copy_of(&self) -> TxResult<Option<String>> {
+        Ok(None)
+    }
+}
+
+#[cfg(feature = "postgres")]
+pub(crate) trait CopyWrites {
+    /// Makes the rows between two keys these; where a table keeps its rows, the others stay.
+    fn replace_rows(&self, table: &Table, after: &[Cell], up_to: &[Cell], rows: &[Row]) -> TxResult<()>;
+
+    /// Notes what [`CopyReads::unfinished_copy_of`] says; with `None`, that it is finished.
+    fn note_unfinished_copy_of(&self, _from: Option<&str>) -> TxResult<()> {
+        Ok(())
+    }
+
+    /// Has a table give greater numbers from now on.
+    fn raise_last_number(&self, table: &Table, number: i64) -> TxResult<()>;
+}
+
+// Without a second backend there is nothing to copy to.
+#[cfg(not(feature = "postgres"))]
+pub(crate) trait CopyReads {}
+#[cfg(not(feature = "postgres"))]
+impl<T: SettingsReads> CopyReads for T {}
+#[cfg(not(feature = "postgres"))]
+pub(crate) trait CopyWrites {}
+#[cfg(not(feature = "postgres"))]
+impl<T: SettingsWrites> CopyWrites for T {}
+
 /// What can be looked at: a snapshot, or an open transaction.
 pub(crate) trait Reader:
-    SettingsReads + AgentReads + HistoryReads + EventReads + LockReads + ProcessReads + LedgerReads + CallReads
+    SettingsReads
+    + AgentReads
+    + HistoryReads
+    + EventReads
+    + LockReads
+    + ProcessReads
+    + LedgerReads
+    + CallReads
+    + CopyReads
 {
 }
 
@@ -405,6 +458,7 @@ pub(crate) trait Transaction:
     + ProcessWrites
     + LedgerWrites
     + CallWrites
+    + CopyWrites
 {
     /// When the transaction got the lock: the time of everything that it writes.
     fn at(&self) -> Timestamp;

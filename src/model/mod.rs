@@ -14,6 +14,7 @@
 //! | [`verdict`], [`reap`] | what the reaper thinks of a process, and what it did |
 //! | [`check`] | what a check of a database finds |
 //! | [`backup`] | what making and restoring a backup reports |
+//! | `copy` | what is copied to another database, and what that reports |
 //! | [`settings`], [`durability`], [`timestamp`] | settings, what a commit survives, points in time |
 
 mod actor;
@@ -22,6 +23,8 @@ mod backup;
 mod calls;
 mod cancellation;
 mod check;
+#[cfg(feature = "postgres")]
+pub(crate) mod copy;
 mod durability;
 mod event;
 mod history;
@@ -42,6 +45,8 @@ pub use backup::{BackupProgress, BackupReport, RestoreReport};
 pub use calls::{CallFigures, ToolCalls};
 pub use cancellation::Cancellation;
 pub use check::{Check, CheckStatus};
+#[cfg(feature = "postgres")]
+pub use copy::{CopiedTable, CopyProgress, CopyReport};
 pub use durability::Durability;
 pub(crate) use event::NewEvent;
 pub use event::{AgentEvent, EventKind};

@@ -43,6 +43,30 @@ impl Timestamp {
         Self(self.0.duration_trunc(chrono::TimeDelta::hours(1)).unwrap_or(self.0))
     }
 
+    /// The first point that can be written.
+    #[cfg(feature = "postgres")]
+    pub(crate) fn least() -> Self {
+        Self::of_year(0)
+    }
+
+    /// A point after all that matter.
+    #[cfg(feature = "postgres")]
+    pub(crate) fn greatest() -> Self {
+        Self::of_year(9999).earlier_by_ms(-365 * 86_400_000 + 1)
+    }
+
+    #[cfg(feature = "postgres")]
+    fn of_year(year: i32) -> Self {
+        let begin = chrono::NaiveDate::from_ymd_opt(year, 1, 1).and_then(|day| day.and_hms_opt(0, 0, 0));
+        Self(begin.unwrap_or_default().and_utc())
+    }
+
+    /// Milliseconds since 1970.
+    #[cfg(feature = "postgres")]
+    pub(crate) const fn as_millis(self) -> i64 {
+        self.0.timestamp_millis()
+    }
+
     /// Parses a time that names no zone, and takes it as UTC. The v1.0.3 files have such times.
     pub fn parse_without_zone(text: &str) -> Result<Self, ParseTimestampError> {
         Self::parse_local(text, |local| Some(local.and_utc()))

@@ -258,6 +258,12 @@ impl Store {
         Deadline::within(self.lock_timeout()).cancelled_by(self.cancellation.clone())
     }
 
+    /// The deadline of a part of a call that takes long.
+    #[cfg(feature = "postgres")]
+    pub(super) fn patience_of_at_least(&self, limit: Duration) -> Deadline {
+        Deadline::within(self.lock_timeout().max(limit)).cancelled_by(self.cancellation.clone())
+    }
+
     /// Takes note of settings that were just read, so that a changed timeout holds from the next call on.
     pub(super) fn follow(&self, settings: &Settings) {
         self.shared.lock_timeout_ms.store(settings.lock_timeout_ms, Ordering::Relaxed);

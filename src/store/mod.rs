@@ -10,6 +10,8 @@ mod agents;
 mod backup;
 mod calls;
 mod changes;
+#[cfg(feature = "postgres")]
+mod copy;
 mod group;
 mod handle;
 mod heartbeat;
@@ -26,6 +28,8 @@ mod waiting;
 pub use agent_lock::AgentLock;
 pub use backup::restore;
 pub use changes::ChangeWatch;
+#[cfg(feature = "postgres")]
+pub use copy::Copy;
 pub use handle::Store;
 pub use options::StoreOptions;
 pub use registration::Registration;

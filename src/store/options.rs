@@ -127,13 +127,28 @@ impl StoreOptions {
                 let (database, settings) = sqlite::open(path.as_ref(), &self.options)?;
                 (Backend::Sqlite(database), settings)
             }
-            Some(scheme) => self.open_on_a_server(scheme)?,
+            Some(scheme) => self.open_on_a_server(scheme, false)?,
         };
         Ok(Store::new(backend, &settings, lock_timeout))
     }
 
+    /// Opens a database on a server that is to be filled by a copy.
     #[cfg(feature = "postgres")]
-    fn open_on_a_server(&self, scheme: Scheme<'_>) -> Result<(Backend, Settings)> {
+    pub(super) fn open_for_copy(self, address: &Path) -> Result<Store> {
+        let scheme = address.to_str().and_then(Scheme::of);
+        let scheme = scheme.ok_or_else(|| Error::BadAddress { reason: "it is a path".to_owned() })?;
+        let (backend, settings) = self.open_on_a_server(scheme, true)?;
+        Ok(Store::new(backend, &settings, None))
+    }
+
+    /// Whether a path is the address of a database on a server.
+    #[cfg(feature = "postgres")]
+    pub(super) fn is_address(path: &Path) -> bool {
+        path.to_str().and_then(Scheme::of).is_some()
+    }
+
+    #[cfg(feature = "postgres")]
+    fn open_on_a_server(&self, scheme: Scheme<'_>, for_copy: bool) -> Result<(Backend, Settings)> {
         if !matches!(scheme.name, "postgres" | "postgresql") {
             return Err(scheme.unknown("it opens files, and postgres://…"));
         }
@@ -143,6 +158,7 @@ impl StoreOptions {
                 lock_timeout: self.options.lock_timeout,
                 max_connections: self.options.max_connections,
                 create: self.options.create,
+                for_copy,
             },
         )?;
         Ok((Backend::Postgres(database), settings))
@@ -150,7 +166,7 @@ impl StoreOptions {
 
     #[cfg(not(feature = "postgres"))]
     #[expect(clippy::unused_self, reason = "with PostgreSQL it has options")]
-    fn open_on_a_server(&self, scheme: Scheme<'_>) -> Result<(Backend, Settings)> {
+    fn open_on_a_server(&self, scheme: Scheme<'_>, _for_copy: bool) -> Result<(Backend, Settings)> {
         Err(scheme.unknown(match scheme.name {
             "postgres" | "postgresql" => "it was built without the feature `postgres`",
             _ => "it opens files",

@@ -4,6 +4,7 @@
 #![cfg(unix)]
 
 mod broken;
+mod copying;
 mod failover;
 mod hosts;
 mod opening;

@@ -82,9 +82,9 @@ type Outcome = Result<Exit, Failure>;
 #[derive(Debug, Parser)]
 #[command(name = "govstore", version, after_long_help = AFTER_HELP, max_term_width = 100)]
 struct Arguments {
-    /// The database file
+    /// The database: a file, or an address such as `postgres://host/name`
     ///
-    /// Without it, the file that the environment variable `GOVSTORE_DB` names; without that,
+    /// Without it, what the environment variable `GOVSTORE_DB` names; without that,
     /// govstore/governance.db in your data folder. `serve`, `update`, `apply`, `import`, `restore` and
     /// `config set` create it; the other commands never do. The folder of a database that you name must be
     /// there.

@@ -59,7 +59,8 @@ impl Database {
         }
     }
 
-    fn unopened_file() -> TestResult<Self> {
+    /// The same in a file.
+    pub fn unopened_file() -> TestResult<Self> {
         Ok(Self { folder: tempfile::tempdir()?, server: None })
     }
 

@@ -28,6 +28,9 @@ const ASK_AFTER: Duration = Duration::from_millis(500);
 /// A call that is over its time by less than this still finds out what became of its commit.
 const SETTLED_WHILE_OVERDUE: Duration = Duration::from_millis(100);
 
+/// How long a snapshot may stand between two reads.
+const SNAPSHOT_IDLE_LIMIT: Duration = Duration::from_mins(10);
+
 /// The shortest patience for a commit: it may have to wait for a standby.
 const COMMIT_PATIENCE: Duration = Duration::from_millis(50);
 
@@ -95,16 +98,34 @@ impl Database {
         wait: &Deadline,
         body: impl FnOnce(&Session<'_>) -> TxResult<T>,
     ) -> Result<T> {
+        let link = self.checkout_to_read(wait)?;
+        body(&Session::reading(&link, wait, self.own())).map_err(|fault| self.explain(fault, wait))
+    }
+
+    /// What is committed now, to be read by many statements while others write.
+    pub fn snapshot(&self, wait: &Deadline) -> Result<Snapshot<'_>> {
+        let link = self.checkout_to_read(wait)?;
+        let idle = SNAPSHOT_IDLE_LIMIT.as_millis();
+        let begin = format!(
+            "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL idle_in_transaction_session_timeout = {idle};
+             SELECT FROM settings"
+        );
+        let snapshot = Snapshot { database: self, link };
+        let answered = snapshot.link.run(vec![Step::Batch(begin.into())], wait);
+        answered.map_err(|failure| self.explain(failure.into(), wait))?;
+        Ok(snapshot)
+    }
+
+    /// A connection whose server is there: a read runs once.
+    fn checkout_to_read(&self, wait: &Deadline) -> Result<Lent<'_>> {
         self.refuse_after_fork()?;
-        let explain = |fault: Fault| self.explain(fault, wait);
-        let link = loop {
-            let link = self.checkout(None, wait).map_err(|failure| explain(failure.into()))?;
-            // A connection that was idle may have lost its server: better known before `body`, which runs once.
+        loop {
+            let link = self.checkout(None, wait).map_err(|failure| self.explain(failure.into(), wait))?;
+            // One that was idle may have lost it.
             if link.idle_for < ASK_AFTER || link.run(vec![Step::batch("")], wait).is_ok() {
-                break link;
+                return Ok(link);
             }
-        };
-        body(&Session::reading(&link, wait, self.own())).map_err(explain)
+        }
     }
 
     /// Runs what sets the database up. It may run again, on another connection.
@@ -370,6 +391,28 @@ impl Drop for Lent<'_> {
         links.in_use -= 1;
         links.idle.extend(sound.map(|link| (link, Instant::now())));
         self.database.came_back.notify_one();
+    }
+}
+
+/// What was committed at one moment.
+pub(crate) struct Snapshot<'d> {
+    database: &'d Database,
+    link: Lent<'d>,
+}
+
+impl Snapshot<'_> {
+    pub fn read<T>(&self, wait: &Deadline, body: impl FnOnce(&dyn Reader) -> TxResult<T>) -> Result<T> {
+        let database = self.database;
+        body(&Session::reading(&self.link, wait, database.own()))
+            .map_err(|fault| database.explain(fault, wait))
+    }
+}
+
+impl Drop for Snapshot<'_> {
+    fn drop(&mut self) {
+        if self.link.is_sound() {
+            self.link.send("ROLLBACK");
+        }
     }
 }
 

@@ -30,7 +30,7 @@ mod value;
 
 pub(crate) use changes::Changes;
 pub(crate) use check::check;
-pub(crate) use database::Database;
+pub(crate) use database::{Database, Snapshot};
 pub(crate) use migrate::SUPPORTED;
 pub(crate) use open::{OpenOptions, open};
 pub(crate) use transaction::LONGEST_INTERVAL;

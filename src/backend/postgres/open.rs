@@ -8,7 +8,7 @@ use super::conninfo::ConnInfo;
 use super::database::{Database, Host};
 use super::{migrate, tls};
 use crate::backend::deadline::Deadline;
-use crate::backend::statements::SettingsReads;
+use crate::backend::statements::{CopyReads, SettingsReads};
 use crate::error::{Error, Result};
 use crate::model::{LOCK_TIMEOUT, Settings};
 use crate::os;
@@ -19,6 +19,8 @@ pub(crate) struct OpenOptions {
     pub lock_timeout: Option<Duration>,
     pub max_connections: u32,
     pub create: bool,
+    /// Whether it is opened to be filled by a copy.
+    pub for_copy: bool,
 }
 
 /// Opens the database at an address, and brings its schema up to date. Returns its settings as well.
@@ -32,8 +34,12 @@ pub(crate) fn open(address: &str, options: &OpenOptions) -> Result<(Database, Se
     let wait = Deadline::within(options.lock_timeout.unwrap_or(LOCK_TIMEOUT));
     let database = Database::new(connector, host(), options.max_connections);
     database.set_up(&wait, |link| migrate::migrate(link, &wait, &shown, options.create))?;
-    let settings = database.look(&wait, |session| session.settings())?;
-    Ok((database, settings))
+    let (settings, copied_from) =
+        database.look(&wait, |session| Ok((session.settings()?, session.unfinished_copy_of()?)))?;
+    match copied_from {
+        Some(from) if !options.for_copy => Err(Error::UnfinishedCopy { path: shown, from }),
+        _ => Ok((database, settings)),
+    }
 }
 
 fn host() -> Host {

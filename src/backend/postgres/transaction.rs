@@ -349,6 +349,11 @@ impl Session<'_> {
         row.ok_or_else(|| Failure::Lost("a row is missing in the answer".to_owned()).into())
     }
 
+    /// Where the database is, without a password.
+    pub fn address(&self) -> &Path {
+        self.own.address
+    }
+
     /// The host that this process runs on, as `hosts` names it.
     pub fn host_key(&self) -> &str {
         self.own.host_key

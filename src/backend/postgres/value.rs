@@ -52,7 +52,7 @@ pub(super) enum Parameter {
     Time(Option<DateTime<Utc>>),
     Numbers(Option<Vec<f64>>),
     Bytes(Option<Vec<u8>>),
-    Texts(Vec<String>),
+    Texts(Vec<Option<String>>),
 }
 
 impl Parameter {
@@ -73,7 +73,7 @@ impl Parameter {
     fn has_nul(&self) -> bool {
         match self {
             Self::Text(Some(text)) => text.contains('\0'),
-            Self::Texts(texts) => texts.iter().any(|text| text.contains('\0')),
+            Self::Texts(texts) => texts.iter().flatten().any(|text| text.contains('\0')),
             _ => false,
         }
     }
@@ -115,7 +115,7 @@ parameter! {
 
 impl From<Vec<String>> for Parameter {
     fn from(value: Vec<String>) -> Self {
-        Self::Texts(value)
+        Self::Texts(value.into_iter().map(Some).collect())
     }
 }
 

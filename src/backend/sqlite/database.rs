@@ -59,6 +59,17 @@ impl Database {
         self.look(wait, |conn| body(&ReadConnection(conn)))
     }
 
+    /// What is committed now, to be read by many statements while others write.
+    #[cfg(feature = "postgres")]
+    pub fn snapshot(&self, wait: &Deadline) -> Result<Snapshot<'_>> {
+        self.look(wait, |_| Ok(()))?; // the file is there, and this is no forked child
+        let snapshot = Snapshot { database: self, conn: self.checkout(wait)? };
+        // Reads alone, and is no second write door. It stands from the first read on.
+        let begun = snapshot.conn.execute_batch("BEGIN; SELECT 1 FROM sqlite_schema");
+        begun.map_err(|e| self.explain(e.into(), &snapshot.conn, wait))?;
+        Ok(snapshot)
+    }
+
     /// As [`Self::read`], with a connection in hand.
     pub(super) fn look<T>(
         &self,
@@ -231,6 +242,29 @@ impl Drop for Database {
         for conn in &mut idle {
             connection::close(conn, fold_in_log);
         }
+    }
+}
+
+/// What was committed at one moment.
+#[cfg(feature = "postgres")]
+pub(crate) struct Snapshot<'d> {
+    database: &'d Database,
+    conn: Pooled,
+}
+
+#[cfg(feature = "postgres")]
+impl Snapshot<'_> {
+    pub fn read<T>(&self, wait: &Deadline, body: impl FnOnce(&dyn Reader) -> TxResult<T>) -> Result<T> {
+        let _polling = self.database.poll_by(wait);
+        self.database.files.check()?;
+        body(&ReadConnection(&self.conn)).map_err(|fault| self.database.explain(fault, &self.conn, wait))
+    }
+}
+
+#[cfg(feature = "postgres")]
+impl Drop for Snapshot<'_> {
+    fn drop(&mut self) {
+        let _ = self.conn.execute_batch("ROLLBACK"); // it fails if there is nothing to end
     }
 }
 

@@ -47,8 +47,12 @@ mod vacuum;
 pub use backup::Backup;
 pub(crate) use changes::Changes;
 pub(crate) use check::check;
+#[cfg(feature = "postgres")]
+pub(crate) use database::Snapshot;
 pub(crate) use database::{Database, Watch};
 pub(crate) use migrations::SUPPORTED;
+#[cfg(feature = "postgres")]
+pub(crate) use open::name_copy;
 pub(crate) use open::{OpenOptions, create_with, open};
 pub(crate) use restore::{failed as restore_failed, in_use, restore};
 pub(crate) use users::users;

@@ -10,6 +10,8 @@ use super::database::Database;
 use super::file_identity::{FileIdentity, Name};
 use super::holder::name_holder;
 use super::lock_owner::wal_index;
+#[cfg(feature = "postgres")]
+use super::staging_file::rename_to_free_name;
 use super::staging_file::{SIDE_FILES, StagingFile, folder_of, sync_folder};
 use super::transaction::ReadConnection;
 use super::{busy, connection, location, migrate};
@@ -108,6 +110,20 @@ pub(crate) fn create_with<T>(
     }
     sync_folder(folder).map_err(cannot_create)?;
     Ok(Some(value))
+}
+
+/// Gives a database that was made under another name in the same folder its own. Nobody has it open.
+#[cfg(feature = "postgres")]
+pub(crate) fn name_copy(made: &Path, path: &Path) -> Result<()> {
+    let cannot_create = |source| Error::CannotCreate { path: path.to_owned(), source };
+    if SIDE_FILES.iter().any(|suffix| fs::symlink_metadata(with_suffix(made, suffix)).is_ok()) {
+        return Err(cannot_create(io::Error::other(
+            "another process has it open; it may be copying to it too",
+        )));
+    }
+    fs::File::open(made).and_then(|file| file.sync_all()).map_err(cannot_create)?;
+    rename_to_free_name(made, path).map_err(cannot_create)?;
+    sync_folder(folder_of(path)).map_err(cannot_create)
 }
 
 /// The absolute path of a database that exists, after creating it if that was asked for.

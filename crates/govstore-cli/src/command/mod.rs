@@ -7,6 +7,8 @@ mod backup;
 mod check;
 mod completions;
 mod config;
+#[cfg(feature = "postgres")]
+mod copy;
 mod doctor;
 mod events;
 mod health;
@@ -64,6 +66,8 @@ pub enum Command {
     Config(config::Args),
     Backup(backup::Args),
     Restore(restore::Args),
+    #[cfg(feature = "postgres")]
+    Copy(copy::Args),
     Check(check::Args),
     Prune(prune::Args),
     Import(import::Args),
@@ -101,6 +105,8 @@ impl Command {
             Self::Config(args) => config::run(&args, session),
             Self::Backup(args) => backup::run(&args, session),
             Self::Restore(args) => restore::run(&args, session),
+            #[cfg(feature = "postgres")]
+            Self::Copy(args) => copy::run(&args, session),
             Self::Check(args) => check::run(&args, session),
             Self::Prune(args) => prune::run(&args, session),
             Self::Import(args) => import::run(&args, session),

@@ -2,6 +2,7 @@
 
 mod agents;
 mod calls;
+mod copy;
 mod events;
 mod history;
 mod hosts;

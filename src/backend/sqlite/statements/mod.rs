@@ -6,6 +6,8 @@
 
 mod agents;
 mod calls;
+#[cfg(feature = "postgres")]
+mod copy;
 mod events;
 mod history;
 mod ledger;
