@@ -16,6 +16,7 @@ pub(crate) mod sqlite;
 pub(crate) mod statements;
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::error::{Error, Result};
@@ -120,6 +121,24 @@ impl Backend {
             #[cfg(feature = "postgres")]
             Self::Postgres(database) => Changes::Postgres(postgres::Changes::begin(database, wait)?),
         })
+    }
+
+    /// Has `notice` called when somebody has written an event, where the database tells.
+    #[cfg_attr(not(feature = "postgres"), expect(clippy::unnecessary_wraps, reason = "a server may be lost"))]
+    pub fn listen(
+        &self,
+        changes: &mut Changes,
+        wait: &Deadline,
+        notice: Arc<dyn Fn() + Send + Sync>,
+    ) -> Result<()> {
+        match (self, changes) {
+            #[cfg(feature = "postgres")]
+            (Self::Postgres(database), Changes::Postgres(changes)) => changes.listen(database, wait, notice),
+            _ => {
+                drop((wait, notice)); // a file tells nobody
+                Ok(())
+            }
+        }
     }
 
     /// Whether anybody has written something since `changes` was last asked.

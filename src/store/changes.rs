@@ -1,6 +1,7 @@
 //! Whether anything was written, without reading it.
 
 use std::fmt;
+use std::sync::Arc;
 
 use super::handle::Store;
 use crate::backend::Changes;
@@ -35,6 +36,18 @@ impl Store {
 }
 
 impl ChangeWatch {
+    /// Calls `notice`, on a thread that must not be held up, as soon as somebody has written an event, so that whoever
+    /// waits until it is time to look again needn't. A database in a file tells nobody, and neither does one behind a
+    /// pooler: looking goes on as before.
+    ///
+    /// # Errors
+    ///
+    /// The server can't be reached.
+    pub fn call_on_event(&mut self, notice: impl Fn() + Send + Sync + 'static) -> Result<()> {
+        let wait = self.store.patience();
+        self.store.backend().listen(&mut self.changes, &wait, Arc::new(notice))
+    }
+
     /// Whether something was written since the last call, or since the watch was made.
     ///
     /// # Errors

@@ -5,10 +5,10 @@
 
 mod broken;
 mod copying;
+mod events;
 mod failover;
 mod hosts;
 mod opening;
-
 mod views;
 mod waiting;
 

@@ -1,7 +1,7 @@
 //! Subscriptions: a client is told when what a resource says has changed, whichever process changed it.
 //!
 //! While there are subscriptions, a thread asks the database four times a second whether anybody has written to it, which
-//! costs some microseconds. If so it reads the resources that are subscribed to, and announces those that read otherwise
+//! costs some microseconds; and at once, when a database on a server tells of an event. If so it reads the resources that are subscribed to, and announces those that read otherwise
 //! than before. Without subscriptions there is no thread. It is none of the threads that calls run on, since those may
 //! all wait for a lock.
 //!
@@ -11,6 +11,7 @@
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::hash::{BuildHasher, RandomState};
 use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -61,6 +62,8 @@ pub struct Subscriptions {
 #[derive(Default)]
 struct Shared {
     state: Mutex<State>,
+    /// The database has told of an event. It is set with the state in hand, so that nobody who waits misses it.
+    was_told: AtomicBool,
     changed: Condvar,
     hasher: RandomState,
 }
@@ -201,7 +204,7 @@ impl Shared {
     }
 
     /// Looks again and again for as long as there are subscriptions.
-    fn watch(&self, session: &Session) {
+    fn watch(self: &Arc<Self>, session: &Session) {
         let mut changes = None;
         let mut has_failed = false;
         loop {
@@ -213,10 +216,14 @@ impl Shared {
                 tracing::warn!(%refusal, "cannot look for changes of resources; trying again");
             }
             has_failed = looked.is_err();
-            let rest = LOOK_EVERY.max(began.elapsed() * REST_FACTOR);
+            let rest = began.elapsed() * REST_FACTOR;
             let is_wanted = |state: &mut State| !state.has_ended && !state.subscriptions.is_empty();
             let waited = self.changed.wait_timeout_while(self.state(), rest, is_wanted);
+            let (state, _) = waited.unwrap_or_else(PoisonError::into_inner);
+            let is_idle = |state: &mut State| is_wanted(state) && !self.was_told.load(Ordering::Relaxed);
+            let waited = self.changed.wait_timeout_while(state, LOOK_EVERY.saturating_sub(rest), is_idle);
             let (mut state, _) = waited.unwrap_or_else(PoisonError::into_inner);
+            self.was_told.store(false, Ordering::Relaxed);
             if !is_wanted(&mut state) {
                 state.is_watched = false;
                 return;
@@ -224,11 +231,25 @@ impl Shared {
         }
     }
 
+    /// Watches the database, which may tell of events by itself.
+    fn begin(self: &Arc<Self>, session: &Session) -> govstore::Result<ChangeWatch> {
+        let mut watch = session.store().watch_changes()?;
+        let shared = Arc::downgrade(self);
+        watch.call_on_event(move || {
+            if let Some(shared) = shared.upgrade() {
+                let _state = shared.state();
+                shared.was_told.store(true, Ordering::Relaxed);
+                shared.changed.notify_one();
+            }
+        })?;
+        Ok(watch)
+    }
+
     /// Announces what has changed since the last look.
-    fn look(&self, session: &Session, changes: &mut Option<ChangeWatch>) -> Result<(), Refusal> {
+    fn look(self: &Arc<Self>, session: &Session, changes: &mut Option<ChangeWatch>) -> Result<(), Refusal> {
         let has_changed = match changes {
             Some(changes) => changes.has_changed(),
-            None => session.store().watch_changes().map(|watch| {
+            None => self.begin(session).map(|watch| {
                 *changes = Some(watch);
                 true
             }),

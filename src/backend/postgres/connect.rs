@@ -26,6 +26,9 @@ const OLDEST_SERVER: i32 = 150_000;
 /// How much longer than a call's deadline a connection may take.
 const CONNECT_GRACE: Duration = Duration::from_millis(300);
 
+/// What is called when a notification comes.
+pub(crate) type Notice = Arc<dyn Fn() + Send + Sync>;
+
 /// Makes connections to one database.
 pub(super) struct Connector {
     address: PathBuf,
@@ -52,8 +55,9 @@ impl Connector {
         &self.address
     }
 
-    /// A connection to a server that can be written.
-    pub fn connect(&self, name: &str, wait: &Deadline) -> Result<Link, Failure> {
+    /// A connection to a server that can be written. `on_notice` is called, on the thread of the connections, when a
+    /// notification comes that the session has asked for.
+    pub fn connect(&self, name: &str, on_notice: Option<&Notice>, wait: &Deadline) -> Result<Link, Failure> {
         let warned = Arc::new(AtomicBool::new(false));
         let mut config = self.config.clone();
         // A pooler refuses or ignores the option, or has it from another client.
@@ -68,15 +72,20 @@ impl Connector {
         let limit = wait.remaining() + CONNECT_GRACE;
         let warns = Arc::clone(&warned);
         let tls = self.tls.clone();
+        let notify = on_notice.cloned();
         let connecting = self.runtime.handle().spawn(async move {
             let (client, mut connection) = config.connect(tls).await?;
             let task = tokio::spawn(async move {
                 let mut next = std::future::poll_fn(|context| connection.poll_message(context)).await;
                 while let Some(Ok(message)) = next {
-                    if let AsyncMessage::Notice(notice) = message
-                        && notice.parsed_severity() == Some(Severity::Warning)
-                    {
-                        warns.store(true, Ordering::Release);
+                    match message {
+                        AsyncMessage::Notice(notice)
+                            if notice.parsed_severity() == Some(Severity::Warning) =>
+                        {
+                            warns.store(true, Ordering::Release);
+                        }
+                        AsyncMessage::Notification(_) => notify.iter().for_each(|notify| notify()),
+                        _ => {}
                     }
                     next = std::future::poll_fn(|context| connection.poll_message(context)).await;
                 }
@@ -89,7 +98,7 @@ impl Connector {
             Ok(Ok(Err(error))) => {
                 let failure = cannot_connect(error);
                 if failure.is_of_the_options() && !self.is_pooled.swap(true, Ordering::Relaxed) {
-                    return self.connect(name, wait);
+                    return self.connect(name, on_notice, wait);
                 }
                 return Err(failure);
             }

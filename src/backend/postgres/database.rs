@@ -6,7 +6,7 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, ThreadId};
 use std::time::{Duration, Instant};
 
-use super::connect::Connector;
+use super::connect::{Connector, Notice};
 use super::failure::{Failure, of_fault};
 use super::holder;
 use super::link::{Link, Step};
@@ -318,13 +318,28 @@ impl Database {
         drop(links);
         let mut lent = Lent { database: self, link: None, idle_for: Duration::ZERO }; // gives its place back if it gets none
         let unnamed = || self.name(None);
-        let link = self.connector.connect(&name.map_or_else(unnamed, str::to_owned), wait)?;
+        let link = self.connector.connect(&name.map_or_else(unnamed, str::to_owned), None, wait)?;
         let seen = self.timeline.fetch_max(link.timeline, Ordering::AcqRel);
         if link.timeline < seen {
             return Err(Failure::Replaced { found: link.timeline, seen });
         }
         lent.link = Some(link);
         Ok(lent)
+    }
+
+    /// A connection of its own, on which `on_notice` is called when somebody has written an event. `None` where a pooler
+    /// would give it to others.
+    pub(super) fn listen(&self, on_notice: &Notice, wait: &Deadline) -> Result<Option<Link>> {
+        self.refuse_after_fork()?;
+        let listening = (|| {
+            let link = self.connector.connect(&self.name(None), Some(on_notice), wait)?;
+            if !link.is_direct {
+                return Ok(None);
+            }
+            link.run(vec![Step::batch("LISTEN govstore")], wait)?;
+            Ok(Some(link))
+        })();
+        listening.map_err(|failure: Failure| self.explain(failure.into(), wait))
     }
 
     fn links(&self) -> MutexGuard<'_, Links> {

@@ -1,9 +1,11 @@
 //! `events`: lifecycle, changes of health, and what the reaper did, as it happens in whatever process.
 
 use std::io;
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::thread;
 use std::time::Duration;
 
-use govstore::{AgentEvent, EventKind};
+use govstore::{AgentEvent, ChangeWatch, EventKind, Store};
 use serde::Serialize;
 
 use super::actors;
@@ -64,6 +66,7 @@ pub fn run(args: &Args, session: &mut Session) -> Outcome {
     };
     let mut page = first.map_or_else(|| timeline.page(), Ok)?;
     let mut all = Vec::new();
+    let mut waiting = if args.follow { Some(Waiting::on(&store)?) } else { None };
     loop {
         if session.out.json() && !args.follow {
             all.extend(page.events);
@@ -73,10 +76,8 @@ pub fn run(args: &Args, session: &mut Session) -> Outcome {
             }
             session.out.flush()?;
         }
-        match (page.is_last, args.follow) {
-            (false, _) => {}
-            (true, true) if wait_for_more() => {}
-            (true, _) => break,
+        if page.is_last && !waiting.as_mut().is_some_and(Waiting::wait) {
+            break;
         }
         page = timeline.page()?;
     }
@@ -90,22 +91,51 @@ fn show(event: &Event, session: &mut Session) -> io::Result<()> {
     if session.out.json() { session.out.success(event) } else { session.out.say(line(event)) }
 }
 
-/// Waits for a moment; `false`, at once, when nobody reads what we write any more. Nobody would notice otherwise
-/// until the next event, and that may be days away.
+/// What waits between two looks.
+struct Waiting {
+    told: Receiver<()>,
+    /// What tells it of an event at once, where the database does.
+    watch: ChangeWatch,
+}
+
+impl Waiting {
+    fn on(store: &Store) -> govstore::Result<Self> {
+        let mut watch = store.watch_changes()?;
+        let (tell, told) = mpsc::sync_channel(1);
+        watch.call_on_event(move || {
+            let _ = tell.try_send(()); // one that is there already is enough
+        })?;
+        Ok(Self { told, watch })
+    }
+
+    /// Waits until there may be something; `false` when nobody reads what we write any more. Nobody would notice
+    /// otherwise until the next event, and that may be days away.
+    fn wait(&mut self) -> bool {
+        while !is_closed(&io::stdout()) {
+            if self.told.recv_timeout(LOOK_EVERY) == Err(RecvTimeoutError::Disconnected) {
+                thread::sleep(LOOK_EVERY); // nobody tells
+            }
+            // If it can't be known, the next read says why.
+            if self.watch.has_changed().unwrap_or(true) {
+                return true;
+            }
+        }
+        false
+    }
+}
+
 #[cfg(unix)]
-fn wait_for_more() -> bool {
+fn is_closed(stdout: &io::Stdout) -> bool {
     use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-    let stdout = io::stdout();
-    let mut closed = [PollFd::new(&stdout, PollFlags::empty())];
-    let for_a_moment = Timespec { tv_sec: 0, tv_nsec: i64::from(LOOK_EVERY.subsec_nanos()) };
-    !poll(&mut closed, Some(&for_a_moment)).is_ok_and(|closed| closed > 0)
+    let mut closed = [PollFd::new(stdout, PollFlags::empty())];
+    let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
+    poll(&mut closed, Some(&at_once)).is_ok_and(|closed| closed > 0)
 }
 
 #[cfg(not(unix))]
-fn wait_for_more() -> bool {
-    std::thread::sleep(LOOK_EVERY);
-    true
+fn is_closed(_stdout: &io::Stdout) -> bool {
+    false
 }
 
 /// One event for people.
