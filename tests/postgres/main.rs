@@ -9,6 +9,7 @@ mod events;
 mod failover;
 mod hosts;
 mod opening;
+mod pooler;
 mod views;
 mod waiting;
 

@@ -181,7 +181,12 @@ impl Cluster {
         self.as_user(Command::new(self.bin.join(program)))
     }
 
-    fn shell(&self) -> Command {
+    /// The user and the group that the server runs as, if they aren't those of the tests.
+    pub(crate) const fn user(&self) -> Option<(u32, u32)> {
+        self.user
+    }
+
+    pub(crate) fn shell(&self) -> Command {
         self.as_user(Command::new("sh"))
     }
 

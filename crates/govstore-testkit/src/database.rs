@@ -2,7 +2,7 @@
 //!
 //! A test of what a store does knows nothing of its backend but this. What [`Database::path`] and [`Database::sql`]
 //! give away is for the tests of SQLite's own. With `GOVSTORE_TEST_BACKEND=postgres` in the environment, each database is one
-//! on a server that the test process starts.
+//! on a server that the test process starts, and with `pgbouncer` there is a pooler in between.
 
 use std::fs::{self, Permissions};
 use std::io;
@@ -16,6 +16,7 @@ use serde_json::Value;
 
 use crate::TestResult;
 use crate::cluster::{Cluster, Connected};
+use crate::pooler::Pooler;
 use crate::wait::PATIENCE;
 
 /// A database of its own for one test.
@@ -25,6 +26,8 @@ pub struct Database {
     folder: tempfile::TempDir,
     /// The server that has it, and its name there; `None` for a file.
     server: Option<(&'static Cluster, String)>,
+    /// What stands between the server and those who open it by its address.
+    pooler: Option<&'static Pooler>,
 }
 
 impl Database {
@@ -51,24 +54,30 @@ impl Database {
 
     /// One that is not there yet: the first to open it sets it up.
     pub fn unopened() -> TestResult<Self> {
-        let is_file = std::env::var("GOVSTORE_TEST_BACKEND").as_deref() != Ok("postgres");
-        if is_file {
-            Self::unopened_file()
-        } else {
-            Self::on_a_server()?.ok_or_else(|| "PostgreSQL is missing".into())
-        }
+        let there = match std::env::var("GOVSTORE_TEST_BACKEND").as_deref() {
+            Ok("postgres") => Self::on_a_server()?,
+            Ok("pgbouncer") => Self::behind_a_pooler()?,
+            _ => return Self::unopened_file(),
+        };
+        there.ok_or_else(|| "PostgreSQL or pgbouncer is missing".into())
     }
 
     /// The same in a file.
     pub fn unopened_file() -> TestResult<Self> {
-        Ok(Self { folder: tempfile::tempdir()?, server: None })
+        Ok(Self { folder: tempfile::tempdir()?, server: None, pooler: None })
     }
 
     /// One on a server, whatever the environment says; `None` where there is no PostgreSQL.
     pub fn on_a_server() -> TestResult<Option<Self>> {
         let Some(cluster) = Cluster::shared() else { return Ok(None) };
         let name = cluster.make_database()?;
-        Ok(Some(Self { folder: tempfile::tempdir()?, server: Some((cluster, name)) }))
+        Ok(Some(Self { folder: tempfile::tempdir()?, server: Some((cluster, name)), pooler: None }))
+    }
+
+    /// One on a server with a pooler in between; `None` where one of both is missing.
+    pub fn behind_a_pooler() -> TestResult<Option<Self>> {
+        let (Some(pooler), Some(there)) = (Pooler::shared(), Self::on_a_server()?) else { return Ok(None) };
+        Ok(Some(Self { pooler: Some(pooler), ..there }))
     }
 
     /// Whether it is on a server.
@@ -78,9 +87,10 @@ impl Database {
 
     /// What a program is told to open, as the argument of `--db`.
     pub fn address(&self) -> String {
-        match &self.server {
-            None => self.path().display().to_string(),
-            Some((cluster, name)) => cluster.address(name),
+        match (&self.server, self.pooler) {
+            (None, _) => self.path().display().to_string(),
+            (Some((cluster, name)), None) => cluster.address(name),
+            (Some((_, name)), Some(pooler)) => pooler.address(name),
         }
     }
 

@@ -11,6 +11,7 @@
 mod cluster;
 mod database;
 mod mcp_client;
+mod pooler;
 mod preload;
 mod program;
 mod proxy;
@@ -24,6 +25,7 @@ mod wait;
 pub use cluster::{Cluster, Connected};
 pub use database::{Database, open, reap};
 pub use mcp_client::McpClient;
+pub use pooler::Pooler;
 pub use preload::compiled;
 pub use program::{govstore, program, test_answerer, test_server, test_worker};
 pub use proxy::{Network, Proxy};
