@@ -67,7 +67,12 @@ pub(crate) trait SettingsReads {
     fn settings(&self) -> TxResult<Settings>;
 }
 
-pub(crate) trait SettingsWrites {
+pub(crate) trait SettingsWrites: SettingsReads {
+    /// The settings, which nobody else changes until the transaction is over.
+    fn settings_to_change(&self) -> TxResult<Settings> {
+        self.settings() // where one transaction at a time writes
+    }
+
     fn save_settings(&self, settings: &Settings) -> TxResult<()>;
 }
 

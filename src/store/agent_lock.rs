@@ -100,8 +100,11 @@ impl Store {
     /// Takes the lock if nobody has it. The beat in the same transaction sees to it that the process is
     /// registered when it does.
     fn try_lock(&self, id: AgentId<'_>, reason: Option<&str>, wait: &Deadline) -> Result<Option<Held>> {
-        let mut noted = None;
+        let mut noted: Option<Held> = None;
         let written = self.write_by(wait, |tx| {
+            if let Some(held) = noted.take() {
+                self.held_locks().strike(&held); // the transaction was lost, and runs again
+            }
             let settings = tx.settings()?;
             let beat = self.beat_in(tx, &settings, Use::Now)?;
             let is_held = self.held_locks().of(id).is_some();

@@ -30,7 +30,7 @@ impl Store {
     /// [`Error::UnknownSetting`], or [`Error::InvalidSetting`] with the rule that the value breaks.
     pub fn set_setting(&self, key: &str, value: &str) -> Result<Settings> {
         let changed = self.write(|tx| {
-            let settings = changed(&tx.settings()?, key, value)?;
+            let settings = changed(&tx.settings_to_change()?, key, value)?;
             tx.save_settings(&settings)?;
             Ok(settings)
         });

@@ -271,10 +271,12 @@ impl Store {
             let mut has_failed_midway = false;
             let written = self.write_uncancelled_by(wait, |tx| {
                 let before = tx.changes();
-                body(tx, isolation).inspect_err(|_| has_failed_midway = tx.changes() != before)
+                let done = body(tx, isolation);
+                has_failed_midway = done.is_err() && tx.changes() != before; // of the last run, if there are several
+                done
             });
             match isolation {
-                Isolation::Bare if has_failed_midway => isolation = Isolation::Savepoints,
+                Isolation::Bare if written.is_err() && has_failed_midway => isolation = Isolation::Savepoints,
                 _ => return self.exit_if_displaced(written),
             }
         }

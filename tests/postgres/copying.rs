@@ -9,7 +9,7 @@ use serde_json::json;
 use crate::{database, update};
 
 /// Something in every table that is copied, with what is easily lost on the way.
-fn fill(store: &Store) -> TestResult {
+pub(crate) fn fill(store: &Store) -> TestResult {
     let operator = store.acting_as(Actor::operator());
     operator.set_setting("history_limit", "1000")?;
     operator.set_setting("risk_healthy_max", "0.1234567890123456")?;

@@ -10,6 +10,8 @@ mod failover;
 mod hosts;
 mod opening;
 mod pooler;
+mod rerun;
+mod tls;
 mod views;
 mod waiting;
 

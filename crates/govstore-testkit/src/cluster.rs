@@ -162,6 +162,25 @@ impl Cluster {
         Ok(())
     }
 
+    /// Puts a file into the folder of the data that nobody else may read, and returns its path.
+    pub fn put(&self, name: &str, content: &[u8]) -> TestResult<PathBuf> {
+        let path = self.data().join(name);
+        fs::write(&path, content)?;
+        fs::set_permissions(&path, Permissions::from_mode(0o600))?;
+        if let Some((uid, gid)) = self.user {
+            chown(&path, Some(uid), Some(gid))?;
+        }
+        Ok(path)
+    }
+
+    /// Has the running server read its files again, with these lines at the end of its settings.
+    pub fn reconfigure(&self, settings: &[&str]) -> TestResult {
+        let mut file = fs::OpenOptions::new().append(true).open(self.data().join("postgresql.conf"))?;
+        settings.iter().try_for_each(|setting| writeln!(file, "{setting}"))?;
+        let mut reload = self.command("pg_ctl");
+        succeed(reload.arg("-D").arg(self.data()).arg("reload"))
+    }
+
     /// The PID of the postmaster.
     pub fn pid(&self) -> TestResult<i32> {
         let file = fs::read_to_string(self.data().join("postmaster.pid"))?;

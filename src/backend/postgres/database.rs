@@ -309,8 +309,12 @@ impl Database {
             }
             let left = wait.remaining();
             if left.is_zero() {
-                let reason = format!("all {} connections of this process are in use", self.max_links);
-                return Err(Failure::Unreachable(reason));
+                let is_cancelled = wait.is_cancelled();
+                return Err(if is_cancelled {
+                    Failure::Cancelled
+                } else {
+                    Failure::NoneFree(self.max_links)
+                });
             }
             let waited = self.came_back.wait_timeout(links, left.min(Duration::from_millis(20)));
             links = waited.unwrap_or_else(PoisonError::into_inner).0;

@@ -69,6 +69,9 @@ pub(super) enum Failure {
     /// The connection is gone.
     #[error("the connection was lost: {0}")]
     Lost(String),
+    /// All connections of this process are in use.
+    #[error("all {0} of them are in use")]
+    NoneFree(usize),
     /// Nobody answers at all, or nobody lets this process in.
     #[error("{0}")]
     Unreachable(String),
@@ -122,7 +125,7 @@ impl Failure {
             | Self::Untrusted(_)
             | Self::Cancelled => true,
             Self::Refused { code, .. } => is_of_the_connection(code) || self.is_of_a_prepared_statement(),
-            Self::Unreadable { .. } | Self::Nul => false,
+            Self::Unreadable { .. } | Self::Nul | Self::NoneFree(_) => false,
         }
     }
 
@@ -153,6 +156,7 @@ impl Failure {
         let path = address.to_owned();
         match self {
             Self::Cancelled => Error::Cancelled,
+            Self::NoneFree(_) => Error::PoolTimeout { waited, reason: self.to_string() },
             Self::Unreadable { column, reason } => {
                 Error::Unreadable { what: format!("column {column} of a row in {}", path.display()), reason }
             }

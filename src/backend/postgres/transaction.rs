@@ -446,6 +446,7 @@ impl Transaction for Session<'_> {
     ) -> TxResult<Result<(), Error>> {
         let is_bare = isolation == Isolation::Bare;
         let before = self.changes.get();
+        let proof = self.proof.borrow().clone();
         if !is_bare {
             self.run(vec![Step::batch("SAVEPOINT nested")], None)?;
         }
@@ -462,6 +463,7 @@ impl Transaction for Session<'_> {
         if !is_bare && !is_lost {
             self.held_back.borrow_mut().clear();
             *self.aborted.borrow_mut() = None;
+            *self.proof.borrow_mut() = proof; // an update that is undone proves nothing
             self.run(vec![Step::batch("ROLLBACK TO nested; RELEASE nested")], None)?;
         }
         let costs_all = is_lost || is_bare && self.changes.get() != before;

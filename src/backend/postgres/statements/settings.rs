@@ -16,6 +16,12 @@ impl SettingsReads for Session<'_> {
 }
 
 impl SettingsWrites for Session<'_> {
+    fn settings_to_change(&self) -> TxResult<Settings> {
+        let found =
+            self.row_or_none(statement!("SELECT * FROM settings WHERE settings_id = 1 FOR UPDATE"))?;
+        found.map_or_else(|| Err(row_is_gone().into()), |row| from_row(&row))
+    }
+
     fn save_settings(&self, settings: &Settings) -> TxResult<()> {
         self.change(statement!(
             "UPDATE settings SET
