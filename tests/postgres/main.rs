@@ -8,6 +8,7 @@ mod copying;
 mod events;
 mod failover;
 mod hosts;
+mod machines;
 mod opening;
 mod pooler;
 mod rerun;

@@ -93,7 +93,7 @@ fn all_of(error: &Error) -> String {
     let mut text = format!("{error}\n{error:?}\n{error:#?}");
     let mut source = error.source();
     while let Some(reason) = source {
-        text.push_str(&format!("\n{reason}\n{reason:?}"));
+        text.extend([reason.to_string(), format!("{reason:?}")]);
         source = reason.source();
     }
     text
