@@ -44,6 +44,15 @@ impl Backend {
         }
     }
 
+    /// What was found when it was opened that its users should know.
+    pub fn warning(&self) -> Option<&'static str> {
+        match self {
+            Self::Sqlite(_) => None,
+            #[cfg(feature = "postgres")]
+            Self::Postgres(database) => database.warning(),
+        }
+    }
+
     /// The schema version that this build knows, and to which opening has brought the database.
     pub const fn schema_version(&self) -> i32 {
         match self {

@@ -100,6 +100,13 @@ impl Store {
         self.backend().sqlite().is_none()
     }
 
+    /// What whoever relies on the database should know, as it was found when it was opened: that a server waits for no
+    /// standby. `None` if there is nothing; [`Store::check`] has the rest.
+    #[must_use]
+    pub fn warning(&self) -> Option<&'static str> {
+        self.backend().warning()
+    }
+
     /// The schema version of the open database: of a file its `PRAGMA user_version`.
     #[must_use]
     pub fn schema_version(&self) -> i32 {

@@ -4,7 +4,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use govstore::{Error, ProcessInfo, Store};
-use govstore_testkit::{Cluster, Proxy, TestResult, wait_until};
+use govstore_testkit::{Cluster, Network, Proxy, TestResult, wait_until};
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::broken::{assert_nothing_lost, storm};
@@ -42,6 +42,7 @@ fn clients_follow_a_promoted_standby_and_nothing_acknowledged_is_lost() -> TestR
         let Some((mut primary, standby)) = pair(true)? else { return Ok(()) };
         let name = primary.make_database()?;
         let address = either(&primary, &standby, &name);
+        assert_eq!(Store::open(&address)?.warning(), None, "nothing is lost");
         let mut gap = Duration::ZERO;
         let told = storm(&address, Duration::from_secs(30), || {
             thread::sleep(Duration::from_millis(700));
@@ -63,6 +64,50 @@ fn clients_follow_a_promoted_standby_and_nothing_acknowledged_is_lost() -> TestR
         let there = assert_nothing_lost(&Store::open(&address)?, &told)?;
         println!("round {round}: {there} updates, the first on the new primary after {gap:?}");
     }
+    Ok(())
+}
+
+/// What a standby has not received when its primary is lost, is lost, and opening has said that it may be. The numbers of
+/// updates go on from what there is.
+#[test]
+fn without_a_synchronous_standby_what_is_lost_was_warned_of() -> TestResult {
+    let Some((primary, standby)) = pair(false)? else { return Ok(()) };
+    let name = primary.make_database()?;
+    let address = either(&primary, &standby, &name);
+    let store = Store::options().lock_timeout(Duration::from_secs(20)).open(&address)?;
+    let warning = store.warning().ok_or("nothing was said")?;
+    assert!(warning.contains("may be lost"), "{warning}");
+    let received = |number: i64| {
+        let sql = format!("SELECT 1 FROM agents WHERE total_updates >= {number}");
+        standby.with(&name, |connected| Ok(!connected.query(&sql, &[])?.is_empty())).unwrap_or(false)
+    };
+    // The network between the two is one that can be cut.
+    let between = Proxy::to(primary.port())?;
+    standby.with("postgres", |connected| {
+        let through = format!("host=127.0.0.1 port={} user=postgres", between.port());
+        connected.execute(&format!("ALTER SYSTEM SET primary_conninfo = '{through}'"))?;
+        connected.execute("SELECT pg_reload_conf()")
+    })?;
+    wait_until("the standby to follow through it", || {
+        let sql =
+            format!("SELECT 1 FROM pg_stat_wal_receiver WHERE conninfo LIKE '%port={}%'", between.port());
+        standby.with("postgres", |connected| Ok(!connected.query(&sql, &[])?.is_empty())).unwrap_or(false)
+    });
+    let before = update(&store, "writer")?;
+    wait_until("the standby to have that", || received(before));
+    between.set(Network::BlackHole);
+    let began = Instant::now();
+    let mut acknowledged = before;
+    while began.elapsed() < Duration::from_secs(1) {
+        acknowledged = update(&store, "writer")?;
+    }
+    kill_process(Pid::from_raw(primary.pid()?).ok_or("a PID")?, Signal::KILL)?;
+    standby.promote()?;
+    let next = update(&store, "writer")?;
+    println!("{acknowledged} were acknowledged, and {} of them are lost", acknowledged - (next - 1));
+    assert!(next > before && next <= acknowledged, "{before} {next} {acknowledged}");
+    let history = store.history("writer", None)?;
+    assert!(history.iter().map(|row| row.update_no).eq(1..=next), "no gap");
     Ok(())
 }
 

@@ -109,8 +109,7 @@ fn machines_whose_clocks_are_hours_apart_judge_alike_and_no_signal_leaves_them()
             .count("SELECT count(*) FROM processes WHERE name IN ('silent', 'healthy')")
             .is_ok_and(|there| there == 4)
     });
-    let boots = database
-        .rows("SELECT count(DISTINCT boot_id) FROM processes WHERE name = 'healthy'")?;
+    let boots = database.rows("SELECT count(DISTINCT boot_id) FROM processes WHERE name = 'healthy'")?;
     assert_eq!(boots[0][0], json!(2), "two boots");
 
     // This machine looks as well, again and again, and leaves all of them to their own.

@@ -138,6 +138,9 @@ pub fn serve(options: &ServeOptions) -> Result<(), ServeError> {
     let store = options.store.clone().max_connections(CONNECTIONS).open(&options.database)?;
     let registration = register(&store)?;
     tracing::info!(database = %store.path().display(), version = env!("CARGO_PKG_VERSION"), "serving");
+    if let Some(warning) = store.warning() {
+        tracing::warn!("{warning}");
+    }
 
     let runtime = runtime::Builder::new_current_thread()
         .enable_all()

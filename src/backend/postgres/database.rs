@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::{self, ThreadId};
 use std::time::{Duration, Instant};
 
@@ -47,6 +47,7 @@ pub(crate) struct Database {
     /// Threads that are inside a write.
     writing: Mutex<Vec<ThreadId>>,
     last_beat: LastBeat,
+    warning: OnceLock<&'static str>,
     opened_by: u32,
     connector: Connector, // last: its thread serves the links
 }
@@ -77,6 +78,7 @@ impl Database {
             timeline: AtomicU32::new(0),
             writing: Mutex::default(),
             last_beat: LastBeat::default(),
+            warning: OnceLock::new(),
             opened_by: std::process::id(),
             connector,
         }
@@ -85,6 +87,15 @@ impl Database {
     /// Where it is, without a password.
     pub fn address(&self) -> &Path {
         &self.address
+    }
+
+    pub(super) fn warn(&self, of: &'static str) {
+        self.warning.get_or_init(|| of);
+    }
+
+    /// What was found when it was opened that its users should know.
+    pub fn warning(&self) -> Option<&'static str> {
+        self.warning.get().copied()
     }
 
     /// Reads with `body`. One statement sees one snapshot.

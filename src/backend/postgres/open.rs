@@ -6,12 +6,17 @@ use std::time::Duration;
 use super::connect::Connector;
 use super::conninfo::ConnInfo;
 use super::database::{Database, Host};
+use super::value::{Columns, statement};
 use super::{migrate, tls};
 use crate::backend::deadline::Deadline;
-use crate::backend::statements::{CopyReads, SettingsReads};
+use crate::backend::statements::SettingsReads;
 use crate::error::{Error, Result};
 use crate::model::{LOCK_TIMEOUT, Settings};
 use crate::os;
+
+/// What is to be known of a server that waits for no standby.
+const ALONE: &str = "no standby is synchronous: should the server be replaced by a standby, updates that were acknowledged \
+                     last may be lost";
 
 /// How a database is opened.
 pub(crate) struct OpenOptions {
@@ -34,8 +39,16 @@ pub(crate) fn open(address: &str, options: &OpenOptions) -> Result<(Database, Se
     let wait = Deadline::within(options.lock_timeout.unwrap_or(LOCK_TIMEOUT));
     let database = Database::new(connector, host(), options.max_connections);
     database.set_up(&wait, |link| migrate::migrate(link, &wait, &shown, options.create))?;
-    let (settings, copied_from) =
-        database.look(&wait, |session| Ok((session.settings()?, session.unfinished_copy_of()?)))?;
+    let (settings, copied_from, is_alone) = database.look(&wait, |session| {
+        let found = session.one_row(statement!(
+            "SELECT (SELECT copied_from FROM unfinished_copy) AS copied_from,
+                    current_setting('synchronous_standby_names') = '' AS is_alone"
+        ))?;
+        Ok((session.settings()?, found.take::<Option<String>>("copied_from")?, found.take("is_alone")?))
+    })?;
+    if is_alone {
+        database.warn(ALONE);
+    }
     match copied_from {
         Some(from) if !options.for_copy => Err(Error::UnfinishedCopy { path: shown, from }),
         _ => Ok((database, settings)),
