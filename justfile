@@ -29,11 +29,15 @@ test:
     cargo test --locked
     cargo test --locked --package govstore-host --package govstore-mcp --package govstore-run --package govstore-testkit
 
-# The tests of what a store does, whatever its backend, on a PostgreSQL server of their own.
-test-postgres:
-    GOVSTORE_TEST_BACKEND=postgres cargo test --locked --package govstore --test calls --test cancel --test careless_edits \
-      --test contention --test dynamics --test golden --test health --test nothing_lost --test patch --test pause \
-      --test processes --test reaper --test reaper_runs --test reaper_spares --test retention --test risk_parts
+# The tests of what a store does, on a PostgreSQL server of their own instead of a file.
+test-postgres backend="postgres":
+    GOVSTORE_TEST_BACKEND={{backend}} cargo test --locked --package govstore --test calls --test cancel --test careless_edits \
+      --test contention --test dynamics --test golden --test health --test import --test living --test nothing_lost \
+      --test patch --test pause --test processes --test properties --test reaper --test reaper_runs --test reaper_spares \
+      --test retention --test retries --test risk_parts -- --skip full_disk --skip trigger
+
+# The same with pgbouncer in transaction mode in between.
+test-pooler: (test-postgres "pgbouncer")
 
 # The fuzz targets compile. On a nightly toolchain leave the variable out.
 fuzz-check:

@@ -8,7 +8,7 @@
 
 use crate::error::{Error, Result};
 use crate::model::{Heartbeat, HolderState, Now, Process, ProcessRecord, Settings, Timestamp, age_ms};
-use crate::os::{self, FileId, Here, Native, Presence, Remains, Sighting, System, clock};
+use crate::os::{self, Here, Mark, Native, Presence, Remains, Sighting, System, clock};
 
 /// What was seen of one registered process.
 #[derive(Debug, Clone)]
@@ -186,13 +186,8 @@ pub(crate) fn is_near(process: &Process, here: &Here) -> bool {
     process.boot_id == here.boot_id && process.pid_namespace == here.pid_namespace
 }
 
-/// Looks at one registered process of this PID namespace. `database` are the files that who has the database open has
-/// open; a database on a server is none, and whoever has a row in it has had it open.
-pub(crate) fn observe(
-    record: &ProcessRecord,
-    system: &dyn System,
-    database: Option<&[FileId]>,
-) -> Observation {
+/// Looks at one registered process of this PID namespace. `mark`: by what it is known that it has the database open.
+pub(crate) fn observe(record: &ProcessRecord, system: &dyn System, mark: &Mark) -> Observation {
     let process = &record.process;
     let claimant = record.claim.as_ref().and_then(|claim| claim.claimant.as_ref());
     let seen = system.look_at(process.pid);
@@ -202,7 +197,7 @@ pub(crate) fn observe(
     Observation {
         process: seen,
         remains: run_id.and_then(|run_id| system.remains(&run_id.of_members(), &run_id.of_keeper())),
-        has_database_open: database.map_or(Some(true), |files| system.has_open(process.pid, files)),
+        has_database_open: mark.is_on(process.pid, system),
         frozen: system.is_frozen(process.pid),
         parent: process.parent_pid.map(|pid| system.look_at(pid)),
         claimant: claimant.map(|claimant| (claimant.pid, system.look_at(claimant.pid))),

@@ -21,7 +21,7 @@ use std::time::Duration;
 
 use crate::error::{Error, Result};
 use crate::model::Check;
-use crate::os::FileId;
+use crate::os::Mark;
 
 use deadline::Deadline;
 use statements::{Reader, Transaction, TxResult};
@@ -188,9 +188,13 @@ impl Backend {
         }
     }
 
-    /// The files that a process has open that has the database open; `None` if it is on a server.
-    pub fn open_files(&self) -> Option<Vec<FileId>> {
-        Some(self.sqlite()?.open_files())
+    /// By what a process is known that has the database open.
+    pub fn mark(&self) -> Mark {
+        match self {
+            Self::Sqlite(database) => Mark::Files(database.open_files()),
+            #[cfg(feature = "postgres")]
+            Self::Postgres(database) => Mark::Named(database.mark().to_owned()),
+        }
     }
 
     /// The database file, if it is one.

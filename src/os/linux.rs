@@ -193,6 +193,16 @@ impl System for Linux {
         Some(open.into_iter().any(|found| file_id(&found).is_some_and(|id| files.contains(&id))))
     }
 
+    #[cfg(feature = "postgres")]
+    fn has_open_in_memory(&self, pid: u32, name: &str) -> Option<bool> {
+        if !self.procfs_is_ours {
+            return None;
+        }
+        let wanted = PathBuf::from(format!("/memfd:{name} (deleted)"));
+        let descriptors = fs::read_dir(format!("/proc/{pid}/fd")).ok()?;
+        Some(descriptors.flatten().any(|entry| fs::read_link(entry.path()).is_ok_and(|open| open == wanted)))
+    }
+
     fn users_of(&self, files: &[FileId]) -> Vec<u32> {
         all_pids().filter(|pid| self.has_open(*pid, files) == Some(true)).collect()
     }

@@ -12,6 +12,7 @@ mod container;
 mod file_id;
 #[cfg(all(target_os = "linux", not(govstore_portable)))]
 mod linux;
+mod mark;
 mod mutex;
 mod path;
 mod portable;
@@ -22,6 +23,9 @@ use std::io;
 
 pub(crate) use container::remove_container;
 pub(crate) use file_id::{FileId, file_id, file_ids};
+pub(crate) use mark::Mark;
+#[cfg(feature = "postgres")]
+pub(crate) use mark::NamedFile;
 pub(crate) use mutex::lock;
 pub(crate) use path::with_suffix;
 pub(crate) use system::{

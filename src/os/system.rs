@@ -111,6 +111,12 @@ pub(crate) trait System: Sync {
     /// tell, as of other users' processes.
     fn has_open(&self, pid: u32, files: &[FileId]) -> Option<bool>;
 
+    /// Whether a process has a file in memory of this name; `None` where the system doesn't tell.
+    #[cfg(feature = "postgres")]
+    fn has_open_in_memory(&self, _pid: u32, _name: &str) -> Option<bool> {
+        None // only Linux shows it
+    }
+
     /// The PIDs of all processes, this one too, that are known to have one of these files open.
     fn users_of(&self, files: &[FileId]) -> Vec<u32>;
 

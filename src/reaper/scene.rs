@@ -4,7 +4,7 @@ use super::memory::Memory;
 use super::plan::{self, Judge, Seen};
 use crate::liveness::{is_near, observe};
 use crate::model::{Now, ProcessRecord, ReapPlan, Settings};
-use crate::os::{FileId, Here, System};
+use crate::os::{Here, Mark, System};
 
 /// The registry and its processes at one moment.
 pub(crate) struct Scene {
@@ -21,14 +21,14 @@ impl Scene {
         records: Vec<ProcessRecord>,
         now: &Now<'_>,
         system: &dyn System,
-        database: Option<&[FileId]>,
+        mark: &Mark,
         caller: Option<i64>,
     ) -> Self {
         let here = system.here().clone();
         let seen = records
             .iter()
             .filter(|record| is_near(&record.process, &here))
-            .map(|record| (record.process.process_id, observe(record, system, database)))
+            .map(|record| (record.process.process_id, observe(record, system, mark)))
             .collect();
         Self { looked_at_ms: now.monotonic_ms, here, records, seen, caller }
     }

@@ -17,7 +17,7 @@ use super::victim::Ending;
 use super::victim::{KILL_PATIENCE, POLL};
 use crate::liveness::{self, Kernel, Observation, is_near, observe};
 use crate::model::{Now, Outcome, Process, ProcessRecord, Settings, age_ms, seconds};
-use crate::os::{FileId, Here, Hold, Sighting, Signal, System, clock, lock};
+use crate::os::{Here, Hold, Mark, Sighting, Signal, System, clock, lock};
 use crate::registry;
 
 /// How long a process that was woken may take to finish its transaction.
@@ -156,11 +156,11 @@ impl Look {
         records: Vec<ProcessRecord>,
         now: &Now<'_>,
         system: &dyn System,
-        database: &[FileId],
+        mark: &Mark,
     ) -> Self {
         let has_pid = |process: &Process| process.pid == pid && is_near(process, system.here());
         let found = records.into_iter().filter(|record| has_pid(&record.process)).map(|record| {
-            let seen = observe(&record, system, Some(database));
+            let seen = observe(&record, system, mark);
             (record, seen)
         });
         // A row may be left of one that had the PID before.

@@ -169,13 +169,7 @@ impl Store {
     pub(super) fn look(&self, system: &dyn System) -> Result<Scene> {
         let now = Now::read(system);
         let records = self.read(|reader| reader.registered_processes(&now))?;
-        Ok(Scene::look(
-            records,
-            &now,
-            system,
-            self.backend().open_files().as_deref(),
-            self.own().process_id(),
-        ))
+        Ok(Scene::look(records, &now, system, &self.backend().mark(), self.own().process_id()))
     }
 
     /// Reaps on one side of the operating system.

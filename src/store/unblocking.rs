@@ -62,7 +62,7 @@ impl Store {
         let now = Now::read(system);
         let (records, settings) =
             self.read(|reader| Ok((reader.registered_processes(&now)?, reader.settings()?)))?;
-        let look = Look::at(pid, records, &now, system, &database.open_files());
+        let look = Look::at(pid, records, &now, system, &self.backend().mark());
         Ok(self.stopped_holder().note(look, &settings, system.here(), self.own().process_id()))
     }
 

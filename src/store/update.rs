@@ -275,8 +275,12 @@ impl Store {
                 has_failed_midway = done.is_err() && tx.changes() != before; // of the last run, if there are several
                 done
             });
+            // What a backend has held back until the commit fails there.
+            let is_refused = matches!(written, Err(Error::Constraint { .. } | Error::Database(_)));
             match isolation {
-                Isolation::Bare if written.is_err() && has_failed_midway => isolation = Isolation::Savepoints,
+                Isolation::Bare if is_refused || written.is_err() && has_failed_midway => {
+                    isolation = Isolation::Savepoints;
+                }
                 _ => return self.exit_if_displaced(written),
             }
         }

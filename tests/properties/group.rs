@@ -50,7 +50,7 @@ fn prepare(database: &Database, store: &Store, case: u32) {
     let broken =
         "INSERT INTO agent_updates (agent_id, update_no, void_integral, coherence, risk_score, void_active,
                     decision, health_status)
-                  VALUES ($1, 2, 0, 1, 0.1, 0, 'approve', 'healthy')";
+                  VALUES ($1, 2, 0, 1, 0.1, false, 'approve', 'healthy')";
     database.write(&[(broken, vec![named("broken", case).into()])]).expect("a row");
 }
 

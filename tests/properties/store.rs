@@ -108,8 +108,9 @@ impl Run {
                 assert_eq!(pruned.updates, self.model.prune());
             }
             Operation::Backup => {
-                self.world.backup();
-                self.backups.push(self.model.clone());
+                if self.world.backup() {
+                    self.backups.push(self.model.clone());
+                }
             }
             Operation::Restore(which) => {
                 if !self.backups.is_empty() {

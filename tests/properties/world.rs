@@ -195,11 +195,14 @@ impl World {
         self.store(Handle::Other).set_setting(key, value).map(drop).map_err(refusal)
     }
 
-    pub fn backup(&mut self) -> u32 {
-        let number = self.backups;
+    /// Makes a backup, if the database is a file.
+    pub fn backup(&mut self) -> bool {
+        if self.database.is_on_a_server() {
+            return false;
+        }
+        self.store(Handle::Other).backup_to(self.backup_path(self.backups)).expect("a backup");
         self.backups += 1;
-        self.store(Handle::Other).backup_to(self.backup_path(number)).expect("a backup");
-        number
+        true
     }
 
     fn backup_path(&self, number: u32) -> PathBuf {

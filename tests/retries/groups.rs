@@ -23,7 +23,7 @@ fn threads_that_share_commits_fail_alone() -> TestResult {
     store.pause("paused", None)?;
     database.execute(
         "INSERT INTO agent_updates (agent_id, update_no, void_integral, coherence, risk_score, void_active, decision, health_status)
-         VALUES ('broken', 2, 0, 1, 0.1, 0, 'approve', 'healthy')",
+         VALUES ('broken', 2, 0, 1, 0.1, false, 'approve', 'healthy')",
     )?;
     let agents = ["good-0", "paused", "good-1", "broken", "good-2", "good-0", "", "good-1"];
     let start = Arc::new(Barrier::new(agents.len()));

@@ -75,23 +75,28 @@ fn settings(session: &Session<'_>) -> TxResult<Finding> {
 }
 
 fn history(session: &Session<'_>) -> TxResult<Finding> {
-    let row = session.one_row(statement!(
-        "SELECT coalesce(sum(u.rows), 0)::bigint AS rows,
-                count(*) FILTER (WHERE u.rows <> u.newest - u.oldest + 1) AS gaps,
-                count(*) FILTER (WHERE coalesce(u.newest, 0) <> a.total_updates) AS behind,
-                min(a.agent_id) FILTER (WHERE u.rows <> u.newest - u.oldest + 1
-                                           OR coalesce(u.newest, 0) <> a.total_updates) AS first
+    let kept: i64 = session.one_row(statement!("SELECT count(*) FROM agent_updates"))?.take(0)?;
+    // An agent without updates was never updated, or imported without history.
+    let broken = session.rows(statement!(
+        "SELECT a.agent_id, a.total_updates, u.oldest, u.newest, u.newest - u.oldest + 1 - u.rows AS missing,
+                count(*) OVER () AS broken
          FROM agents AS a
-         LEFT JOIN (SELECT agent_id, count(*) AS rows, min(update_no) AS oldest, max(update_no) AS newest
-                    FROM agent_updates GROUP BY agent_id) AS u ON u.agent_id = a.agent_id"
+         JOIN (SELECT agent_id, count(*) AS rows, min(update_no) AS oldest, max(update_no) AS newest
+               FROM agent_updates GROUP BY agent_id) AS u ON u.agent_id = a.agent_id
+         WHERE u.newest - u.oldest + 1 <> u.rows OR u.newest <> a.total_updates
+         ORDER BY a.agent_id LIMIT 1"
     ))?;
-    let (rows, gaps, behind): (i64, i64, i64) = (row.take("rows")?, row.take("gaps")?, row.take("behind")?);
-    Ok(match row.take::<Option<String>>("first")? {
-        Some(first) => failed(format!(
-            "of {gaps} agents some updates are missing, and of {behind} the newest; the first is {first:?}"
-        )),
-        None => ok(format!("{rows} updates without a gap")),
-    })
+    let Some(first) = broken.first() else { return Ok(ok(format!("{kept} updates without a gap"))) };
+    let (agent_id, total): (String, i64) = (first.take("agent_id")?, first.take("total_updates")?);
+    let (oldest, newest): (i64, i64) = (first.take("oldest")?, first.take("newest")?);
+    let (missing, agents): (i64, i64) = (first.take("missing")?, first.take("broken")?);
+    let what = if missing > 0 {
+        format!("{missing} of the updates {oldest} to {newest} of agent {agent_id:?} are missing")
+    } else {
+        format!("the newest update of agent {agent_id:?} is {newest}, and its total {total}")
+    };
+    let others = agents - 1;
+    Ok(failed(if others > 0 { format!("{what}; and likewise of {others} other agents") } else { what }))
 }
 
 fn durability(session: &Session<'_>) -> TxResult<Finding> {

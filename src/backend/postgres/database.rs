@@ -16,11 +16,15 @@ use crate::backend::deadline::{Deadline, random_between};
 use crate::backend::pause::Section;
 use crate::backend::statements::{Fault, Reader, Transaction, TxResult};
 use crate::error::{Error, Result};
-use crate::os::lock;
+use crate::os::{NamedFile, lock};
 
 /// Between two tries of a transaction that was lost to another one, or to a server that is not there.
 const RETRY_AFTER_US: std::ops::Range<u64> = 2_000..20_000;
 const RETRY_LOST_AFTER_US: std::ops::Range<u64> = 50_000..150_000;
+
+/// How often a transaction runs again because a row was there that it wanted to insert. When it looks again it finds the
+/// row; one that it does not find was written by hand.
+const MOST_RACES: u32 = 3;
 
 /// How long a connection may be idle before a read asks whether it is still there.
 const ASK_AFTER: Duration = Duration::from_millis(500);
@@ -48,6 +52,8 @@ pub(crate) struct Database {
     writing: Mutex<Vec<ThreadId>>,
     last_beat: LastBeat,
     warning: OnceLock<&'static str>,
+    /// By what others know that this process has the database open.
+    mark: OnceLock<(String, NamedFile)>,
     opened_by: u32,
     connector: Connector, // last: its thread serves the links
 }
@@ -79,6 +85,7 @@ impl Database {
             writing: Mutex::default(),
             last_beat: LastBeat::default(),
             warning: OnceLock::new(),
+            mark: OnceLock::new(),
             opened_by: std::process::id(),
             connector,
         }
@@ -91,6 +98,20 @@ impl Database {
 
     pub(super) fn warn(&self, of: &'static str) {
         self.warning.get_or_init(|| of);
+    }
+
+    /// Marks this process as one that has the database open, whose `id` is the same for whoever opens it.
+    pub(super) fn mark_process(&self, id: &str) {
+        self.mark.get_or_init(|| {
+            let name = format!("govstore {id}");
+            let file = NamedFile::new(&name);
+            (name, file)
+        });
+    }
+
+    /// By what a process is known that has the database open.
+    pub fn mark(&self) -> &str {
+        self.mark.get().map_or("", |(name, _)| name)
     }
 
     /// What was found when it was opened that its users should know.
@@ -169,6 +190,7 @@ impl Database {
         let _section = Section::begin();
         let _inside = Inside::enter(&self.writing);
         let mut doubt = None;
+        let mut races = 0;
         loop {
             let fault = match self.attempt(wait, &writer, &mut body, &mut doubt) {
                 Ok(value) => return Ok(value),
@@ -178,7 +200,10 @@ impl Database {
             if failure.is_some_and(Failure::is_of_a_prepared_statement) {
                 self.connector.note_pooler();
             }
-            let is_worth_another_try = failure.is_some_and(Failure::is_worth_another_try);
+            let may_be_raced = failure.is_some_and(Failure::may_be_raced);
+            races += u32::from(may_be_raced);
+            let is_worth_another_try =
+                failure.is_some_and(Failure::is_worth_another_try) || may_be_raced && races <= MOST_RACES;
             if !is_worth_another_try || wait.remaining().is_zero() {
                 // Its time is over, but if the server answers, what became of the commit is soon found out.
                 if wait.overdue() < SETTLED_WHILE_OVERDUE

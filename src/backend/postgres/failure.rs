@@ -133,16 +133,20 @@ impl Failure {
     pub fn is_worth_another_try(&self) -> bool {
         match self {
             Self::Lost(_) | Self::Unreachable(_) | Self::Replaced { .. } => true,
-            Self::Refused { code, rule, .. } => {
+            Self::Refused { code, .. } => {
                 is_of_the_connection(code)
                     || self.is_of_a_prepared_statement()
                     || *code == SqlState::T_R_SERIALIZATION_FAILURE
                     || *code == SqlState::T_R_DEADLOCK_DETECTED
-                    || *code == SqlState::UNIQUE_VIOLATION
-                        && rule.as_deref().is_some_and(|rule| RACED_KEYS.contains(&rule))
             }
             _ => false,
         }
+    }
+
+    /// Whether a row is there already that another transaction may have inserted at the same time.
+    pub fn may_be_raced(&self) -> bool {
+        matches!(self, Self::Refused { code, rule, .. } if *code == SqlState::UNIQUE_VIOLATION
+            && rule.as_deref().is_some_and(|rule| RACED_KEYS.contains(&rule)))
     }
 
     /// Whether a transaction whose COMMIT ends so may have been kept.

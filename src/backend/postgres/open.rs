@@ -42,8 +42,12 @@ pub(crate) fn open(address: &str, options: &OpenOptions) -> Result<(Database, Se
     let (settings, copied_from, is_alone) = database.look(&wait, |session| {
         let found = session.one_row(statement!(
             "SELECT (SELECT copied_from FROM unfinished_copy) AS copied_from,
-                    current_setting('synchronous_standby_names') = '' AS is_alone"
+                    current_setting('synchronous_standby_names') = '' AS is_alone,
+                    concat_ws('-', (SELECT oid FROM pg_database WHERE datname = current_database()),
+                              'govstore_schema'::regclass::oid,
+                              (SELECT extract(epoch FROM min(applied_at)) FROM govstore_schema)) AS id"
         ))?;
+        database.mark_process(&found.take::<String>("id")?);
         Ok((session.settings()?, found.take::<Option<String>>("copied_from")?, found.take("is_alone")?))
     })?;
     if is_alone {

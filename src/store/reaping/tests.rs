@@ -61,8 +61,7 @@ impl Subject {
         // The echo comes before the exec, which opens the database.
         subject.wait_until_seen(system, |_| {
             !system.here().sees_open_files
-                || system.has_open(subject.child.id(), &store.backend().open_files().unwrap_or_default())
-                    == Some(true)
+                || store.backend().mark().is_on(subject.child.id(), system) == Some(true)
         });
         look_twice(system, store)?;
         Ok(subject)
