@@ -68,9 +68,9 @@ pub use model::{
 pub use model::{CopiedTable, CopyProgress, CopyReport};
 pub use os::Usage;
 pub use registry::Beat;
-#[cfg(feature = "postgres")]
-pub use store::Copy;
 pub use store::{AgentLock, ChangeWatch, Registration, Store, StoreOptions, restore};
+#[cfg(feature = "postgres")]
+pub use store::{Copy, Trial};
 pub use text_enum::ParseWordError;
 
 /// Compiles the guide's examples.

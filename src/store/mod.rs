@@ -32,4 +32,6 @@ pub use changes::ChangeWatch;
 pub use copy::Copy;
 pub use handle::Store;
 pub use options::StoreOptions;
+#[cfg(feature = "postgres")]
+pub use options::Trial;
 pub use registration::Registration;

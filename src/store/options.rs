@@ -132,6 +132,34 @@ impl StoreOptions {
         Ok(Store::new(backend, &settings, lock_timeout))
     }
 
+    /// Makes an empty schema in a database on a server, for a trial that is to leave nothing behind.
+    ///
+    /// ```no_run
+    /// use govstore::{Store, Update};
+    ///
+    /// let trial = Store::options().trial("postgres://govstore@db.example.com/governance")?;
+    /// let store = Store::open(trial.address())?;
+    /// store.process_update("writer", &Update::new())?;
+    /// drop((store, trial)); // and the schema is gone
+    /// # Ok::<(), govstore::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Error::BadAddress`], [`Error::UnknownScheme`], [`Error::Unreachable`]; [`Error::ReadOnly`] if this role may make
+    /// no schema.
+    #[cfg(feature = "postgres")]
+    pub fn trial(self, address: impl AsRef<Path>) -> Result<Trial> {
+        let path = address.as_ref();
+        let scheme = path.to_str().and_then(Scheme::of).filter(|scheme| scheme.is_postgres());
+        let Some(scheme) = scheme else {
+            return Err(Error::BadAddress {
+                reason: "it is no address like postgres://host/name".to_owned(),
+            });
+        };
+        Ok(Trial(postgres::Trial::begin(scheme.address, &self.on_a_server(false))?))
+    }
+
     /// Opens a database on a server that is to be filled by a copy.
     #[cfg(feature = "postgres")]
     pub(super) fn open_for_copy(self, address: &Path) -> Result<Store> {
@@ -149,19 +177,21 @@ impl StoreOptions {
 
     #[cfg(feature = "postgres")]
     fn open_on_a_server(&self, scheme: Scheme<'_>, for_copy: bool) -> Result<(Backend, Settings)> {
-        if !matches!(scheme.name, "postgres" | "postgresql") {
+        if !scheme.is_postgres() {
             return Err(scheme.unknown("it opens files, and postgres://…"));
         }
-        let (database, settings) = postgres::open(
-            scheme.address,
-            &postgres::OpenOptions {
-                lock_timeout: self.options.lock_timeout,
-                max_connections: self.options.max_connections,
-                create: self.options.create,
-                for_copy,
-            },
-        )?;
+        let (database, settings) = postgres::open(scheme.address, &self.on_a_server(for_copy))?;
         Ok((Backend::Postgres(database), settings))
+    }
+
+    #[cfg(feature = "postgres")]
+    const fn on_a_server(&self, for_copy: bool) -> postgres::OpenOptions {
+        postgres::OpenOptions {
+            lock_timeout: self.options.lock_timeout,
+            max_connections: self.options.max_connections,
+            create: self.options.create,
+            for_copy,
+        }
     }
 
     #[cfg(not(feature = "postgres"))]
@@ -211,6 +241,26 @@ impl StoreOptions {
     }
 }
 
+/// A schema for a trial. Made by [`StoreOptions::trial`]; dropping it removes the schema and what is in it.
+#[cfg(feature = "postgres")]
+pub struct Trial(postgres::Trial);
+
+#[cfg(feature = "postgres")]
+impl Trial {
+    /// The address by which the schema is opened. It has the password in it, if one was given in the address.
+    #[must_use]
+    pub fn address(&self) -> &str {
+        self.0.address()
+    }
+}
+
+#[cfg(feature = "postgres")]
+impl std::fmt::Debug for Trial {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Trial").finish_non_exhaustive()
+    }
+}
+
 /// An address such as `postgres://host/name`, in the place of a path.
 #[derive(Clone, Copy)]
 struct Scheme<'a> {
@@ -229,6 +279,11 @@ impl<'a> Scheme<'a> {
             #[cfg(feature = "postgres")]
             address,
         })
+    }
+
+    #[cfg(feature = "postgres")]
+    fn is_postgres(self) -> bool {
+        matches!(self.name, "postgres" | "postgresql")
     }
 
     fn unknown(self, what_to_do: &'static str) -> Error {

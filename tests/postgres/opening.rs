@@ -1,10 +1,11 @@
 //! Opening: several at once, and what is no database of ours.
 
+use std::process::Command;
 use std::sync::Barrier;
 use std::thread;
 
 use govstore::{Error, Store};
-use govstore_testkit::{Cluster, TestResult};
+use govstore_testkit::{Cluster, TestResult, govstore};
 
 use crate::{database, update};
 
@@ -115,4 +116,16 @@ fn a_password_is_in_no_message_and_a_wrong_address_has_its_sentence() {
         }
         assert!(refused.to_string().contains(said), "{refused}");
     }
+}
+
+#[test]
+fn a_self_test_works_beside_what_is_there_and_leaves_nothing() -> TestResult {
+    let Some(database) = database()? else { return Ok(()) };
+    update(&database.store()?, "writer")?;
+    let output = Command::new(govstore()).args(["--db", &database.address(), "selftest"]).output()?;
+    let said = String::from_utf8(output.stdout)?;
+    assert!(output.status.success() && said.matches("PASS").count() == 4, "{said}");
+    assert_eq!(database.count("SELECT count(*) FROM agents")?, 1);
+    assert_eq!(database.count("SELECT count(*) FROM pg_namespace WHERE nspname LIKE 'govstore%'")?, 0);
+    Ok(())
 }

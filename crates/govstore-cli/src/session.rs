@@ -84,6 +84,12 @@ impl Session {
         Ok((path, made))
     }
 
+    /// The address of the database, if one on a server was named.
+    #[cfg(feature = "postgres")]
+    pub fn named_address(&self) -> Option<PathBuf> {
+        self.named().filter(|named| named.to_str().is_some_and(|named| named.contains("://")))
+    }
+
     fn named(&self) -> Option<PathBuf> {
         let from_environment = || std::env::var_os(ENVIRONMENT_VARIABLE).filter(|path| !path.is_empty());
         self.db.clone().or_else(|| from_environment().map(PathBuf::from))

@@ -5,11 +5,12 @@
 //!
 //! | files | do |
 //! | --- | --- |
-//! | `open`, `migrate` | open a database: whose it is, its schema |
+//! | `open`, `migrate`, `trial` | open a database: whose it is, its schema; one beside it for a trial |
 //! | `conninfo`, `tls` | addresses, and what is checked of a server's certificate |
 //! | `connect`, `runtime`, `link` | connections, and waiting for answers |
 //! | `database`, `transaction`, `value` | the doors: retries, and commits that were not answered |
 //! | `failure`, `holder` | what errors mean, and who was in the way |
+//! | `check` | the state of the database |
 //! | `changes` | whether anybody has written something |
 
 mod changes;
@@ -26,6 +27,7 @@ mod runtime;
 mod statements;
 mod tls;
 mod transaction;
+mod trial;
 mod value;
 
 pub(crate) use changes::Changes;
@@ -34,3 +36,4 @@ pub(crate) use database::{Database, Snapshot};
 pub(crate) use migrate::SUPPORTED;
 pub(crate) use open::{OpenOptions, open};
 pub(crate) use transaction::LONGEST_INTERVAL;
+pub(crate) use trial::Trial;

@@ -59,7 +59,7 @@ pub(crate) fn open(address: &str, options: &OpenOptions) -> Result<(Database, Se
     }
 }
 
-fn host() -> Host {
+pub(super) fn host() -> Host {
     let key = match os::native() {
         Ok(system) => {
             let here = os::System::here(&system);

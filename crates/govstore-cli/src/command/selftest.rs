@@ -16,7 +16,7 @@ use crate::selftest::{Bench, CHECKS};
 ///
 /// Works on temporary databases with processes of this very program: several write at once, health is judged,
 /// servers crash and fall silent, an agent is led through its life. Your database is not touched. It takes
-/// some seconds.
+/// some seconds. If the database that you name is on a server, it works there, in schemas of its own which it drops.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "\
 Exit codes:
@@ -59,7 +59,7 @@ pub fn run(args: &Args, session: &mut Session) -> Outcome {
     let mut checks = Vec::new();
     for (name, check) in CHECKS {
         let begun = Instant::now();
-        let found = Bench::new().map_err(|e| format!("no temporary folder: {e}")).and_then(|b| check(&b));
+        let found = bench(session).and_then(|bench| check(&bench));
         let passed = found.is_ok();
         let finding = found.unwrap_or_else(|wrong| wrong);
         let checked = Checked { name, passed, finding, took_ms: begun.elapsed().as_millis() };
@@ -79,6 +79,19 @@ pub fn run(args: &Args, session: &mut Session) -> Outcome {
         session.out.document(&Report { success, error, checks })?;
     }
     Ok(if success { Exit::DONE } else { Exit::FAILED })
+}
+
+/// What a check works on: in a temporary folder, or beside the database that was named, if that is on a server.
+fn bench(session: &Session) -> Result<Bench, String> {
+    let no_folder = |e| format!("no temporary folder: {e}");
+    #[cfg(feature = "postgres")]
+    if let Some(address) = session.named_address() {
+        let trial = session.options().trial(address).map_err(|e| format!("no schema for it: {e}"))?;
+        return Bench::on_a_server(trial).map_err(no_folder);
+    }
+    #[cfg(not(feature = "postgres"))]
+    let _ = session;
+    Bench::new().map_err(no_folder)
 }
 
 fn line(Checked { name, passed, finding, took_ms }: &Checked) -> String {

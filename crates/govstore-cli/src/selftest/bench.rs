@@ -1,5 +1,6 @@
 //! A temporary database, and the installed program run on it.
 
+use std::ffi::OsString;
 use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
@@ -10,10 +11,12 @@ use tempfile::TempDir;
 /// A figure, or what is wrong.
 pub type Finding = Result<String, String>;
 
-/// A folder with a database that goes away in the end.
+/// A folder with a database that goes away in the end; or a schema for it, on a server.
 pub struct Bench {
     program: PathBuf,
     folder: TempDir,
+    #[cfg(feature = "postgres")]
+    on_a_server: Option<govstore::Trial>,
 }
 
 /// What a command came to.
@@ -28,9 +31,20 @@ impl Bench {
         Self::with(std::env::current_exe()?)
     }
 
+    /// One whose database is on a server.
+    #[cfg(feature = "postgres")]
+    pub fn on_a_server(trial: govstore::Trial) -> std::io::Result<Self> {
+        Ok(Self { on_a_server: Some(trial), ..Self::new()? })
+    }
+
     /// One for another program than this.
     pub fn with(program: PathBuf) -> std::io::Result<Self> {
-        Ok(Self { program, folder: tempfile::tempdir()? })
+        Ok(Self {
+            program,
+            folder: tempfile::tempdir()?,
+            #[cfg(feature = "postgres")]
+            on_a_server: None,
+        })
     }
 
     pub fn file(&self, name: &str) -> PathBuf {
@@ -40,8 +54,17 @@ impl Bench {
     /// The program on this database, with nothing to read.
     pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(&self.program);
-        command.arg("--db").arg(self.file("governance.db")).args(arguments).stdin(Stdio::null());
+        // Not as an argument, which others see: an address may have a password in it.
+        command.env("GOVSTORE_DB", self.database()).args(arguments).stdin(Stdio::null());
         command
+    }
+
+    fn database(&self) -> OsString {
+        #[cfg(feature = "postgres")]
+        if let Some(trial) = &self.on_a_server {
+            return trial.address().into();
+        }
+        self.file("governance.db").into()
     }
 
     /// Runs a command with `--json` to its end.
