@@ -6,7 +6,7 @@
 
 use super::event;
 use super::lifecycle::{PIONEER_TAG, refuse_update};
-use crate::backend::statements::{Reader, Receipt, Transaction, TxResult};
+use crate::backend::statements::{Receipt, Transaction, TxResult};
 use crate::crash_point;
 use crate::error::{Error, Result};
 use crate::explain;
@@ -45,20 +45,19 @@ pub(crate) fn check_key(update: &Update) -> Result<()> {
 /// The report of the update that was made under this key, if there was one. Comes before all other rules: a retry is
 /// answered whatever has become of the agent since.
 pub(crate) fn repeated(
-    reader: &dyn Reader,
+    keyed: Option<&KeyedUpdate>,
     id: AgentId<'_>,
     update: &Update,
     settings: &Settings,
 ) -> TxResult<Option<UpdateReport>> {
-    let Some(key) = &update.key else { return Ok(None) };
-    let Some(KeyedUpdate { row, digest, update_count }) = reader.update_by_key(id.as_str(), key)? else {
+    let (Some(key), Some(KeyedUpdate { row, digest, update_count })) = (&update.key, keyed) else {
         return Ok(None);
     };
-    if digest != update.digest() {
+    if *digest != update.digest() {
         let (agent_id, key) = (id.as_str().to_owned(), key.clone());
         return Err(Error::KeyReused { agent_id, key, update_no: row.update_no }.into());
     }
-    Ok(Some(repeated_report(id, &row, update_count, settings)?))
+    Ok(Some(repeated_report(id, row, *update_count, settings)?))
 }
 
 /// Refuses an agent that takes no updates.

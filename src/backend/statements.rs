@@ -61,6 +61,8 @@ pub(crate) struct Loaded {
     pub agent: Option<AgentState>,
     /// Who has the agent locked.
     pub lock: Option<LockRow>,
+    /// The agent's update that was made under the key, if its row is still there.
+    pub keyed: Option<Box<KeyedUpdate>>,
 }
 
 pub(crate) trait SettingsReads {
@@ -77,8 +79,10 @@ pub(crate) trait SettingsWrites: SettingsReads {
 }
 
 pub(crate) trait AgentReads {
-    /// What an update needs: the settings, the row of the process that writes, the agent, and its lock.
-    fn load_for_update(&self, agent_id: &str, process_id: Option<i64>) -> TxResult<Loaded>;
+    /// What an update needs: the settings, the row of the process that writes, the agent, its lock, and what was done
+    /// before under this key.
+    fn load_for_update(&self, agent_id: &str, process_id: Option<i64>, key: Option<&str>)
+    -> TxResult<Loaded>;
 
     /// The agent's row, if it has one.
     fn agent(&self, agent_id: &str) -> TxResult<Option<Agent>>;
@@ -93,6 +97,13 @@ pub(crate) trait AgentReads {
 }
 
 pub(crate) trait AgentWrites {
+    /// Takes the rows of agents that are about to be updated, in an order that is the same for everybody: so two groups
+    /// that have the same agents in another order don't wait for each other. Where one transaction at a time writes there is
+    /// nothing to do.
+    fn lock_agents(&self, _agent_ids: &[&str]) -> TxResult<()> {
+        Ok(())
+    }
+
     /// Makes a new agent, active and in its initial state.
     fn insert_agent(&self, agent_id: &str, tags: &[&str]) -> TxResult<()>;
 
@@ -147,9 +158,6 @@ pub(crate) struct NewAgentRow<'a> {
 pub(crate) trait HistoryReads {
     /// An agent's newest `last` updates before the one of this number, oldest of them first; all with `None`.
     fn history(&self, agent_id: &str, before: Option<i64>, last: Option<u32>) -> TxResult<Vec<HistoryRow>>;
-
-    /// The agent's update that was made under a key, if its row is still there.
-    fn update_by_key(&self, agent_id: &str, key: &str) -> TxResult<Option<KeyedUpdate>>;
 
     /// Figures over an agent's last `window` updates since its start or last reset. Updates with |V| over
     /// `void_limit` count as void.

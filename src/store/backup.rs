@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use super::handle::Store;
+use super::options::StoreOptions;
 use crate::backend::sqlite::{self, Backup};
 use crate::error::{Error, Result};
 use crate::model::{BackupReport, Check, RestoreReport, Verdict};
@@ -90,6 +91,10 @@ impl Store {
 /// put back. With the backup in place, [`Error::RestoreUnfinished`] if the old database could not be marked, and
 /// [`Error::NotOnDisk`].
 pub fn restore(backup: impl AsRef<Path>, database: impl AsRef<Path>) -> Result<RestoreReport> {
+    if StoreOptions::is_address(database.as_ref()) {
+        let path = "the database".into();
+        return Err(Error::NotAFile { path, what: "backups of it are restored there: use pg_restore" });
+    }
     let absolute = |path: &Path| std::path::absolute(path).map_err(|e| sqlite::restore_failed(path, e));
     let (backup, path) = (absolute(backup.as_ref())?, absolute(database.as_ref())?);
     sqlite::restore(&backup, &path, refuse_if_alive, |tx| {

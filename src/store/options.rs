@@ -170,7 +170,6 @@ impl StoreOptions {
     }
 
     /// Whether a path is the address of a database on a server.
-    #[cfg(feature = "postgres")]
     pub(super) fn is_address(path: &Path) -> bool {
         path.to_str().and_then(Scheme::of).is_some()
     }

@@ -19,6 +19,9 @@ use crate::registry::{BeatOutcome, Use};
 /// How long a group takes in further updates: the burst for which a process may write on while others wait.
 const GROUP_TIME: Duration = Duration::from_millis(10);
 
+/// As many updates as share a commit where others wait for the agents of all of them.
+const MOST_IN_A_GROUP: usize = 64;
+
 /// What the transaction of an update did beside it.
 struct Noted {
     beat: Option<BeatOutcome>,
@@ -137,11 +140,19 @@ impl Store {
     fn try_updates(&self, updates: &[(impl AsRef<str>, Update)]) -> Result<Vec<Outcome>> {
         let mut outcomes: Vec<Outcome> = Vec::new();
         let wait = self.patience();
+        // Where transactions wait for each other's agents, they are taken in order, all at once, and given back soon.
+        let in_turns = self.backend().writes_in_turns();
+        let updates = if in_turns { updates } else { &updates[..updates.len().min(MOST_IN_A_GROUP)] };
+        let ids = updates.iter().filter_map(|(id, _)| AgentId::parse(id.as_ref()).ok());
+        let ids: Vec<&str> = if in_turns { Vec::new() } else { ids.map(AgentId::as_str).collect() };
         let written = self.write_group(&wait, |tx, isolation| {
             let began = Instant::now();
             outcomes.clear();
             let settings = tx.settings()?;
             let beat = self.beat_in(tx, &settings, Use::Now)?;
+            if ids.len() > 1 {
+                tx.lock_agents(&ids)?;
+            }
             for (agent_id, update) in updates {
                 if !outcomes.is_empty() && began.elapsed() >= GROUP_TIME {
                     break;
@@ -294,9 +305,12 @@ impl Store {
     ) -> TxResult<(Option<UpdateReport>, Noted)> {
         let registered = self.own().registered();
         let process_id = registered.as_ref().map(|registered| registered.process_id);
-        let Loaded { settings, process, agent, lock } =
-            tx.load_for_update(request.id.as_str(), process_id)?;
-        if let Some(report) = agents::update::repeated(tx, request.id, request.update, &settings)? {
+        let key = request.update.key.as_deref();
+        let Loaded { settings, process, agent, lock, keyed } =
+            tx.load_for_update(request.id.as_str(), process_id, key)?;
+        if let Some(report) =
+            agents::update::repeated(keyed.as_deref(), request.id, request.update, &settings)?
+        {
             return Ok((Some(report), Noted { beat: None, settings }));
         }
         let beat = match &registered {
@@ -332,8 +346,9 @@ impl Store {
         let mut report = None;
         let made = tx.nested(isolation, &mut || {
             let Request { id, update, .. } = request;
-            let Loaded { settings, agent, lock, .. } = tx.load_for_update(id.as_str(), tx.process_id())?;
-            report = match agents::update::repeated(tx, id, update, &settings)? {
+            let Loaded { settings, agent, lock, keyed, .. } =
+                tx.load_for_update(id.as_str(), tx.process_id(), update.key.as_deref())?;
+            report = match agents::update::repeated(keyed.as_deref(), id, update, &settings)? {
                 Some(report) => Some(report),
                 None => self.update_loaded(tx, request, agent, lock.as_ref(), &settings)?,
             };

@@ -147,3 +147,32 @@ fn settings_that_are_changed_at_once_are_all_changed() -> TestResult {
         Ok(())
     })
 }
+
+#[test]
+fn groups_that_have_the_same_agents_in_another_order_never_wait_for_each_other() -> TestResult {
+    let Some(database) = database()? else { return Ok(()) };
+    let store = database.store()?;
+    let agents: Vec<String> = (0..20).map(|n| format!("agent-{n}")).collect();
+    for agent in &agents {
+        update(&store, agent)?;
+    }
+    thread::scope(|scope| {
+        for is_backwards in [false, true, false, true] {
+            let (database, agents) = (&database, &agents);
+            scope.spawn(move || {
+                let store = database.store().expect("it is there");
+                let mut group: Vec<_> = agents.iter().map(|agent| (agent.as_str(), Update::new())).collect();
+                if is_backwards {
+                    group.reverse();
+                }
+                for _ in 0..20 {
+                    assert!(store.process_updates(&group).iter().all(Result::is_ok));
+                }
+            });
+        }
+    });
+    assert_eq!(database.count("SELECT sum(total_updates)::bigint FROM agents")?, 20 + 4 * 20 * 20);
+    let deadlocks = "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()";
+    assert_eq!(database.count(deadlocks)?, 0);
+    Ok(())
+}

@@ -331,9 +331,15 @@ impl Drop for Session<'_> {
 impl Session<'_> {
     /// The rows of a statement. `locks` run before it, in the same round trip.
     pub fn rows_after(&self, locks: Vec<Statement>, wanted: Statement) -> TxResult<Vec<Row>> {
-        let steps = locks.into_iter().chain([wanted]).map(Step::Rows).collect();
-        let mut answers = self.run(steps, None)?;
-        Ok(answers.pop().unwrap_or_default().rows)
+        Ok(self.all_rows_after(locks, vec![wanted])?.pop().unwrap_or_default())
+    }
+
+    /// The rows of each of some statements, likewise.
+    pub fn all_rows_after(&self, locks: Vec<Statement>, wanted: Vec<Statement>) -> TxResult<Vec<Vec<Row>>> {
+        let locking = locks.len();
+        let steps = locks.into_iter().chain(wanted).map(Step::Rows).collect();
+        let answers = self.run(steps, None)?;
+        Ok(answers.into_iter().skip(locking).map(|answer| answer.rows).collect())
     }
 
     pub fn rows(&self, wanted: Statement) -> TxResult<Vec<Row>> {

@@ -4,6 +4,7 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 use tokio_postgres::Row;
 
+use super::history;
 use super::locks;
 use super::settings;
 use crate::backend::postgres::failure::Failure;
@@ -41,11 +42,15 @@ macro_rules! admitted {
 }
 
 impl AgentReads for Session<'_> {
-    fn load_for_update(&self, agent_id: &str, process_id: Option<i64>) -> TxResult<Loaded> {
+    fn load_for_update(
+        &self,
+        agent_id: &str,
+        process_id: Option<i64>,
+        key: Option<&str>,
+    ) -> TxResult<Loaded> {
         let locks = self.agent_locks(agent_id);
         self.begins_update();
-        let rows = self.rows_after(
-            locks,
+        let mut wanted = vec![
             statement!(
                 "SELECT s.*, p.state, p.parent_gone,
                         a.lifecycle_status, a.energy, a.integrity, a.entropy, a.void_integral, a.coherence, a.lambda1,
@@ -60,10 +65,14 @@ impl AgentReads for Session<'_> {
                 agent_id,
                 process_id,
             ),
-        )?;
-        let row = rows.first().ok_or_else(settings::row_is_gone)?;
+        ];
+        wanted.extend(key.map(|key| history::update_by_key(agent_id, key)));
+        let answers = self.all_rows_after(locks, wanted)?;
+        let mut rows = answers.iter().map(|rows| rows.first());
+        let row = rows.next().flatten().ok_or_else(settings::row_is_gone)?;
         self.note_now(row.time("now")?);
-        loaded(row)
+        let keyed = rows.next().flatten().map(history::keyed).transpose()?;
+        Ok(Loaded { keyed: keyed.map(Box::new), ..loaded(row)? })
     }
 
     fn agent(&self, agent_id: &str) -> TxResult<Option<Agent>> {
@@ -160,6 +169,15 @@ impl AgentReads for Session<'_> {
 }
 
 impl AgentWrites for Session<'_> {
+    fn lock_agents(&self, agent_ids: &[&str]) -> TxResult<()> {
+        let agent_ids: Vec<String> = agent_ids.iter().copied().map(str::to_owned).collect();
+        self.rows(statement!(
+            "SELECT FROM agents WHERE agent_id = ANY ($1) ORDER BY agent_id FOR NO KEY UPDATE",
+            agent_ids
+        ))?;
+        Ok(())
+    }
+
     fn insert_agent(&self, agent_id: &str, tags: &[&str]) -> TxResult<()> {
         self.hold_back(statement!(
             "INSERT INTO agents (agent_id, created_at, tags) VALUES ($1, $2, $3::json)",
@@ -322,7 +340,7 @@ fn loaded(row: &Row) -> TxResult<Loaded> {
         Some(process_id) => Some(locks::row(process_id, row)?),
         None => None,
     };
-    Ok(Loaded { settings: settings::from_row(row)?, process, agent, lock })
+    Ok(Loaded { settings: settings::from_row(row)?, process, agent, lock, keyed: None })
 }
 
 fn agent_state(row: &Row, lifecycle_status: Lifecycle) -> TxResult<AgentState> {

@@ -5,7 +5,7 @@ use tokio_postgres::Row;
 use super::agents::without_trailing_zeros;
 use crate::backend::postgres::failure::Failure;
 use crate::backend::postgres::transaction::Session;
-use crate::backend::postgres::value::{Columns, statement};
+use crate::backend::postgres::value::{Columns, Statement, statement};
 use crate::backend::statements::{HistoryReads, HistoryWrites, Receipt, Transaction, TxResult};
 use crate::governance::{Assessment, Patterns, RiskBasis, State};
 use crate::health::Health;
@@ -68,29 +68,6 @@ impl HistoryReads for Session<'_> {
             last,
         ))?;
         rows.iter().map(from_row).collect()
-    }
-
-    fn update_by_key(&self, agent_id: &str, key: &str) -> TxResult<Option<KeyedUpdate>> {
-        let found = self.row_or_none(statement!(
-            "SELECT update_no, applied_at, energy, integrity, entropy, void_integral, coherence, lambda1, risk_score,
-                    void_active, elapsed, decision, decision_reason, health_status, complexity, text_length, patterns,
-                    key, key_receipt
-             FROM agent_updates
-             WHERE agent_id = $1 AND key = $2",
-            agent_id,
-            key,
-        ))?;
-        let Some(row) = found else { return Ok(None) };
-        let receipt: &[u8] = row.take("key_receipt")?;
-        let (digest, update_count) = receipt.split_at_checked(DIGEST_BYTES).unwrap_or_default();
-        let number = |bytes: &[u8]| {
-            bytes.try_into().map_err(|_| Failure::unreadable("key_receipt", "it doesn't hold 16 bytes"))
-        };
-        Ok(Some(KeyedUpdate {
-            row: from_row(&row)?,
-            digest: u64::from_le_bytes(number(digest)?),
-            update_count: i64::from_le_bytes(number(update_count)?),
-        }))
     }
 
     fn window_statistics(&self, agent_id: &str, window: i64, void_limit: f64) -> TxResult<WindowStatistics> {
@@ -208,6 +185,33 @@ impl HistoryReads for Session<'_> {
             })
             .collect()
     }
+}
+
+/// Asks for an agent's update that was made under a key.
+pub(super) fn update_by_key(agent_id: &str, key: &str) -> Statement {
+    statement!(
+        "SELECT update_no, applied_at, energy, integrity, entropy, void_integral, coherence, lambda1, risk_score,
+                void_active, elapsed, decision, decision_reason, health_status, complexity, text_length, patterns,
+                key, key_receipt
+         FROM agent_updates
+         WHERE agent_id = $1 AND key = $2",
+        agent_id,
+        key,
+    )
+}
+
+/// What [`update_by_key`] has found.
+pub(super) fn keyed(row: &Row) -> TxResult<KeyedUpdate> {
+    let receipt: &[u8] = row.take("key_receipt")?;
+    let (digest, update_count) = receipt.split_at_checked(DIGEST_BYTES).unwrap_or_default();
+    let number = |bytes: &[u8]| {
+        bytes.try_into().map_err(|_| Failure::unreadable("key_receipt", "it doesn't hold 16 bytes"))
+    };
+    Ok(KeyedUpdate {
+        row: from_row(row)?,
+        digest: u64::from_le_bytes(number(digest)?),
+        update_count: i64::from_le_bytes(number(update_count)?),
+    })
 }
 
 impl HistoryWrites for Session<'_> {

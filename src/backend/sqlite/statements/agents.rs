@@ -3,6 +3,7 @@
 use rusqlite::{OptionalExtension, Row, named_params, params};
 use serde_json::{Map, Value};
 
+use super::history;
 use super::locks;
 use super::settings;
 use crate::backend::sqlite::column::{Json, Numbers, Parsed, bytes};
@@ -16,7 +17,12 @@ use crate::model::{
 };
 
 impl<C: OnConnection> AgentReads for C {
-    fn load_for_update(&self, agent_id: &str, process_id: Option<i64>) -> TxResult<Loaded> {
+    fn load_for_update(
+        &self,
+        agent_id: &str,
+        process_id: Option<i64>,
+        key: Option<&str>,
+    ) -> TxResult<Loaded> {
         let mut statement = self.conn().prepare_cached(
             "SELECT s.risk_healthy_max, s.risk_degraded_max, s.coherence_healthy_min, s.coherence_degraded_min, \
                     s.coherence_overrides_risk, s.heartbeat_interval_s, s.stale_after_s, s.max_processes, \
@@ -34,7 +40,11 @@ impl<C: OnConnection> AgentReads for C {
              WHERE s.settings_id = 1",
         )?;
         let loaded = statement.query_row(params![process_id, agent_id], loaded).optional()?;
-        loaded.ok_or_else(|| settings::row_is_gone().into())
+        let mut loaded = loaded.ok_or_else(settings::row_is_gone)?;
+        if let Some(key) = key {
+            loaded.keyed = history::update_by_key(self.conn(), agent_id, key)?.map(Box::new);
+        }
+        Ok(loaded)
     }
 
     fn agent(&self, agent_id: &str) -> TxResult<Option<Agent>> {
@@ -337,7 +347,7 @@ fn loaded(row: &Row<'_>) -> rusqlite::Result<Loaded> {
         Some(process_id) => Some(locks::row(process_id, row, 32)?),
         None => None,
     };
-    Ok(Loaded { settings: settings::from_row(row)?, process, agent, lock })
+    Ok(Loaded { settings: settings::from_row(row)?, process, agent, lock, keyed: None })
 }
 
 fn agent_state(row: &Row<'_>, lifecycle_status: Lifecycle) -> rusqlite::Result<AgentState> {

@@ -1,6 +1,6 @@
 //! History: one row an update.
 
-use rusqlite::{OptionalExtension, Row, named_params, params};
+use rusqlite::{Connection, OptionalExtension, Row, named_params, params};
 
 use crate::backend::sqlite::column::Parsed;
 use crate::backend::sqlite::transaction::{OnConnection, WriteTransaction};
@@ -56,26 +56,6 @@ impl<C: OnConnection> HistoryReads for C {
             )?,
         };
         Ok(rows.collect::<rusqlite::Result<_>>()?)
-    }
-
-    fn update_by_key(&self, agent_id: &str, key: &str) -> TxResult<Option<KeyedUpdate>> {
-        let mut statement = self.conn().prepare_cached(
-            "SELECT update_no, applied_at, energy, integrity, entropy, void_integral, coherence, lambda1,
-                    risk_score, void_active, elapsed, decision, decision_reason, health_status, complexity,
-                    text_length, patterns, key, key_receipt
-             FROM agent_updates
-             WHERE agent_id = :agent_id AND key = :key",
-        )?;
-        let keyed = statement.query_row(named_params! { ":agent_id": agent_id, ":key": key }, |row| {
-            let receipt: [u8; RECEIPT_BYTES] = row.get(18)?;
-            let (digest, update_count) = receipt.split_at(DIGEST_BYTES);
-            Ok(KeyedUpdate {
-                row: from_row(row)?,
-                digest: u64::from_le_bytes(digest.try_into().unwrap_or_default()),
-                update_count: i64::from_le_bytes(update_count.try_into().unwrap_or_default()),
-            })
-        });
-        Ok(keyed.optional()?)
     }
 
     fn window_statistics(&self, agent_id: &str, window: i64, void_limit: f64) -> TxResult<WindowStatistics> {
@@ -200,6 +180,27 @@ impl<C: OnConnection> HistoryReads for C {
         })?;
         Ok(rows.collect::<rusqlite::Result<_>>()?)
     }
+}
+
+/// An agent's update that was made under a key.
+pub(super) fn update_by_key(conn: &Connection, agent_id: &str, key: &str) -> TxResult<Option<KeyedUpdate>> {
+    let mut statement = conn.prepare_cached(
+        "SELECT update_no, applied_at, energy, integrity, entropy, void_integral, coherence, lambda1,
+                risk_score, void_active, elapsed, decision, decision_reason, health_status, complexity,
+                text_length, patterns, key, key_receipt
+         FROM agent_updates
+         WHERE agent_id = :agent_id AND key = :key",
+    )?;
+    let keyed = statement.query_row(named_params! { ":agent_id": agent_id, ":key": key }, |row| {
+        let receipt: [u8; RECEIPT_BYTES] = row.get(18)?;
+        let (digest, update_count) = receipt.split_at(DIGEST_BYTES);
+        Ok(KeyedUpdate {
+            row: from_row(row)?,
+            digest: u64::from_le_bytes(digest.try_into().unwrap_or_default()),
+            update_count: i64::from_le_bytes(update_count.try_into().unwrap_or_default()),
+        })
+    });
+    Ok(keyed.optional()?)
 }
 
 impl HistoryWrites for WriteTransaction<'_> {
