@@ -113,7 +113,7 @@ fn one_that_was_broken_off_is_gone_on_with_and_brings_over_what_has_changed_sinc
     assert!(matches!(broken_off, Err(Error::Cancelled)), "{broken_off:?}");
     let refused = server.store().expect_err("it is not whole");
     assert!(matches!(refused, Error::UnfinishedCopy { .. }), "{refused}");
-    assert!(refused.to_string().contains("govstore copy"), "{refused}");
+    assert!(refused.to_string().contains("copy again"), "{refused}");
 
     update(&store, "agent-0")?;
     update(&store, "агент")?;

@@ -37,6 +37,11 @@ impl fmt::Display for Hinted<'_> {
                 ..
             } => f.write_str("; resume it first"),
             Error::BackupExists { .. } => f.write_str("; --force replaces it"),
+            Error::CopyInUse { .. } => f.write_str(" (--while-in-use)"),
+            Error::CopyOfFiles { .. } => f.write_str(": `govstore backup`"),
+            Error::UnfinishedCopy { path, from } => {
+                write!(f, ": `govstore copy {from} {}`", path.display())
+            }
             Error::Replaced { .. } => f.write_str(", and `govstore restore` brings it back"),
             _ => Ok(()),
         }

@@ -187,3 +187,9 @@ impl Columns for Row {
         })
     }
 }
+
+/// Clients send a handful of numbers and the vector is padded to 128; the padding need not be stored.
+pub(super) fn without_trailing_zeros(parameters: &[f64]) -> Vec<f64> {
+    let used = parameters.iter().rposition(|p| *p != 0.0).map_or(0, |last| last + 1);
+    parameters[..used].to_vec()
+}

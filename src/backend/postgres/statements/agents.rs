@@ -9,7 +9,7 @@ use super::locks;
 use super::settings;
 use crate::backend::postgres::failure::Failure;
 use crate::backend::postgres::transaction::Session;
-use crate::backend::postgres::value::{Columns, statement};
+use crate::backend::postgres::value::{Columns, statement, without_trailing_zeros};
 use crate::backend::statements::{AgentReads, AgentWrites, Loaded, NewAgentRow, Transaction, TxResult};
 use crate::governance::{self, Action, Assessment, State};
 use crate::health::HealthStatus;
@@ -366,12 +366,6 @@ fn agent_state(row: &Row, lifecycle_status: Lifecycle) -> TxResult<AgentState> {
         void_active: row.take("void_active")?,
         total_updates: row.take("total_updates")?,
     })
-}
-
-/// Clients send a handful of numbers and the vector is padded to 128; the padding need not be stored.
-pub(super) fn without_trailing_zeros(parameters: &[f64]) -> Vec<f64> {
-    let used = parameters.iter().rposition(|p| *p != 0.0).map_or(0, |last| last + 1);
-    parameters[..used].to_vec()
 }
 
 fn from_row(row: &Row) -> TxResult<Agent> {

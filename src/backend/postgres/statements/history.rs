@@ -2,10 +2,9 @@
 
 use tokio_postgres::Row;
 
-use super::agents::without_trailing_zeros;
 use crate::backend::postgres::failure::Failure;
 use crate::backend::postgres::transaction::Session;
-use crate::backend::postgres::value::{Columns, Statement, statement};
+use crate::backend::postgres::value::{Columns, Statement, statement, without_trailing_zeros};
 use crate::backend::statements::{HistoryReads, HistoryWrites, Receipt, Transaction, TxResult};
 use crate::governance::{Assessment, Patterns, RiskBasis, State};
 use crate::health::Health;
