@@ -261,7 +261,7 @@ pub enum Error {
     },
     /// Processes are registered in the database that is to be copied: what they write from now on would not be in the
     /// copy.
-    #[error("{} is in use by {}; end {} first, or copy what is there now while it is in use, and what comes later not", path.display(), list(processes), if processes.len() > 1 { "them" } else { "it" })]
+    #[error("{} is in use by {}; end {} first, so that the copy lacks nothing, or copy what is there at this moment", path.display(), list(processes), if processes.len() > 1 { "them" } else { "it" })]
     CopyInUse {
         /// The database's path or address.
         path: PathBuf,

@@ -43,7 +43,7 @@ fn clients_follow_a_promoted_standby_and_nothing_acknowledged_is_lost() -> TestR
         let name = primary.make_database()?;
         let address = either(&primary, &standby, &name);
         assert_eq!(Store::open(&address)?.warning(), None, "nothing is lost");
-        let mut gap = Duration::ZERO;
+        let (mut promotion, mut gap) = (Duration::ZERO, Duration::ZERO);
         let told = storm(&address, Duration::from_secs(30), || {
             thread::sleep(Duration::from_millis(700));
             if round % 2 == 0 {
@@ -54,6 +54,7 @@ fn clients_follow_a_promoted_standby_and_nothing_acknowledged_is_lost() -> TestR
             }
             let began = Instant::now();
             standby.promote()?;
+            promotion = began.elapsed();
             let follower = Store::options().lock_timeout(Duration::from_secs(20)).open(&address)?;
             update(&follower, "after")?;
             gap = began.elapsed();
@@ -62,7 +63,9 @@ fn clients_follow_a_promoted_standby_and_nothing_acknowledged_is_lost() -> TestR
         })?;
         assert!(told.iter().all(|told| told.in_doubt + told.refused == 0), "every doubt was settled");
         let there = assert_nothing_lost(&Store::open(&address)?, &told)?;
-        println!("round {round}: {there} updates, the first on the new primary after {gap:?}");
+        println!(
+            "round {round}: {there} updates, promoted in {promotion:?}, the first one there after {gap:?}"
+        );
     }
     Ok(())
 }
