@@ -154,3 +154,25 @@ fn a_black_hole_inside_a_commit_leaves_one_update_or_none() -> TestResult {
     }
     Ok(())
 }
+
+/// A router between has forgotten the connections, or the machine has slept: nobody says so, and new ones work.
+#[test]
+fn connections_that_were_forgotten_on_the_way_are_replaced() -> TestResult {
+    let Some(cluster) = Cluster::shared() else { return Ok(()) };
+    let name = cluster.make_database()?;
+    let proxy = Proxy::to(cluster.port())?;
+    let limit = Duration::from_secs(4);
+    let store = Store::options()
+        .lock_timeout(limit)
+        .open(format!("postgres://postgres@127.0.0.1:{}/{name}", proxy.port()))?;
+    assert_eq!(update(&store, "writer")?, 1);
+    for number in 2..4 {
+        proxy.forget();
+        thread::sleep(Duration::from_millis(2_100)); // idle for long enough to be doubted
+        assert_eq!(timed(limit, || update(&store, "writer"))?, number);
+        proxy.forget();
+        thread::sleep(Duration::from_millis(600));
+        assert_eq!(timed(limit, || store.agent("writer"))?.total_updates, number);
+    }
+    Ok(())
+}

@@ -28,6 +28,8 @@ struct Shared {
     target: AtomicU64,
     network: AtomicU8,
     delay_us: AtomicU64,
+    /// How often it has forgotten its connections.
+    forgotten: AtomicU64,
     streams: Mutex<Vec<TcpStream>>,
     is_over: AtomicU8,
 }
@@ -41,6 +43,7 @@ impl Proxy {
             target: AtomicU64::new(port.into()),
             network: AtomicU8::new(0),
             delay_us: AtomicU64::new(0),
+            forgotten: AtomicU64::new(0),
             streams: Mutex::default(),
             is_over: AtomicU8::new(0),
         });
@@ -77,6 +80,11 @@ impl Proxy {
     /// Each direction takes this much longer from now on.
     pub fn set_delay(&self, delay: Duration) {
         self.shared.delay_us.store(u64::try_from(delay.as_micros()).unwrap_or(u64::MAX), Ordering::Release);
+    }
+
+    /// Swallows what is sent on the connections that there are, as a router does that has forgotten them; new ones work.
+    pub fn forget(&self) {
+        self.shared.forgotten.fetch_add(1, Ordering::AcqRel);
     }
 
     /// Closes all connections that there are.
@@ -116,6 +124,7 @@ impl Shared {
     }
 
     fn carry(&self, mut from: TcpStream, mut to: TcpStream) {
+        let forgotten = self.forgotten.load(Ordering::Acquire);
         let (sender, arrivals) = mpsc::channel::<(Instant, Vec<u8>)>();
         thread::scope(|scope| {
             scope.spawn(move || {
@@ -132,7 +141,7 @@ impl Shared {
                 if read == 0 {
                     break;
                 }
-                if self.is(Network::BlackHole) {
+                if self.is(Network::BlackHole) || self.forgotten.load(Ordering::Acquire) != forgotten {
                     continue;
                 }
                 let due = Instant::now() + Duration::from_micros(self.delay_us.load(Ordering::Acquire));

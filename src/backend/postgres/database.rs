@@ -26,8 +26,15 @@ const RETRY_LOST_AFTER_US: std::ops::Range<u64> = 50_000..150_000;
 /// row; one that it does not find was written by hand.
 const MOST_RACES: u32 = 3;
 
-/// How long a connection may be idle before a read asks whether it is still there.
-const ASK_AFTER: Duration = Duration::from_millis(500);
+/// How long a connection may be idle before a read asks whether it is still there. A read runs once; a write runs again if
+/// the server says that the connection is gone, and has to ask only where nobody may say it: a router that has forgotten
+/// the connection, a machine that has slept.
+const READ_ASKS_AFTER: Duration = Duration::from_millis(500);
+const WRITE_ASKS_AFTER: Duration = Duration::from_secs(2);
+
+/// How long an answer to that may take, and which part of a call's time.
+const ANSWER_TO_ASKING: Duration = Duration::from_secs(1);
+const PART_FOR_ASKING: u32 = 4;
 
 /// A call that is over its time by less than this still finds out what became of its commit.
 const SETTLED_WHILE_OVERDUE: Duration = Duration::from_millis(100);
@@ -35,8 +42,8 @@ const SETTLED_WHILE_OVERDUE: Duration = Duration::from_millis(100);
 /// How long a snapshot may stand between two reads.
 const SNAPSHOT_IDLE_LIMIT: Duration = Duration::from_mins(10);
 
-/// The shortest patience for a commit: it may have to wait for a standby.
-const COMMIT_PATIENCE: Duration = Duration::from_millis(50);
+/// The shortest patience: a commit may have to wait for a standby, and an answer takes a moment.
+const LEAST_PATIENCE: Duration = Duration::from_millis(50);
 
 /// A database that this process has open.
 pub(crate) struct Database {
@@ -151,10 +158,24 @@ impl Database {
     /// A connection whose server is there: a read runs once.
     fn checkout_to_read(&self, wait: &Deadline) -> Result<Lent<'_>> {
         self.refuse_after_fork()?;
+        let link = self.checkout_living(None, READ_ASKS_AFTER, wait);
+        link.map_err(|failure| self.explain(failure.into(), wait))
+    }
+
+    /// A connection of which an answer came a moment ago, if it was idle for so long.
+    fn checkout_living(
+        &self,
+        name: Option<&str>,
+        asks_after: Duration,
+        wait: &Deadline,
+    ) -> std::result::Result<Lent<'_>, Failure> {
         loop {
-            let link = self.checkout(None, wait).map_err(|failure| self.explain(failure.into(), wait))?;
-            // One that was idle may have lost it.
-            if link.idle_for < ASK_AFTER || link.run(vec![Step::batch("")], wait).is_ok() {
+            let link = self.checkout(name, wait)?;
+            if link.idle_for < asks_after {
+                return Ok(link);
+            }
+            let patience = (wait.remaining() / PART_FOR_ASKING).clamp(LEAST_PATIENCE, ANSWER_TO_ASKING);
+            if link.ask(patience) {
                 return Ok(link);
             }
         }
@@ -244,7 +265,7 @@ impl Database {
         doubt: &mut Option<(Proof, T)>,
     ) -> TxResult<T> {
         let process_id = writer();
-        let link = self.checkout(Some(&self.name(process_id)), wait)?;
+        let link = self.checkout_living(Some(&self.name(process_id)), WRITE_ASKS_AFTER, wait)?;
         if let Some((proof, value)) = doubt.take() {
             match self.was_kept(&link, &proof, wait) {
                 Ok(true) => return Ok(value),
@@ -264,7 +285,7 @@ impl Database {
                 return Err(self.name_holder(fault, &link, asked_for.as_deref(), wait));
             }
         };
-        match tx.commit(wait.remaining().max(COMMIT_PATIENCE)) {
+        match tx.commit(wait.remaining().max(LEAST_PATIENCE)) {
             Ok(()) => Ok(value),
             Err((failure, proof)) => {
                 if let Some(proof) = proof {
@@ -311,7 +332,7 @@ impl Database {
         }
         let sql = "DELETE FROM receipts WHERE written_at < clock_timestamp() - interval '1 day'";
         tx.hold_back(statement!(sql));
-        match tx.commit(wait.remaining().max(COMMIT_PATIENCE)) {
+        match tx.commit(wait.remaining().max(LEAST_PATIENCE)) {
             Ok(()) => Ok(true),
             Err((failure, _)) => {
                 link.give_up();

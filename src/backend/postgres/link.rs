@@ -118,6 +118,19 @@ impl Link {
         self.run_until(steps, limit + ANSWER_GRACE, || false)
     }
 
+    /// Whether the server answers in time; if not, this connection is of no use.
+    pub fn ask(&self, patience: Duration) -> bool {
+        let inner = Arc::clone(&self.inner);
+        let asking = self.runtime.spawn(async move { inner.client.batch_execute("").await });
+        let abort = asking.abort_handle();
+        let answered = matches!(block_on(asking, patience, || false), Ok(Ok(Ok(()))));
+        if !answered {
+            abort.abort();
+            self.give_up();
+        }
+        answered
+    }
+
     fn run_until(
         &self,
         steps: Vec<Step>,
