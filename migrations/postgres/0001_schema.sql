@@ -711,3 +711,63 @@ JOIN processes AS p ON p.process_id = h.process_id
 WHERE s.settings_id = 1
   AND extract(epoch FROM clock_timestamp() - h.beat_at) > greatest(s.stale_after_s, h.interval_ms * 0.002)
 ORDER BY h.beat_at;
+
+COMMENT ON VIEW agent_health IS 'Each agent with its health, judged by the settings of now';
+COMMENT ON COLUMN agent_health.health_status IS 'healthy, degraded or critical, by void_active, risk_score or else coherence, and the settings';
+COMMENT ON VIEW fleet_health IS 'One row: how many agents there are, by lifecycle and health';
+COMMENT ON COLUMN fleet_health.total_agents IS 'all agents';
+COMMENT ON COLUMN fleet_health.active IS 'of these, the active ones';
+COMMENT ON COLUMN fleet_health.paused IS 'the paused ones';
+COMMENT ON COLUMN fleet_health.archived IS 'the archived ones';
+COMMENT ON COLUMN fleet_health.deleted IS 'the deleted ones';
+COMMENT ON COLUMN fleet_health.healthy IS 'of the active and paused ones, the healthy ones';
+COMMENT ON COLUMN fleet_health.degraded IS 'the degraded ones';
+COMMENT ON COLUMN fleet_health.critical IS 'the critical ones';
+COMMENT ON COLUMN fleet_health.fleet_status IS 'the worst health among them; NULL: there are none';
+COMMENT ON VIEW lock_holders IS 'The locks that are held, oldest first';
+COMMENT ON COLUMN lock_holders.held_for_s IS 'seconds since it was acquired';
+COMMENT ON COLUMN lock_holders.heartbeat_age_s IS 'seconds since its holder last beat';
+COMMENT ON VIEW process_status IS 'Registered processes, then those that have ended, the last first. Ages are by the clock of this server';
+COMMENT ON COLUMN process_status.uptime_s IS 'seconds for which it was or has been registered';
+COMMENT ON COLUMN process_status.heartbeat_age_s IS 'seconds since its last beat; NULL if it has ended';
+COMMENT ON COLUMN process_status.activity_age_s IS 'seconds since its client last used it; NULL: not yet';
+COMMENT ON COLUMN process_status.suspected IS 'true: a reaper has noted its heartbeat as too old';
+COMMENT ON VIEW recent_updates IS 'The newest 100 updates of all agents';
+COMMENT ON VIEW risk_parts IS 'Of what each update''s risk is made: four parts that add up to it';
+COMMENT ON COLUMN risk_parts.length_part IS 'the part of the text''s length';
+COMMENT ON COLUMN risk_parts.complexity_part IS 'the part of the complexity';
+COMMENT ON COLUMN risk_parts.coherence_part IS 'the part of the coherence';
+COMMENT ON COLUMN risk_parts.pattern_part IS 'the part of the patterns';
+COMMENT ON COLUMN risk_parts.patterns IS 'which patterns occurred, in words';
+COMMENT ON VIEW stale_processes IS 'Processes whose heartbeat is older than the settings and their own interval allow, oldest first';
+COMMENT ON COLUMN stale_processes.heartbeat_age_s IS 'seconds since its last beat';
+COMMENT ON COLUMN stale_processes.suspected IS 'true: a reaper has noted that';
+
+-- The other columns of views are columns of tables.
+DO $$
+DECLARE
+  of_view record;
+BEGIN
+  FOR of_view IN
+    SELECT v.oid::regclass AS view, c.attname AS name, (
+      SELECT col_description(t.attrelid, t.attnum)
+      FROM unnest(ARRAY['agents', 'agent_updates', 'agent_locks', 'processes', 'heartbeats']) WITH ORDINALITY AS source (name, rank)
+      JOIN pg_attribute AS t ON t.attrelid = source.name::regclass AND t.attname = c.attname AND t.attnum > 0
+      -- A view of updates says what an update's columns say, and so on.
+      ORDER BY CASE
+        WHEN v.relname IN ('recent_updates', 'risk_parts') THEN source.name <> 'agent_updates'
+        WHEN v.relname IN ('process_status', 'stale_processes') THEN source.name <> 'processes'
+        WHEN v.relname = 'lock_holders' THEN source.name NOT IN ('agent_locks')
+        ELSE source.name <> 'agents'
+      END, source.rank
+      LIMIT 1
+    ) AS comment
+    FROM pg_class AS v
+    JOIN pg_attribute AS c ON c.attrelid = v.oid AND c.attnum > 0 AND NOT c.attisdropped
+    WHERE v.relnamespace = current_schema()::regnamespace AND v.relkind = 'v'
+      AND col_description(v.oid, c.attnum) IS NULL
+  LOOP
+    EXECUTE format('COMMENT ON COLUMN %s.%I IS %L', of_view.view, of_view.name, of_view.comment);
+  END LOOP;
+END
+$$;

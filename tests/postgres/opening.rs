@@ -129,3 +129,17 @@ fn a_self_test_works_beside_what_is_there_and_leaves_nothing() -> TestResult {
     assert_eq!(database.count("SELECT count(*) FROM pg_namespace WHERE nspname LIKE 'govstore%'")?, 0);
     Ok(())
 }
+
+#[test]
+fn every_column_says_what_it_holds() -> TestResult {
+    let Some(database) = database()? else { return Ok(()) };
+    drop(database.store()?);
+    let silent = database.rows(
+        "SELECT c.relname::text, a.attname::text FROM pg_class AS c
+         LEFT JOIN pg_attribute AS a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+         WHERE c.relnamespace = current_schema()::regnamespace AND c.relkind IN ('r', 'v')
+           AND (obj_description(c.oid) IS NULL OR col_description(c.oid, a.attnum) IS NULL)",
+    )?;
+    assert!(silent.is_empty(), "{silent:?}");
+    Ok(())
+}
