@@ -170,7 +170,7 @@ fn updates_of_many_appliers_all_arrive() {
 fn memory_is_bounded_on_an_endless_line() {
     let folder = Folder::new();
     // The line alone has more bytes than the process may have in all.
-    let script = "ulimit -v 200000; head -c 268435456 /dev/zero | \"$0\" apply -";
+    let script = "ulimit -v 400000; head -c 536870912 /dev/zero | \"$0\" apply -";
     let mut command = Command::new("sh");
     command.args(["-c", script, super::support::GOVSTORE]).env("GOVSTORE_DB", folder.db());
     Ran::of(&mut command).refused(1, &["line 1: longer than 16 MiB", "1 line refused"]);
