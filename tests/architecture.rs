@@ -1,6 +1,6 @@
 //! Imports point one way: no circle among the files of the library, between folders only the arrows that
-//! docs/architecture.md lists, and SQLite's crates in one folder. Of the tests, those that docs/testing.md lists name
-//! SQLite, and no others.
+//! docs/architecture.md lists, and the crates of each backend in one folder. Of the tests, those that docs/testing.md
+//! lists name SQLite, and no others.
 //!
 //! Each file in `src` is parsed. What it imports is what its `use` declarations and its paths that begin with
 //! `crate`, `super` or `self` name; each is followed to the deepest module that it names, which is a file. Code for
@@ -302,19 +302,21 @@ fn folders_import_what_the_documentation_lists() -> TestResult {
 }
 
 #[test]
-fn one_folder_names_the_crates_of_sqlite() -> TestResult {
+fn one_folder_names_the_crates_of_each_backend() -> TestResult {
     let graph = Graph::read(source())?;
-    let names_sqlite = |module: &&Module| {
-        ["rusqlite", "r2d2", "r2d2_sqlite"].iter().any(|name| graph.words[*module].contains(*name))
-    };
-    let (inside, outside): (Vec<&Module>, Vec<&Module>) = graph
-        .files
-        .keys()
-        .filter(names_sqlite)
-        .partition(|module| module.starts_with(&["backend".to_owned(), "sqlite".to_owned()]));
-    let outside: Vec<String> = outside.into_iter().map(|module| graph.name(module)).collect();
-    assert_eq!(outside, [""; 0], "outside of backend/sqlite");
-    assert!(inside.len() > 10, "{inside:?}");
+    let sqlite = ["rusqlite", "r2d2", "r2d2_sqlite"];
+    let postgres = ["tokio", "tokio_postgres", "tokio_postgres_rustls", "rustls", "rustls_native_certs"];
+    for (folder, crates) in [("sqlite", &sqlite[..]), ("postgres", &postgres[..])] {
+        let names_one = |module: &&Module| crates.iter().any(|name| graph.words[*module].contains(*name));
+        let (inside, outside): (Vec<&Module>, Vec<&Module>) = graph
+            .files
+            .keys()
+            .filter(names_one)
+            .partition(|module| module.starts_with(&["backend".to_owned(), folder.to_owned()]));
+        let outside: Vec<String> = outside.into_iter().map(|module| graph.name(module)).collect();
+        assert_eq!(outside, [""; 0], "outside of backend/{folder}");
+        assert!(inside.len() > 5, "{inside:?}");
+    }
     Ok(())
 }
 
