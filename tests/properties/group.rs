@@ -74,8 +74,9 @@ fn left(database: &Database, case: u32) -> Vec<Vec<Value>> {
          FROM agent_updates WHERE agent_id LIKE '",
         "SELECT agent_id, event, reason, health_from, health_to, actor FROM agent_events WHERE agent_id LIKE '",
     ];
-    let rows = |query: &str| database.rows(&format!("{query}{like}' ORDER BY 1, 2")).expect("rows");
-    queries.into_iter().flat_map(rows).collect()
+    let orders = ["agent_id", "agent_id, update_no", "agent_id, event_id"];
+    let rows = |(query, order)| database.rows(&format!("{query}{like}' ORDER BY {order}")).expect("rows");
+    queries.into_iter().zip(orders).flat_map(rows).collect()
 }
 
 #[test]
