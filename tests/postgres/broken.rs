@@ -5,10 +5,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use govstore::{Error, Store, Update};
-use govstore_testkit::{Cluster, TestResult};
+use govstore::{Error, ProcessInfo, Store, Update};
+use govstore_testkit::{Cluster, Proxy, TestResult};
 
-use crate::durable_cluster;
+use crate::{durable_cluster, update};
 
 const WRITERS: usize = 8;
 
@@ -166,5 +166,42 @@ fn a_server_that_crashes_and_comes_back_has_lost_nothing() -> TestResult {
             connected.execute("TRUNCATE agent_updates, agent_events, agent_locks, agents")
         })?;
     }
+    Ok(())
+}
+
+/// The connection breaks at each piece that goes over it during an update, in either direction, before and after it has
+/// arrived: each update is acknowledged, and there once.
+#[test]
+fn a_connection_that_breaks_at_any_message_costs_nobody_an_update() -> TestResult {
+    let Some(cluster) = Cluster::shared() else { return Ok(()) };
+    let name = cluster.make_database()?;
+    let proxy = Proxy::to(cluster.port())?;
+    let address = format!("postgres://postgres@127.0.0.1:{}/{name}", proxy.port());
+    let store = Store::options().lock_timeout(Duration::from_secs(20)).open(address)?;
+    let registration = store.register(ProcessInfo::new("test", "1.0"))?;
+    let mut made = 0;
+    for (arrives, has_key) in [(false, false), (true, false), (false, true), (true, true)] {
+        for piece in 1.. {
+            update(&store, "writer")?; // on a connection that is sound
+            proxy.cut_at(piece, arrives);
+            let update = Update::new();
+            let update = if has_key { update.key(format!("{arrives}-{piece}")) } else { update };
+            let report = store.process_update("writer", &update)?;
+            made += 2;
+            assert_eq!(
+                (report.metrics.total_updates, report.repeated),
+                (made, false),
+                "{arrives} {has_key} {piece}"
+            );
+            if !proxy.has_cut() {
+                assert!(piece > 3, "an update is more than {piece} pieces");
+                break;
+            }
+        }
+        proxy.cut_at(i64::MAX, true);
+    }
+    registration.deregister()?;
+    let there = store.history("writer", None)?;
+    assert!(there.iter().map(|row| row.update_no).eq(1..=made), "each once");
     Ok(())
 }

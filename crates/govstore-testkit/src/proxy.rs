@@ -2,7 +2,7 @@
 
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -30,6 +30,9 @@ struct Shared {
     delay_us: AtomicU64,
     /// How often it has forgotten its connections.
     forgotten: AtomicU64,
+    /// How many pieces are still carried before everything is cut; and whether the last of them arrives.
+    left: AtomicI64,
+    arrives: AtomicBool,
     streams: Mutex<Vec<TcpStream>>,
     is_over: AtomicU8,
 }
@@ -44,6 +47,8 @@ impl Proxy {
             network: AtomicU8::new(0),
             delay_us: AtomicU64::new(0),
             forgotten: AtomicU64::new(0),
+            left: AtomicI64::new(i64::MAX),
+            arrives: AtomicBool::new(true),
             streams: Mutex::default(),
             is_over: AtomicU8::new(0),
         });
@@ -87,11 +92,21 @@ impl Proxy {
         self.shared.forgotten.fetch_add(1, Ordering::AcqRel);
     }
 
+    /// Cuts all connections once, at the piece of this number from now on, in whichever direction it goes: after it has
+    /// arrived, or before.
+    pub fn cut_at(&self, piece: i64, arrives: bool) {
+        self.shared.arrives.store(arrives, Ordering::Release);
+        self.shared.left.store(piece, Ordering::Release);
+    }
+
+    /// Whether that has come.
+    pub fn has_cut(&self) -> bool {
+        self.shared.left.load(Ordering::Acquire) <= 0
+    }
+
     /// Closes all connections that there are.
     pub fn cut(&self) {
-        for stream in self.shared.streams.lock().expect("no panic").drain(..) {
-            let _ = stream.shutdown(Shutdown::Both);
-        }
+        self.shared.cut();
     }
 }
 
@@ -104,6 +119,12 @@ impl Drop for Proxy {
 }
 
 impl Shared {
+    fn cut(&self) {
+        for stream in self.streams.lock().expect("no panic").drain(..) {
+            let _ = stream.shutdown(Shutdown::Both);
+        }
+    }
+
     fn is(&self, network: Network) -> bool {
         self.network.load(Ordering::Acquire) == network as u8
     }
@@ -143,6 +164,14 @@ impl Shared {
                 }
                 if self.is(Network::BlackHole) || self.forgotten.load(Ordering::Acquire) != forgotten {
                     continue;
+                }
+                if self.left.fetch_sub(1, Ordering::AcqRel) == 1 {
+                    if self.arrives.load(Ordering::Acquire) {
+                        let _ = sender.send((Instant::now(), buffer[..read].to_vec()));
+                        thread::sleep(Duration::from_millis(20)); // until it is there
+                    }
+                    self.cut();
+                    break;
                 }
                 let due = Instant::now() + Duration::from_micros(self.delay_us.load(Ordering::Acquire));
                 if sender.send((due, buffer[..read].to_vec())).is_err() {
