@@ -70,7 +70,7 @@ pub use os::Usage;
 pub use registry::Beat;
 pub use store::{AgentLock, ChangeWatch, Registration, Store, StoreOptions, restore};
 #[cfg(feature = "postgres")]
-pub use store::{Copy, Trial};
+pub use store::{DatabaseCopy, Trial};
 pub use text_enum::ParseWordError;
 
 /// Compiles the guide's examples.

@@ -30,7 +30,7 @@ const UNFINISHED: &str = ".unfinished-copy";
 
 /// How a copy is made. Made by [`Store::copy`].
 #[must_use]
-pub struct Copy<'s> {
+pub struct DatabaseCopy<'s> {
     from: &'s Store,
     while_in_use: bool,
     progress: Box<dyn FnMut(CopyProgress) + 's>,
@@ -48,12 +48,12 @@ impl Store {
     /// }
     /// # Ok::<(), govstore::Error>(())
     /// ```
-    pub fn copy(&self) -> Copy<'_> {
-        Copy { from: self, while_in_use: false, progress: Box::new(|_| ()) }
+    pub fn copy(&self) -> DatabaseCopy<'_> {
+        DatabaseCopy { from: self, while_in_use: false, progress: Box::new(|_| ()) }
     }
 }
 
-impl<'s> Copy<'s> {
+impl<'s> DatabaseCopy<'s> {
     /// Whether to copy what is there at the beginning while registered processes go on using it; false unless given, and
     /// then that is [`Error::CopyInUse`]. What they write after the beginning is not in the copy.
     pub fn while_in_use(mut self, while_in_use: bool) -> Self {
@@ -245,9 +245,9 @@ impl<'s> Copy<'s> {
     }
 }
 
-impl fmt::Debug for Copy<'_> {
+impl fmt::Debug for DatabaseCopy<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Copy").field("while_in_use", &self.while_in_use).finish_non_exhaustive()
+        f.debug_struct("DatabaseCopy").field("while_in_use", &self.while_in_use).finish_non_exhaustive()
     }
 }
 

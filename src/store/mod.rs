@@ -29,7 +29,7 @@ pub use agent_lock::AgentLock;
 pub use backup::restore;
 pub use changes::ChangeWatch;
 #[cfg(feature = "postgres")]
-pub use copy::Copy;
+pub use copy::DatabaseCopy;
 pub use handle::Store;
 pub use options::StoreOptions;
 #[cfg(feature = "postgres")]
