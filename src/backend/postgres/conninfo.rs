@@ -73,7 +73,7 @@ const KNOWN: [&str; 26] = [
 ];
 
 /// The variables of the environment that stand in for parameters.
-const ENVIRONMENT: [(&str, &str); 16] = [
+const ENVIRONMENT: [(&str, &str); 15] = [
     ("PGHOST", "host"),
     ("PGHOSTADDR", "hostaddr"),
     ("PGPORT", "port"),
@@ -81,7 +81,6 @@ const ENVIRONMENT: [(&str, &str); 16] = [
     ("PGUSER", "user"),
     ("PGPASSWORD", "password"),
     ("PGPASSFILE", "passfile"),
-    ("PGSERVICE", "service"),
     ("PGSSLMODE", "sslmode"),
     ("PGSSLROOTCERT", "sslrootcert"),
     ("PGSSLCERT", "sslcert"),
@@ -106,14 +105,6 @@ impl ConnInfo {
     /// What is wrong with it, without a word of the address itself.
     pub fn parse(address: &str, environment: &impl Fn(&str) -> Option<String>) -> Result<Self, String> {
         let mut parameters = uri(address)?;
-        for (variable, parameter) in ENVIRONMENT {
-            if let Some(value) = environment(variable).filter(|value| !value.is_empty())
-                && !parameters.contains_key(parameter)
-                && (parameter != "service")
-            {
-                parameters.insert(parameter.to_owned(), value);
-            }
-        }
         let home = environment("HOME").map(PathBuf::from);
         let service = parameters.remove("service").or_else(|| environment("PGSERVICE"));
         if let Some(service) = service.filter(|service| !service.is_empty()) {
@@ -124,6 +115,12 @@ impl ConnInfo {
             ];
             for (key, value) in of_service(&service, files.into_iter().flatten())? {
                 parameters.entry(key).or_insert(value);
+            }
+        }
+        // Last: a service overrides them, and the address a service.
+        for (variable, parameter) in ENVIRONMENT {
+            if let Some(value) = environment(variable).filter(|value| !value.is_empty()) {
+                parameters.entry(parameter.to_owned()).or_insert(value);
             }
         }
         if let Some(unknown) = parameters.keys().find(|key| !KNOWN.contains(&key.as_str())) {
@@ -583,6 +580,13 @@ mod tests {
         let info = ConnInfo::parse("postgres://we%3Aird@/?service=mine", &environment)?;
         assert_eq!(info.shown(), "postgres://we:ird@h/g");
         assert_eq!(info.config.get_password(), Some(&b"p\\w:x"[..]));
+        let with_variables = |name: &str| match name {
+            "PGSERVICE" => Some("mine".to_owned()),
+            "PGHOST" | "PGUSER" | "PGDATABASE" => Some("of-the-environment".to_owned()),
+            _ => environment(name),
+        };
+        let info = ConnInfo::parse("postgres:///mine", &with_variables)?;
+        assert_eq!(info.shown(), "postgres://of-the-environment@h/mine", "address, service, environment");
         let info = ConnInfo::parse("postgres://bob@i/g", &environment)?;
         assert_eq!(info.config.get_password(), Some(&b"last"[..]));
         fs::set_permissions(&file, fs::Permissions::from_mode(0o644))?;

@@ -55,6 +55,8 @@ struct Events {
 
 pub fn run(args: &Args, session: &mut Session) -> Outcome {
     let store = session.open()?;
+    // Before the first look: what is written after it is a change then.
+    let mut waiting = if args.follow { Some(Waiting::on(&store)?) } else { None };
     let (mut timeline, first) = match (args.after, args.last) {
         (Some(after), _) => (Timeline::after(&store, after)?, None),
         (None, Some(last)) => {
@@ -66,7 +68,6 @@ pub fn run(args: &Args, session: &mut Session) -> Outcome {
     };
     let mut page = first.map_or_else(|| timeline.page(), Ok)?;
     let mut all = Vec::new();
-    let mut waiting = if args.follow { Some(Waiting::on(&store)?) } else { None };
     loop {
         if session.out.json() && !args.follow {
             all.extend(page.events);
