@@ -6,7 +6,7 @@ use super::handle::Store;
 use super::options::StoreOptions;
 use crate::backend::sqlite::{self, Backup};
 use crate::error::{Error, Result};
-use crate::model::{BackupReport, Check, RestoreReport, Verdict};
+use crate::model::{BackupReport, Check, RestoreReport};
 use crate::os::with_suffix;
 use crate::registry;
 
@@ -105,13 +105,13 @@ pub fn restore(backup: impl AsRef<Path>, database: impl AsRef<Path>) -> Result<R
 
 /// Refuses to replace a database in which processes are registered that live, or may.
 fn refuse_if_alive(database: &Path) -> Result<()> {
-    let judgements = match Store::options()
+    let processes = match Store::options()
         .create(false)
         .force_hard_link(true)
         .force_file_system(true)
         .open(database)
     {
-        Ok(store) => store.reap_plan()?.judgements,
+        Ok(store) => store.living_processes()?,
         // There is none, or its registry can't be read: a process that has it open is found by its lock.
         Err(
             Error::NoDatabase { .. }
@@ -139,8 +139,6 @@ fn refuse_if_alive(database: &Path) -> Result<()> {
         Err(Error::LockTimeout { .. }) => return Err(sqlite::in_use(database)),
         Err(other) => return Err(other),
     };
-    let living = judgements.into_iter().filter(|judgement| judgement.verdict != Verdict::Exited);
-    let processes: Vec<_> = living.map(|judgement| judgement.process).collect();
     if processes.is_empty() {
         return Ok(());
     }

@@ -16,7 +16,7 @@ use crate::backend::statements::{Transaction, TxResult};
 use crate::backend::{Snapshot, sqlite};
 use crate::error::{Error, Result};
 use crate::model::copy::{Digest, Row, TABLES, Table, encoded};
-use crate::model::{CopiedTable, CopyProgress, CopyReport, Verdict};
+use crate::model::{CopiedTable, CopyProgress, CopyReport};
 use crate::os::with_suffix;
 
 /// Rows in a piece, and in a transaction.
@@ -88,9 +88,7 @@ impl<'s> DatabaseCopy<'s> {
     }
 
     fn refuse_in_use(&self) -> Result<()> {
-        let judgements = self.from.reap_plan()?.judgements.into_iter();
-        let alive = judgements.filter(|judgement| judgement.verdict != Verdict::Exited);
-        let processes: Vec<_> = alive.map(|judgement| judgement.process).collect();
+        let processes = self.from.living_processes()?;
         if processes.is_empty() {
             return Ok(());
         }
@@ -130,19 +128,20 @@ impl<'s> DatabaseCopy<'s> {
 
     /// Makes `to` equal to what is there now. `path` is what it will be called.
     fn fill(&mut self, to: &Store, path: &Path) -> Result<CopyReport> {
-        let from = self.from.backend().snapshot(&self.patience())?;
+        let sides = Sides { from: self.from.backend().snapshot(&self.patience())?, to, path };
         let mut total_rows = 0;
         for table in &TABLES {
-            total_rows += 2 * from.read(&self.patience(), |reader| reader.count_rows(table))?;
+            total_rows += 2 * sides.from.read(&self.patience(), |reader| reader.count_rows(table))?;
         }
-        let mut seen = Seen { rows: 0, total_rows };
+        let mut seen = Seen { rows: 0, total_rows, verifies: false };
         let mut written = Vec::new();
         for table in &TABLES {
-            written.push(self.fill_table(&from, to, table, &mut seen)?);
+            written.push(self.fill_table(&sides, table, &mut seen)?);
         }
+        seen.verifies = true;
         let mut tables = Vec::new();
         for (table, written) in TABLES.iter().zip(written) {
-            let digest = self.compare(&from, to, path, table, &mut seen)?;
+            let digest = self.compare(&sides, table, &mut seen)?;
             tables.push(CopiedTable {
                 table: table.name,
                 rows: digest.rows(),
@@ -154,32 +153,16 @@ impl<'s> DatabaseCopy<'s> {
     }
 
     /// Makes a table equal, and says how many rows were written.
-    fn fill_table(
-        &mut self,
-        from: &Snapshot<'_>,
-        to: &Store,
-        table: &'static Table,
-        seen: &mut Seen,
-    ) -> Result<u64> {
+    fn fill_table(&mut self, sides: &Sides<'_>, table: &'static Table, seen: &mut Seen) -> Result<u64> {
+        let Sides { from, to, .. } = sides;
         let mut written = 0;
-        let mut after = table.least_key();
-        loop {
-            let rows = self.rows_after(from, table, &after)?;
-            let up_to = end_of(table, &rows);
-            let there = to.backend().read(&self.patience(), |reader| {
-                reader.rows_between(table, &after, &up_to, ROWS_A_PIECE + 1)
-            })?;
-            if encoded(&there) != encoded(&rows) {
-                to.write_by(&self.patience(), |tx| tx.replace_rows(table, &after, &up_to, &rows))?;
-                written += rows.len() as u64;
+        self.walk(sides, table, seen, |piece, wait| {
+            if encoded(&piece.there) != encoded(&piece.rows) {
+                to.write_by(wait, |tx| tx.replace_rows(table, &piece.after, &piece.up_to, &piece.rows))?;
+                written += piece.rows.len() as u64;
             }
-            seen.rows += rows.len() as u64;
-            self.tell(table, false, seen);
-            if rows.len() < ROWS_A_PIECE {
-                break;
-            }
-            after = up_to;
-        }
+            Ok(())
+        })?;
         if table.is_numbered {
             let number = from.read(&self.patience(), |reader| reader.last_number(table))?;
             if number > 0 {
@@ -190,51 +173,60 @@ impl<'s> DatabaseCopy<'s> {
     }
 
     /// Reads a table on both sides, and makes sure that they are equal.
-    fn compare(
-        &mut self,
-        from: &Snapshot<'_>,
-        to: &Store,
-        path: &Path,
-        table: &'static Table,
-        seen: &mut Seen,
-    ) -> Result<Digest> {
+    fn compare(&mut self, sides: &Sides<'_>, table: &'static Table, seen: &mut Seen) -> Result<Digest> {
         let (mut wanted, mut found) = (Digest::default(), Digest::default());
-        let mut after = table.least_key();
-        loop {
-            let rows = self.rows_after(from, table, &after)?;
-            let up_to = end_of(table, &rows);
-            let there = to.backend().read(&self.patience(), |reader| {
-                reader.rows_between(table, &after, &up_to, ROWS_A_PIECE + 1)
-            })?;
-            wanted.add(&rows);
-            found.add(&there);
-            seen.rows += rows.len() as u64;
-            self.tell(table, true, seen);
-            if rows.len() < ROWS_A_PIECE {
-                break;
-            }
-            after = up_to;
-        }
+        self.walk(sides, table, seen, |piece, _| {
+            wanted.add(&piece.rows);
+            found.add(&piece.there);
+            Ok(())
+        })?;
         if (wanted.rows(), wanted.value()) == (found.rows(), found.value()) {
             return Ok(wanted);
         }
         Err(Error::CopyDiffers {
-            path: path.to_owned(),
+            path: sides.path.to_owned(),
             table: table.name,
-            found: to.backend().read(&self.patience(), |reader| reader.count_rows(table))?,
+            found: sides.to.backend().read(&self.patience(), |reader| reader.count_rows(table))?,
             wanted: wanted.rows(),
         })
     }
 
-    fn rows_after(&self, from: &Snapshot<'_>, table: &Table, after: &Row) -> Result<Vec<Row>> {
-        let end = table.greatest_key();
-        from.read(&self.patience(), |reader| reader.rows_between(table, after, &end, ROWS_A_PIECE))
+    /// Goes through both sides of a table, piece by piece of the rows to be copied.
+    fn walk(
+        &mut self,
+        sides: &Sides<'_>,
+        table: &'static Table,
+        seen: &mut Seen,
+        mut each: impl FnMut(&Piece, &Deadline) -> Result<()>,
+    ) -> Result<()> {
+        let mut after = table.least_key();
+        loop {
+            let end = table.greatest_key();
+            let rows = sides
+                .from
+                .read(&self.patience(), |reader| reader.rows_between(table, &after, &end, ROWS_A_PIECE))?;
+            let (count, is_last) = (rows.len() as u64, rows.len() < ROWS_A_PIECE);
+            // There are no more: whatever comes after them on the other side is too much.
+            let last = rows.last().filter(|_| !is_last);
+            let up_to = last.map_or(end, |row| row[..table.key_columns].to_vec());
+            let there = sides.to.backend().read(&self.patience(), |reader| {
+                reader.rows_between(table, &after, &up_to, ROWS_A_PIECE + 1)
+            })?;
+            let piece = Piece { after, up_to, rows, there };
+            each(&piece, &self.patience())?;
+            seen.rows += count;
+            self.tell(table, seen);
+            if is_last {
+                return Ok(());
+            }
+            after = piece.up_to;
+        }
     }
 
-    fn tell(&mut self, table: &Table, verifies: bool, seen: &Seen) {
+    fn tell(&mut self, table: &Table, seen: &Seen) {
         (self.progress)(CopyProgress {
             table: table.name,
-            verifies,
+            verifies: seen.verifies,
             rows: seen.rows,
             total_rows: seen.total_rows,
         });
@@ -251,18 +243,26 @@ impl fmt::Debug for DatabaseCopy<'_> {
     }
 }
 
-/// How many rows were looked at, of how many.
+/// What is copied, where to, and what that will be called.
+struct Sides<'c> {
+    from: Snapshot<'c>,
+    to: &'c Store,
+    path: &'c Path,
+}
+
+/// The rows between two keys: those to be copied, and those of the copy.
+struct Piece {
+    after: Row,
+    up_to: Row,
+    rows: Vec<Row>,
+    there: Vec<Row>,
+}
+
+/// How many rows were looked at, of how many, and in which of the two rounds.
 struct Seen {
     rows: u64,
     total_rows: u64,
-}
-
-/// The key up to which the other side is looked at: that of the last row, or the end if there are no more.
-fn end_of(table: &Table, rows: &[Row]) -> Row {
-    match rows.last() {
-        Some(last) if rows.len() == ROWS_A_PIECE => last[..table.key_columns].to_vec(),
-        _ => table.greatest_key(),
-    }
+    verifies: bool,
 }
 
 /// What a database has in it that is to become a copy, if anything.

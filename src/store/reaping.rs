@@ -7,7 +7,7 @@ use super::handle::Store;
 use crate::crash_point;
 use crate::error::Result;
 use crate::liveness;
-use crate::model::{Now, ReapEvent, ReapPlan, ReapReport, SecondLook};
+use crate::model::{Now, Process, ReapEvent, ReapPlan, ReapReport, SecondLook, Verdict};
 use crate::os::{System, clock};
 use crate::reaper::{self, Claimed, Ending, RECORD_PATIENCE, Scene, Victim};
 use crate::registry;
@@ -139,6 +139,13 @@ impl Store {
             self.prune()?;
         }
         Ok(())
+    }
+
+    /// The registered processes that live, or may.
+    pub(super) fn living_processes(&self) -> Result<Vec<Process>> {
+        let judgements = self.reap_plan()?.judgements.into_iter();
+        let living = judgements.filter(|judgement| judgement.verdict != Verdict::Exited);
+        Ok(living.map(|judgement| judgement.process).collect())
     }
 
     /// Frees the rows of machines whose lease has lapsed, in small transactions.

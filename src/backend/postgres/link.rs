@@ -120,15 +120,7 @@ impl Link {
 
     /// Whether the server answers in time; if not, this connection is of no use.
     pub fn ask(&self, patience: Duration) -> bool {
-        let inner = Arc::clone(&self.inner);
-        let asking = self.runtime.spawn(async move { inner.client.batch_execute("").await });
-        let abort = asking.abort_handle();
-        let answered = matches!(block_on(asking, patience, || false), Ok(Ok(Ok(()))));
-        if !answered {
-            abort.abort();
-            self.give_up();
-        }
-        answered
+        self.run_until(vec![Step::batch("")], patience, || false).inspect_err(|_| self.give_up()).is_ok()
     }
 
     fn run_until(

@@ -2,14 +2,11 @@
 
 use std::hash::{BuildHasher, RandomState};
 
-use super::connect::Connector;
-use super::conninfo::ConnInfo;
 use super::database::Database;
 use super::link::Step;
-use super::open::{OpenOptions, host};
-use super::tls;
+use super::open::{OpenOptions, unopened};
 use crate::backend::deadline::Deadline;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::model::LOCK_TIMEOUT;
 
 /// Dropping it drops the schema.
@@ -21,13 +18,8 @@ pub(crate) struct Trial {
 
 impl Trial {
     pub fn begin(address: &str, options: &OpenOptions) -> Result<Self> {
-        let environment = |name: &str| std::env::var(name).ok();
-        let bad = |reason| Error::BadAddress { reason };
-        let info = ConnInfo::parse(address, &environment).map_err(bad)?;
-        let tls = tls::config(&info).map_err(bad)?;
-        let connector = Connector::new(info, tls).map_err(|source| Error::NoThread { source })?;
+        let database = unopened(address, 1)?;
         let wait = Deadline::within(options.lock_timeout.unwrap_or(LOCK_TIMEOUT));
-        let database = Database::new(connector, host(), 1);
         let schema = format!("govstore_trial_{:016x}", RandomState::new().hash_one(()));
         let create = format!("CREATE SCHEMA {schema}");
         database.set_up(&wait, |link| {

@@ -62,7 +62,9 @@ impl Database {
     /// What is committed now, to be read by many statements while others write.
     #[cfg(feature = "postgres")]
     pub fn snapshot(&self, wait: &Deadline) -> Result<Snapshot<'_>> {
-        self.look(wait, |_| Ok(()))?; // the file is there, and this is no forked child
+        self.refuse_after_fork()?;
+        let _polling = self.poll_by(wait);
+        self.files.check()?;
         let snapshot = Snapshot { database: self, conn: self.checkout(wait)? };
         // Reads alone, and is no second write door. It stands from the first read on.
         let begun = snapshot.conn.execute_batch("BEGIN; SELECT 1 FROM sqlite_schema");

@@ -15,6 +15,37 @@ impl SettingsReads for Session<'_> {
     }
 }
 
+/// What is looked at when a database is opened, by one statement.
+pub struct AtOpen {
+    pub settings: Settings,
+    /// Of which database it is a copy that is not finished.
+    pub copied_from: Option<String>,
+    /// Whether its server waits for no standby.
+    pub is_alone: bool,
+    /// The same for whoever opens it, and for no other database.
+    pub id: String,
+}
+
+impl Session<'_> {
+    pub fn at_open(&self) -> TxResult<AtOpen> {
+        let found = self.row_or_none(statement!(
+            "SELECT s.*, (SELECT copied_from FROM unfinished_copy) AS copied_from,
+                    current_setting('synchronous_standby_names') = '' AS is_alone,
+                    concat_ws('-', (SELECT oid FROM pg_database WHERE datname = current_database()),
+                              'govstore_schema'::regclass::oid,
+                              (SELECT extract(epoch FROM min(applied_at)) FROM govstore_schema)) AS id
+             FROM settings AS s WHERE settings_id = 1"
+        ))?;
+        let row = found.ok_or_else(row_is_gone)?;
+        Ok(AtOpen {
+            settings: from_row(&row)?,
+            copied_from: row.take("copied_from")?,
+            is_alone: row.take("is_alone")?,
+            id: row.take("id")?,
+        })
+    }
+}
+
 impl SettingsWrites for Session<'_> {
     fn settings_to_change(&self) -> TxResult<Settings> {
         let found =
