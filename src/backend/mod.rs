@@ -8,6 +8,7 @@
 //! traits: imports point one way.
 
 pub(crate) mod deadline;
+mod finding;
 pub(crate) mod holder;
 pub(crate) mod pause;
 #[cfg(feature = "postgres")]

@@ -28,7 +28,7 @@ pub(crate) struct Table {
     pub columns: &'static [(&'static str, Kind)],
     /// How many columns the primary key has.
     pub key_columns: usize,
-    /// Which rows, as both dialects say it; empty for all.
+    /// Which rows, as both dialects say it.
     pub only: &'static str,
     /// Whether rows are never removed from it.
     pub keeps_rows: bool,
@@ -58,7 +58,7 @@ impl Table {
     pub fn least_key(&self) -> Row {
         self.key(|kind| match kind {
             Kind::Text => Cell::Text(String::new()),
-            Kind::Time => Cell::Time(Timestamp::least()),
+            Kind::Time => Cell::Time(Timestamp::least_and_greatest().0),
             _ => Cell::Whole(i64::MIN),
         })
     }
@@ -67,7 +67,7 @@ impl Table {
     pub fn greatest_key(&self) -> Row {
         self.key(|kind| match kind {
             Kind::Text => Cell::Text(char::MAX.to_string().repeat(256)),
-            Kind::Time => Cell::Time(Timestamp::greatest()),
+            Kind::Time => Cell::Time(Timestamp::least_and_greatest().1),
             _ => Cell::Whole(i64::MAX),
         })
     }
@@ -197,7 +197,7 @@ pub struct CopyReport {
 pub(crate) const TABLES: [Table; 8] = {
     use Kind::{Bytes, Json, Number, Numbers, Text, Time, Truth, Whole};
     const ALL: Table =
-        Table { name: "", columns: &[], key_columns: 1, only: "", keeps_rows: false, is_numbered: false };
+        Table { name: "", columns: &[], key_columns: 1, only: "true", keeps_rows: false, is_numbered: false };
     [
         Table {
             name: "settings",

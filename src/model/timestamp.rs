@@ -43,22 +43,11 @@ impl Timestamp {
         Self(self.0.duration_trunc(chrono::TimeDelta::hours(1)).unwrap_or(self.0))
     }
 
-    /// The first point that can be written.
+    /// The first point that can be written, and the last.
     #[cfg(feature = "postgres")]
-    pub(crate) fn least() -> Self {
-        Self::of_year(0)
-    }
-
-    /// A point after all that matter.
-    #[cfg(feature = "postgres")]
-    pub(crate) fn greatest() -> Self {
-        Self::of_year(9999).earlier_by_ms(-365 * 86_400_000 + 1)
-    }
-
-    #[cfg(feature = "postgres")]
-    fn of_year(year: i32) -> Self {
-        let begin = chrono::NaiveDate::from_ymd_opt(year, 1, 1).and_then(|day| day.and_hms_opt(0, 0, 0));
-        Self(begin.unwrap_or_default().and_utc())
+    pub(crate) fn least_and_greatest() -> (Self, Self) {
+        let parsed = |text: &str| text.parse().expect("a time");
+        (parsed("0000-01-01T00:00:00.000Z"), parsed("9999-12-31T23:59:59.999Z"))
     }
 
     /// Milliseconds since 1970.

@@ -121,15 +121,24 @@ impl StoreOptions {
     /// [`Error::Replaced`], [`Error::ForeignSchema`], [`Error::WalUnavailable`], [`Error::SchemaTooNew`],
     /// [`Error::LockTimeout`], [`Error::DiskFull`], [`Error::FileSizeLimit`]. A file that is refused is left as it is.
     pub fn open(self, path: impl AsRef<Path>) -> Result<Store> {
-        let lock_timeout = self.options.lock_timeout;
-        let (backend, settings) = match path.as_ref().to_str().and_then(Scheme::of) {
+        self.open_as(path.as_ref(), false)
+    }
+
+    /// Opens a database that is to be filled by a copy: one on a server that was broken off, too.
+    #[cfg(feature = "postgres")]
+    pub(super) fn open_for_copy(self, path: &Path) -> Result<Store> {
+        self.open_as(path, true)
+    }
+
+    fn open_as(self, path: &Path, for_copy: bool) -> Result<Store> {
+        let (backend, settings) = match Scheme::of(path) {
             None => {
-                let (database, settings) = sqlite::open(path.as_ref(), &self.options)?;
+                let (database, settings) = sqlite::open(path, &self.options)?;
                 (Backend::Sqlite(database), settings)
             }
-            Some(scheme) => self.open_on_a_server(scheme, false)?,
+            Some(scheme) => self.open_on_a_server(scheme, for_copy)?,
         };
-        Ok(Store::new(backend, &settings, lock_timeout))
+        Ok(Store::new(backend, &settings, self.options.lock_timeout))
     }
 
     /// Makes an empty schema in a database on a server, for a trial that is to leave nothing behind.
@@ -150,36 +159,26 @@ impl StoreOptions {
     /// no schema.
     #[cfg(feature = "postgres")]
     pub fn trial(self, address: impl AsRef<Path>) -> Result<Trial> {
-        let path = address.as_ref();
-        let scheme = path.to_str().and_then(Scheme::of).filter(|scheme| scheme.is_postgres());
-        let Some(scheme) = scheme else {
-            return Err(Error::BadAddress {
-                reason: "it is no address like postgres://host/name".to_owned(),
-            });
-        };
-        Ok(Trial(postgres::Trial::begin(scheme.address, &self.on_a_server(false))?))
-    }
-
-    /// Opens a database on a server that is to be filled by a copy.
-    #[cfg(feature = "postgres")]
-    pub(super) fn open_for_copy(self, address: &Path) -> Result<Store> {
-        let scheme = address.to_str().and_then(Scheme::of);
+        let scheme = Scheme::of(address.as_ref());
         let scheme = scheme.ok_or_else(|| Error::BadAddress { reason: "it is a path".to_owned() })?;
-        let (backend, settings) = self.open_on_a_server(scheme, true)?;
-        Ok(Store::new(backend, &settings, None))
+        Ok(Trial(postgres::Trial::begin(scheme.of_postgres()?, &self.on_a_server(false))?))
     }
 
-    /// Whether a path is the address of a database on a server.
-    pub(super) fn is_address(path: &Path) -> bool {
-        path.to_str().and_then(Scheme::of).is_some()
+    /// Whether a path is the address of a database on a server: whether it begins with a word and `://`.
+    ///
+    /// ```
+    /// use govstore::StoreOptions;
+    ///
+    /// assert!(StoreOptions::is_address("postgres://db.example.com/governance"));
+    /// assert!(!StoreOptions::is_address("/var/lib/governance.db"));
+    /// ```
+    pub fn is_address(path: impl AsRef<Path>) -> bool {
+        Scheme::of(path.as_ref()).is_some()
     }
 
     #[cfg(feature = "postgres")]
     fn open_on_a_server(&self, scheme: Scheme<'_>, for_copy: bool) -> Result<(Backend, Settings)> {
-        if !scheme.is_postgres() {
-            return Err(scheme.unknown("it opens files, and postgres://…"));
-        }
-        let (database, settings) = postgres::open(scheme.address, &self.on_a_server(for_copy))?;
+        let (database, settings) = postgres::open(scheme.of_postgres()?, &self.on_a_server(for_copy))?;
         Ok((Backend::Postgres(database), settings))
     }
 
@@ -231,7 +230,7 @@ impl StoreOptions {
         path: impl AsRef<Path>,
         fill: impl FnOnce(&Store) -> Result<T>,
     ) -> Result<Option<T>> {
-        if path.as_ref().to_str().and_then(Scheme::of).is_some() {
+        if Self::is_address(path.as_ref()) {
             return Ok(None); // it is there already, or opening it sets it up
         }
         sqlite::create_with(path.as_ref(), self.options.force_file_system, |staging| {
@@ -270,7 +269,8 @@ struct Scheme<'a> {
 }
 
 impl<'a> Scheme<'a> {
-    fn of(address: &'a str) -> Option<Self> {
+    fn of(path: &'a Path) -> Option<Self> {
+        let address = path.to_str()?;
         let (name, _) = address.split_once("://")?;
         let is_word = name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '+' | '-' | '.'));
         (is_word && name.starts_with(|c: char| c.is_ascii_alphabetic())).then_some(Self {
@@ -280,9 +280,13 @@ impl<'a> Scheme<'a> {
         })
     }
 
+    /// The address, if PostgreSQL is meant.
     #[cfg(feature = "postgres")]
-    fn is_postgres(self) -> bool {
-        matches!(self.name, "postgres" | "postgresql")
+    fn of_postgres(self) -> Result<&'a str> {
+        match self.name {
+            "postgres" | "postgresql" => Ok(self.address),
+            _ => Err(self.unknown("it opens files, and postgres://…")),
+        }
     }
 
     fn unknown(self, what_to_do: &'static str) -> Error {

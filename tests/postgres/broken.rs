@@ -176,7 +176,7 @@ fn a_connection_that_breaks_at_any_message_costs_nobody_an_update() -> TestResul
     let Some(cluster) = Cluster::shared() else { return Ok(()) };
     let name = cluster.make_database()?;
     let proxy = Proxy::to(cluster.port())?;
-    let address = format!("postgres://postgres@127.0.0.1:{}/{name}", proxy.port());
+    let address = proxy.address(&name);
     let store = Store::options().lock_timeout(Duration::from_secs(20)).open(address)?;
     let registration = store.register(ProcessInfo::new("test", "1.0"))?;
     let mut made = 0;

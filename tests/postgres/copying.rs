@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use govstore::{Actor, AgentPatch, CallFigures, Cancellation, Error, ProcessInfo, Store, Update};
+use govstore::{
+    Actor, AgentPatch, CallFigures, Cancellation, CopyProgress, Error, ProcessInfo, Store, Update,
+};
 use govstore_testkit::{Database, TestResult};
 use serde_json::json;
 
@@ -47,6 +49,19 @@ pub(crate) fn fill(store: &Store) -> TestResult {
     figures.add(Duration::from_micros(1_234), true);
     store.record_calls("files", &[figures])?;
     Ok(())
+}
+
+/// Breaks a copy off as soon as it has come so far.
+fn break_off(from: &Store, to: &Database, is_far_enough: impl Fn(CopyProgress) -> bool) {
+    let cancellation = Cancellation::new();
+    let cancelled = from.cancelled_by(&cancellation);
+    let copied = cancelled.copy().on_progress(|progress| {
+        if is_far_enough(progress) {
+            cancellation.cancel();
+        }
+    });
+    let broken_off = copied.to(to.address());
+    assert!(matches!(broken_off, Err(Error::Cancelled)), "{broken_off:?}");
 }
 
 #[test]
@@ -100,34 +115,14 @@ fn one_that_was_broken_off_is_gone_on_with_and_brings_over_what_has_changed_sinc
     store.process_updates(&updates).into_iter().collect::<govstore::Result<Vec<_>>>()?;
 
     // Broken off among the updates of the first table that has more than one piece.
-    let mut cancellation = Cancellation::new();
-    let broken_off = store
-        .cancelled_by(&cancellation)
-        .copy()
-        .on_progress(|progress| {
-            if progress.table == "agent_updates" && progress.rows > 4_000 {
-                cancellation.cancel();
-            }
-        })
-        .to(server.address());
-    assert!(matches!(broken_off, Err(Error::Cancelled)), "{broken_off:?}");
+    break_off(&store, &server, |progress| progress.table == "agent_updates" && progress.rows > 4_000);
     let refused = server.store().expect_err("it is not whole");
     assert!(matches!(refused, Error::UnfinishedCopy { .. }), "{refused}");
     assert!(refused.to_string().contains("copy again"), "{refused}");
 
     update(&store, "agent-0")?;
     update(&store, "агент")?;
-    cancellation = Cancellation::new();
-    let broken_off_again = store
-        .cancelled_by(&cancellation)
-        .copy()
-        .on_progress(|progress| {
-            if progress.verifies {
-                cancellation.cancel();
-            }
-        })
-        .to(server.address());
-    assert!(matches!(broken_off_again, Err(Error::Cancelled)), "{broken_off_again:?}");
+    break_off(&store, &server, |progress| progress.verifies);
     store.set_setting("history_limit", "1500")?;
     assert!(store.prune()?.updates > 0);
     let report = store.copy().to(server.address())?;
@@ -144,17 +139,7 @@ fn a_file_has_its_name_once_it_is_whole() -> TestResult {
     let store = server.store()?;
     fill(&store)?;
     let back = Database::unopened_file()?;
-    let cancellation = Cancellation::new();
-    let broken_off = store
-        .cancelled_by(&cancellation)
-        .copy()
-        .on_progress(|progress| {
-            if progress.verifies {
-                cancellation.cancel();
-            }
-        })
-        .to(back.address());
-    assert!(matches!(broken_off, Err(Error::Cancelled)), "{broken_off:?}");
+    break_off(&store, &back, |progress| progress.verifies);
     let there = || -> TestResult<Vec<_>> {
         let names = std::fs::read_dir(back.folder())?
             .map(|entry| Ok(entry?.file_name().into_string().unwrap_or_default()));

@@ -120,7 +120,7 @@ fn a_replaced_primary_acknowledges_nothing_to_who_has_seen_its_successor() -> Te
     let Some((primary, standby)) = pair(false)? else { return Ok(()) };
     let name = primary.make_database()?;
     let proxy = Proxy::to(primary.port())?;
-    let address = format!("postgres://postgres@127.0.0.1:{}/{name}", proxy.port());
+    let address = proxy.address(&name);
     let limit = Duration::from_secs(2);
     let store = Store::options().lock_timeout(limit).open(&address)?;
     update(&store, "writer")?;

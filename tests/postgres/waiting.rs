@@ -92,8 +92,7 @@ fn a_black_hole_keeps_no_call_longer_than_its_deadline() -> TestResult {
     let Some(cluster) = Cluster::shared() else { return Ok(()) };
     let name = cluster.make_database()?;
     let proxy = Proxy::to(cluster.port())?;
-    let address =
-        cluster.address(&name).replace(&format!(":{}/", cluster.port()), &format!(":{}/", proxy.port()));
+    let address = proxy.address(&name);
     let limit = Duration::from_millis(700);
     let store = Store::options().lock_timeout(limit).open(&address)?;
     let registration = store.register(ProcessInfo::new("test", "1"))?;
@@ -127,8 +126,7 @@ fn a_black_hole_inside_a_commit_leaves_one_update_or_none() -> TestResult {
     let Some(cluster) = Cluster::shared() else { return Ok(()) };
     let name = cluster.make_database()?;
     let proxy = Proxy::to(cluster.port())?;
-    let address =
-        cluster.address(&name).replace(&format!(":{}/", cluster.port()), &format!(":{}/", proxy.port()));
+    let address = proxy.address(&name);
     let limit = Duration::from_millis(400);
     let store = Store::options().lock_timeout(limit).open(&address)?;
     let sure = Store::open(cluster.address(&name))?;
@@ -162,9 +160,7 @@ fn connections_that_were_forgotten_on_the_way_are_replaced() -> TestResult {
     let name = cluster.make_database()?;
     let proxy = Proxy::to(cluster.port())?;
     let limit = Duration::from_secs(4);
-    let store = Store::options()
-        .lock_timeout(limit)
-        .open(format!("postgres://postgres@127.0.0.1:{}/{name}", proxy.port()))?;
+    let store = Store::options().lock_timeout(limit).open(proxy.address(&name))?;
     assert_eq!(update(&store, "writer")?, 1);
     for number in 2..4 {
         proxy.forget();

@@ -21,6 +21,7 @@ mod json;
 mod occupancy;
 mod output;
 mod paint;
+mod progress;
 mod report;
 mod risk;
 mod selftest;

@@ -87,7 +87,7 @@ impl Session {
     /// The address of the database, if one on a server was named.
     #[cfg(feature = "postgres")]
     pub fn named_address(&self) -> Option<PathBuf> {
-        self.named().filter(|named| named.to_str().is_some_and(|named| named.contains("://")))
+        self.named().filter(|named| StoreOptions::is_address(named))
     }
 
     fn named(&self) -> Option<PathBuf> {

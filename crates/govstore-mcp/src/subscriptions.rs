@@ -1,9 +1,9 @@
 //! Subscriptions: a client is told when what a resource says has changed, whichever process changed it.
 //!
 //! While there are subscriptions, a thread asks the database four times a second whether anybody has written to it, which
-//! costs some microseconds; and at once, when a database on a server tells of an event. If so it reads the resources that are subscribed to, and announces those that read otherwise
-//! than before. Without subscriptions there is no thread. It is none of the threads that calls run on, since those may
-//! all wait for a lock.
+//! costs some microseconds; and at once, when a database on a server tells of an event. If so it reads the resources that are
+//! subscribed to, and announces those that read otherwise than before. Without subscriptions there is no thread. It is none
+//! of the threads that calls run on, since those may all wait for a lock.
 //!
 //! An announcement waits in its [`Listener`] until the client takes it. A resource that changes again meanwhile is not
 //! announced twice: a client that doesn't read costs no memory.

@@ -7,7 +7,7 @@ use std::io::Write;
 use std::net::TcpListener;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::os::unix::process::CommandExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -53,19 +53,8 @@ impl Cluster {
             eprintln!("skipped: PostgreSQL is not installed (initdb was not found)");
             return Ok(None);
         };
-        let folder = tempfile::Builder::new().prefix("gpg").tempdir()?;
-        fs::set_permissions(folder.path(), Permissions::from_mode(0o755))?;
-        let user = unprivileged_user();
-        let (data, sockets) = (folder.path().join("data"), folder.path().join("s"));
-        for path in [&data, &sockets] {
-            fs::create_dir(path)?;
-        }
-        for path in [folder.path(), &data, &sockets] {
-            if let Some((uid, gid)) = user {
-                chown(path, Some(uid), Some(gid))?;
-            }
-        }
-        let mut cluster = Self { folder, bin, user, port: free_port()?, keeper: None };
+        let mut cluster = Self::placed(bin, unprivileged_user())?;
+        let (data, sockets) = (cluster.data(), cluster.sockets());
         let mut initdb = cluster.command("initdb");
         initdb.arg("-D").arg(&data).args([
             "-A",
@@ -87,19 +76,33 @@ impl Cluster {
         Ok(Some(cluster))
     }
 
-    /// A standby that follows this server.
-    pub fn standby(&self) -> TestResult<Self> {
+    /// A server to be, in a folder that is its user's.
+    fn placed(bin: PathBuf, user: Option<(u32, u32)>) -> TestResult<Self> {
         let folder = tempfile::Builder::new().prefix("gpg").tempdir()?;
         fs::set_permissions(folder.path(), Permissions::from_mode(0o755))?;
-        let (data, sockets) = (folder.path().join("data"), folder.path().join("s"));
-        fs::create_dir(&sockets)?;
-        for path in [folder.path(), &sockets] {
-            if let Some((uid, gid)) = self.user {
-                chown(path, Some(uid), Some(gid))?;
-            }
+        let cluster = Self { folder, bin, user, port: free_port()?, keeper: None };
+        fs::create_dir(cluster.sockets())?;
+        cluster.give(cluster.folder.path())?;
+        cluster.give(&cluster.sockets())?;
+        Ok(cluster)
+    }
+
+    /// Makes a file or a folder the server's.
+    pub(crate) fn give(&self, path: &Path) -> TestResult {
+        if let Some((uid, gid)) = self.user {
+            chown(path, Some(uid), Some(gid))?;
         }
-        let mut standby =
-            Self { folder, bin: self.bin.clone(), user: self.user, port: free_port()?, keeper: None };
+        Ok(())
+    }
+
+    fn sockets(&self) -> PathBuf {
+        self.folder.path().join("s")
+    }
+
+    /// A standby that follows this server.
+    pub fn standby(&self) -> TestResult<Self> {
+        let mut standby = Self::placed(self.bin.clone(), self.user)?;
+        let (data, sockets) = (standby.data(), standby.sockets());
         let mut copy = standby.command("pg_basebackup");
         copy.arg("-D").arg(&data).args([
             "-h",
@@ -167,9 +170,7 @@ impl Cluster {
         let path = self.data().join(name);
         fs::write(&path, content)?;
         fs::set_permissions(&path, Permissions::from_mode(0o600))?;
-        if let Some((uid, gid)) = self.user {
-            chown(&path, Some(uid), Some(gid))?;
-        }
+        self.give(&path)?;
         Ok(path)
     }
 
@@ -198,11 +199,6 @@ impl Cluster {
     /// A program of PostgreSQL, as the user that the server runs as.
     pub fn command(&self, program: &str) -> Command {
         self.as_user(Command::new(self.bin.join(program)))
-    }
-
-    /// The user and the group that the server runs as, if they aren't those of the tests.
-    pub(crate) const fn user(&self) -> Option<(u32, u32)> {
-        self.user
     }
 
     pub(crate) fn shell(&self) -> Command {

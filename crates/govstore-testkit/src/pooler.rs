@@ -2,7 +2,7 @@
 
 use std::fs::{self, Permissions};
 use std::net::TcpStream;
-use std::os::unix::fs::{PermissionsExt, chown};
+use std::os::unix::fs::PermissionsExt;
 use std::process::{Child, Stdio};
 use std::sync::OnceLock;
 use std::time::Instant;
@@ -48,9 +48,7 @@ impl Pooler {
         );
         fs::write(folder.path().join("settings.ini"), settings)?;
         fs::write(folder.path().join("users"), "\"postgres\" \"\"\n")?;
-        if let Some((uid, gid)) = cluster.user() {
-            chown(folder.path(), Some(uid), Some(gid))?;
-        }
+        cluster.give(folder.path())?;
         let mut pooler = Self { folder, port, running: None };
         pooler.up(cluster)?;
         Ok(Some(pooler))

@@ -69,6 +69,11 @@ impl Proxy {
         self.port
     }
 
+    /// The address of a database on a PostgreSQL server behind it.
+    pub fn address(&self, database: &str) -> String {
+        format!("postgres://postgres@127.0.0.1:{}/{database}", self.port)
+    }
+
     /// From now on it goes to another port, for new connections.
     pub fn lead_to(&self, port: u16) {
         self.shared.target.store(port.into(), Ordering::Release);

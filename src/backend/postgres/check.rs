@@ -7,11 +7,9 @@ use super::migrate::SUPPORTED;
 use super::transaction::Session;
 use super::value::{Columns, statement};
 use crate::backend::deadline::Deadline;
+use crate::backend::finding::{Finding, Kept, failed, histories, ok, sane_settings, warning};
 use crate::backend::statements::{SettingsReads, TxResult};
 use crate::model::{Check, CheckStatus};
-
-/// A status with its detail.
-type Finding = (CheckStatus, String);
 
 /// Checks everything that can be checked of an open database. Each read waits for as long as `limit`.
 pub(crate) fn check(database: &Database, limit: Duration) -> Vec<Check> {
@@ -31,18 +29,6 @@ pub(crate) fn check(database: &Database, limit: Duration) -> Vec<Check> {
         found("hosts", hosts),
         found("bloat", bloat),
     ]
-}
-
-fn ok(detail: impl Into<String>) -> Finding {
-    (CheckStatus::Ok, detail.into())
-}
-
-fn warning(detail: impl Into<String>) -> Finding {
-    (CheckStatus::Warning, detail.into())
-}
-
-fn failed(detail: impl Into<String>) -> Finding {
-    (CheckStatus::Failed, detail.into())
 }
 
 fn server(session: &Session<'_>) -> TxResult<Finding> {
@@ -66,37 +52,30 @@ fn schema(session: &Session<'_>) -> TxResult<Finding> {
 }
 
 fn settings(session: &Session<'_>) -> TxResult<Finding> {
-    let settings = session.settings()?;
-    Ok(if settings.lock_timeout_ms == 0 {
-        warning("lock_timeout_ms is 0: nobody waits for anybody")
-    } else {
-        ok("they make sense")
-    })
+    Ok(sane_settings(&session.settings()?))
 }
 
+/// Looks at the agents alone in whose history something is wrong.
 fn history(session: &Session<'_>) -> TxResult<Finding> {
-    let kept: i64 = session.one_row(statement!("SELECT count(*) FROM agent_updates"))?.take(0)?;
-    // An agent without updates was never updated, or imported without history.
+    let rows: i64 = session.one_row(statement!("SELECT count(*) FROM agent_updates"))?.take(0)?;
     let broken = session.rows(statement!(
-        "SELECT a.agent_id, a.total_updates, u.oldest, u.newest, u.newest - u.oldest + 1 - u.rows AS missing,
-                count(*) OVER () AS broken
+        "SELECT a.agent_id, a.total_updates, u.rows, u.oldest, u.newest
          FROM agents AS a
          JOIN (SELECT agent_id, count(*) AS rows, min(update_no) AS oldest, max(update_no) AS newest
                FROM agent_updates GROUP BY agent_id) AS u ON u.agent_id = a.agent_id
          WHERE u.newest - u.oldest + 1 <> u.rows OR u.newest <> a.total_updates
-         ORDER BY a.agent_id LIMIT 1"
+         ORDER BY a.agent_id"
     ))?;
-    let Some(first) = broken.first() else { return Ok(ok(format!("{kept} updates without a gap"))) };
-    let (agent_id, total): (String, i64) = (first.take("agent_id")?, first.take("total_updates")?);
-    let (oldest, newest): (i64, i64) = (first.take("oldest")?, first.take("newest")?);
-    let (missing, agents): (i64, i64) = (first.take("missing")?, first.take("broken")?);
-    let what = if missing > 0 {
-        format!("{missing} of the updates {oldest} to {newest} of agent {agent_id:?} are missing")
-    } else {
-        format!("the newest update of agent {agent_id:?} is {newest}, and its total {total}")
+    let kept = |row: &tokio_postgres::Row| {
+        Ok(Kept {
+            agent_id: row.take("agent_id")?,
+            total: row.take("total_updates")?,
+            rows: row.take("rows")?,
+            oldest: row.take("oldest")?,
+            newest: row.take("newest")?,
+        })
     };
-    let others = agents - 1;
-    Ok(failed(if others > 0 { format!("{what}; and likewise of {others} other agents") } else { what }))
+    Ok(histories(broken.iter().map(kept).collect::<TxResult<Vec<_>>>()?, rows))
 }
 
 fn durability(session: &Session<'_>) -> TxResult<Finding> {

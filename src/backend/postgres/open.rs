@@ -31,8 +31,11 @@ pub(crate) fn open(address: &str, options: &OpenOptions) -> Result<(Database, Se
     let wait = Deadline::within(options.lock_timeout.unwrap_or(LOCK_TIMEOUT));
     let path = database.address();
     database.set_up(&wait, |link| migrate::migrate(link, &wait, path, options.create))?;
-    let found = database.look(&wait, |session| session.at_open())?;
-    database.mark_process(&found.id);
+    let found = database.look(&wait, |session| {
+        let found = session.at_open()?;
+        database.mark_process(&found.id);
+        Ok(found)
+    })?;
     if found.is_alone {
         database.warn(ALONE);
     }

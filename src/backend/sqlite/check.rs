@@ -13,11 +13,12 @@ use super::database::Database;
 use super::location;
 use super::lock_owner::{displaced, readers};
 use super::migrations::SUPPORTED;
-use super::schema::{self, Comparison, some_of};
+use super::schema::{self, Comparison};
 #[cfg(unix)]
 use super::staging_file::folder_of;
 use super::transaction::ReadConnection;
 use crate::backend::deadline::Deadline;
+use crate::backend::finding::{Finding, Kept, failed, histories, ok, sane_settings, some_of, warning};
 use crate::backend::statements::{SettingsReads, TxResult};
 use crate::error::Result;
 use crate::model::{Check, CheckStatus};
@@ -32,9 +33,6 @@ const LOG_LAG_PAGES: i64 = 10_000;
 /// 3.51.3: versions before may damage a database in WAL mode.
 const SQLITE_MIN: i32 = 3_051_003;
 
-/// A status with its detail.
-type Finding = (CheckStatus, String);
-
 /// Checks everything that can be checked of an open database. Each read waits for as long as `limit`.
 pub(crate) fn check(database: &Database, limit: Duration) -> Vec<Check> {
     let path = database.path();
@@ -47,7 +45,7 @@ pub(crate) fn check(database: &Database, limit: Duration) -> Vec<Check> {
         found("integrity", &integrity),
         found("foreign keys", &foreign_keys),
         found("schema", &schema),
-        found("settings", &sane_settings),
+        found("settings", &settings),
         found("history", &history),
         found("write-ahead log", &|conn| log(conn, path)),
         named("file system", file_system(path)),
@@ -85,18 +83,6 @@ fn named(name: &'static str, (status, detail): Finding) -> Check {
     Check { name, status, detail }
 }
 
-fn ok(detail: impl Into<String>) -> Finding {
-    (CheckStatus::Ok, detail.into())
-}
-
-fn warning(detail: impl Into<String>) -> Finding {
-    (CheckStatus::Warning, detail.into())
-}
-
-fn failed(detail: impl Into<String>) -> Finding {
-    (CheckStatus::Failed, detail.into())
-}
-
 fn texts(conn: &Connection, sql: &str) -> TxResult<Vec<String>> {
     let mut statement = conn.prepare(sql)?;
     let rows = statement.query_map([], |row| row.get(0))?;
@@ -132,55 +118,30 @@ fn schema(conn: &Connection) -> TxResult<Finding> {
     Ok(ok(format!("version {SUPPORTED}, as the migrations make it{beside}")))
 }
 
-/// The schema keeps each setting in its bounds; here is what makes little sense within them.
-fn sane_settings(conn: &Connection) -> TxResult<Finding> {
-    let settings = ReadConnection(conn).settings()?;
-    let mut odd = Vec::new();
-    if settings.lock_timeout_ms == 0 {
-        odd.push("lock_timeout_ms is 0: of two writers at once, one fails".to_owned());
-    }
-    if settings.heartbeat_interval_s > settings.stale_after_s / 3.0 {
-        odd.push(
-            "stale_after_s is less than three heartbeat_interval_s: servers beat more often than it says"
-                .to_owned(),
-        );
-    }
-    Ok(if odd.is_empty() { ok("they make sense") } else { warning(some_of(&odd)) })
+fn settings(conn: &Connection) -> TxResult<Finding> {
+    Ok(sane_settings(&ReadConnection(conn).settings()?))
 }
 
+/// Looks at the agents alone in whose history something is wrong.
 fn history(conn: &Connection) -> TxResult<Finding> {
+    let rows = conn.query_row("SELECT count(*) FROM agent_updates", [], |row| row.get(0))?;
     let mut statement = conn.prepare(
-        "SELECT a.agent_id, a.total_updates, count(u.update_no), coalesce(min(u.update_no), 0),
-                coalesce(max(u.update_no), 0)
+        "SELECT a.agent_id, a.total_updates, count(*), min(u.update_no), max(u.update_no)
          FROM agents AS a
-         LEFT JOIN agent_updates AS u ON u.agent_id = a.agent_id
-         GROUP BY a.agent_id",
+         JOIN agent_updates AS u ON u.agent_id = a.agent_id
+         GROUP BY a.agent_id
+         HAVING max(u.update_no) - min(u.update_no) + 1 <> count(*) OR max(u.update_no) <> a.total_updates",
     )?;
-    let (mut broken, mut kept) = (Vec::new(), 0);
-    let mut rows = statement.query([])?;
-    while let Some(row) = rows.next()? {
-        let (agent_id, total, rows): (String, i64, i64) = (row.get(0)?, row.get(1)?, row.get(2)?);
-        let (oldest, newest): (i64, i64) = (row.get(3)?, row.get(4)?);
-        kept += rows;
-        let missing = newest - oldest + 1 - rows;
-        if rows == 0 {
-            continue; // never updated, or imported without history
-        }
-        if missing > 0 {
-            broken.push(format!(
-                "{missing} of the updates {oldest} to {newest} of agent {agent_id:?} are missing"
-            ));
-        }
-        if newest != total {
-            broken
-                .push(format!("the newest update of agent {agent_id:?} is {newest}, and its total {total}"));
-        }
-    }
-    if broken.is_empty() {
-        Ok(ok(format!("{kept} updates without a gap")))
-    } else {
-        Ok(failed(some_of(&broken)))
-    }
+    let broken = statement.query_map([], |row| {
+        Ok(Kept {
+            agent_id: row.get(0)?,
+            total: row.get(1)?,
+            rows: row.get(2)?,
+            oldest: row.get(3)?,
+            newest: row.get(4)?,
+        })
+    })?;
+    Ok(histories(broken.collect::<rusqlite::Result<Vec<_>>>()?, rows))
 }
 
 fn log(conn: &Connection, path: &Path) -> TxResult<Finding> {

@@ -9,9 +9,10 @@ use rusqlite::Connection;
 
 use super::connection::explain_fault;
 use super::migrations::{MIGRATIONS, SUPPORTED};
-use super::schema::{self, some_of};
+use super::schema;
 use super::transaction::{OnConnection, immediate};
 use crate::backend::deadline::Deadline;
+use crate::backend::finding::some_of;
 use crate::backend::statements::TxResult;
 use crate::crash_point;
 use crate::error::{Error, Result};

@@ -21,9 +21,6 @@ const END: &str = ";\n\n";
 /// Tables of SQLite's own that our SQL asks by name; one in the database would answer in their place.
 const SQLITES_OWN: [&str; 2] = ["json_each", "json_tree"];
 
-/// Findings of one kind that are named; the others are counted.
-const NAMED: usize = 5;
-
 /// A schema beside the one that the migrations make.
 #[derive(Default)]
 pub(super) struct Comparison {
@@ -91,15 +88,6 @@ fn compare_with(expected: &str, conn: &Connection) -> TxResult<Comparison> {
         }
     }
     Ok(compared)
-}
-
-/// The first few, and how many more there are.
-pub(super) fn some_of(findings: &[String]) -> String {
-    let shown = findings.iter().take(NAMED).map(String::as_str).collect::<Vec<_>>().join("; ");
-    match findings.len().saturating_sub(NAMED) {
-        0 => shown,
-        more => format!("{shown}; and {more} more"),
-    }
 }
 
 impl<'t> Object<'t> {

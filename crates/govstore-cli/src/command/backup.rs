@@ -1,12 +1,11 @@
 //! `backup`: the database as one file, while servers write.
 
-use std::io::{self, IsTerminal};
 use std::path::PathBuf;
 
 use clap::ValueHint;
-use indicatif::{ProgressBar, ProgressStyle};
 
 use super::figures::{count, megabytes};
+use super::progress::bar;
 use super::visible::visible;
 use super::{Exit, Outcome, Session};
 
@@ -39,7 +38,7 @@ pub struct Args {
 
 pub fn run(args: &Args, session: &mut Session) -> Outcome {
     let store = session.open()?;
-    let bar = bar();
+    let bar = bar("{wide_bar} {bytes} of {total_bytes}, {eta} left");
     let backup = store.backup().overwrite(args.force).on_progress(|progress| {
         bar.set_length(progress.total_bytes);
         bar.set_position(progress.copied_bytes);
@@ -61,13 +60,4 @@ pub fn run(args: &Args, session: &mut Session) -> Outcome {
     };
     session.out.say(format!("{} ({}){removed}", visible(&path), megabytes(report.bytes)))?;
     Ok(Exit::DONE)
-}
-
-/// A progress bar, if somebody can see it.
-fn bar() -> ProgressBar {
-    if !io::stderr().is_terminal() {
-        return ProgressBar::hidden();
-    }
-    let style = ProgressStyle::with_template("{wide_bar} {bytes} of {total_bytes}, {eta} left");
-    ProgressBar::new(0).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
 }

@@ -1,13 +1,12 @@
 //! `copy`: everything from a file to a server, or back.
 
-use std::io::{self, IsTerminal};
 use std::path::PathBuf;
 
 use clap::ValueHint;
 use govstore::CopyReport;
-use indicatif::{ProgressBar, ProgressStyle};
 
 use super::figures::count;
+use super::progress::bar;
 use super::table::{Column, table};
 use super::visible::visible;
 use super::{Exit, Outcome, Session};
@@ -42,7 +41,7 @@ pub struct Args {
 
 pub fn run(args: &Args, session: &mut Session) -> Outcome {
     let from = session.options().create(false).open(&args.from)?;
-    let bar = bar();
+    let bar = bar("{wide_bar} {pos} of {len} rows, {msg}, {eta} left");
     let copied = from
         .copy()
         .while_in_use(args.while_in_use)
@@ -80,13 +79,4 @@ fn for_people(report: &CopyReport) -> String {
         visible(&from),
         visible(&to),
     )
-}
-
-/// A progress bar, if somebody can see it.
-fn bar() -> ProgressBar {
-    if !io::stderr().is_terminal() {
-        return ProgressBar::hidden();
-    }
-    let style = ProgressStyle::with_template("{wide_bar} {pos} of {len} rows, {msg}, {eta} left");
-    ProgressBar::new(0).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
 }

@@ -33,8 +33,8 @@ mod watch;
 use clap::Subcommand;
 
 use super::{
-    Arguments, Exit, Failure, Outcome, Session, actors, csv, facts, figures, occupancy, output, paint, risk,
-    sparkline, table, text_argument, timeline, visible, zone,
+    Arguments, Exit, Failure, Outcome, Session, actors, csv, facts, figures, occupancy, output, paint,
+    progress, risk, sparkline, table, text_argument, timeline, visible, zone,
 };
 
 /// What to do. The order is that of `--help`.

@@ -103,7 +103,7 @@ impl Sql {
         let all = list(table.columns, &|_, name, _| name.to_owned());
         let lower = list(key, &|at, _, _| format!("${}", at + 1));
         let upper = list(key, &|at, _, _| format!("${}", at + 1 + key.len()));
-        let only = if table.only.is_empty() { "true" } else { table.only };
+        let only = table.only;
         let between = format!("({keys}) > ({lower}) AND ({keys}) <= ({upper}) AND {only}");
         let read = list(table.columns, &|_, name, kind| match kind {
             Kind::Json => format!("{name}::text"),

@@ -10,8 +10,7 @@ use crate::model::copy::{Cell, Kind, Row, Table};
 
 impl<C: OnConnection> CopyReads for C {
     fn count_rows(&self, table: &Table) -> TxResult<u64> {
-        let only = if table.only.is_empty() { "true" } else { table.only };
-        let sql = format!("SELECT count(*) FROM {} WHERE {only}", table.name);
+        let sql = format!("SELECT count(*) FROM {} WHERE {}", table.name, table.only);
         Ok(self.conn().prepare_cached(&sql)?.query_row([], |row| row.get(0))?)
     }
 
@@ -97,8 +96,7 @@ fn names(table: &Table, columns: usize) -> String {
 fn between(table: &Table) -> String {
     let key = names(table, table.key_columns);
     let parameters = vec!["?"; table.key_columns].join(", ");
-    let only = if table.only.is_empty() { String::new() } else { format!(" AND {}", table.only) };
-    format!("({key}) > ({parameters}) AND ({key}) <= ({parameters}){only}")
+    format!("({key}) > ({parameters}) AND ({key}) <= ({parameters}) AND {}", table.only)
 }
 
 fn cell(row: &rusqlite::Row<'_>, at: usize, kind: Kind) -> rusqlite::Result<Cell> {
