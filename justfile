@@ -34,7 +34,7 @@ test-postgres backend="postgres":
     GOVSTORE_TEST_BACKEND={{backend}} cargo test --locked --package govstore --test calls --test cancel --test careless_edits \
       --test contention --test dynamics --test golden --test health --test import --test living --test nothing_lost \
       --test patch --test pause --test processes --test properties --test reaper --test reaper_runs --test reaper_spares \
-      --test retention --test retries --test risk_parts -- --skip full_disk --skip trigger
+      --test retention --test retries --test risk_parts -- --skip full_disk --skip spoiled
 
 # The same with pgbouncer in transaction mode in between.
 test-pooler: (test-postgres "pgbouncer")

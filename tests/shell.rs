@@ -139,6 +139,28 @@ fn a_careless_update_in_the_shell_is_refused_with_its_rule() -> TestResult {
     Ok(())
 }
 
+/// Opening finds it; a store that is open already must not obey it.
+#[test]
+fn a_trigger_that_somebody_plants_acts_on_none_of_our_writes() -> TestResult {
+    let folder = tempfile::tempdir()?;
+    let store = database(folder.path())?;
+    let before = store.history("tester", None)?.len();
+    let planted = "
+        CREATE TRIGGER all_is_well AFTER UPDATE ON agents
+        BEGIN UPDATE agents SET risk_score = 0.01 WHERE agent_id = NEW.agent_id; END;
+        CREATE TRIGGER forget AFTER INSERT ON agent_updates
+        BEGIN DELETE FROM agent_updates WHERE agent_id = NEW.agent_id AND update_no < NEW.update_no; END";
+    let Some(output) = sqlite3(store.path(), planted) else { return Ok(()) };
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+
+    let report = store.process_update("tester", &Update::new().complexity(1.0))?;
+    assert_eq!(store.agent("tester")?.risk_score, Some(report.metrics.risk_score));
+    assert!(report.metrics.risk_score > 0.1, "{report:?}");
+    assert_eq!(store.history("tester", None)?.len(), before + 1);
+    assert!(matches!(Store::open(store.path()), Err(StoreError::ForeignSchema { .. })));
+    Ok(())
+}
+
 #[test]
 fn the_schema_works_in_the_shell_and_explains_every_column() -> TestResult {
     let folder = tempfile::tempdir()?;

@@ -8,7 +8,7 @@
 
 use std::any::Any;
 use std::collections::VecDeque;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::backend::deadline::Deadline;
@@ -24,6 +24,9 @@ pub(super) type Outcome = Result<Option<UpdateReport>>;
 #[derive(Default)]
 pub(super) struct UpdateGroup {
     line: Mutex<Line>,
+    /// Something has happened to a job. All who wait are woken at once, which takes a quarter of the time that it takes to
+    /// wake sixteen threads one by one; and few wait for something else.
+    news: Condvar,
 }
 
 #[derive(Default)]
@@ -41,7 +44,6 @@ pub(super) struct Job {
     /// How long its thread waits for the lock.
     pub wait: Deadline,
     state: Mutex<State>,
-    changed: Condvar,
 }
 
 #[derive(Default)]
@@ -97,6 +99,13 @@ impl UpdateGroup {
         line.waiting.retain(|waiting| !Arc::ptr_eq(waiting, job));
         line.waiting.len() < before
     }
+
+    /// What has happened to a job, after `patience` at the latest.
+    pub fn look(&self, job: &Job, patience: Duration) -> Seen {
+        let waited = self.news.wait_timeout_while(lock(&self.line), patience, |_| job.is_waiting());
+        drop(waited.unwrap_or_else(PoisonError::into_inner));
+        job.seen()
+    }
 }
 
 /// The right to lead, until it drops; then the first in the line leads.
@@ -110,13 +119,24 @@ impl Lead<'_> {
         let mut line = lock(&self.group.line);
         (!line.waiting.is_empty() && Instant::now() < until).then(|| line.waiting.pop_front()).flatten()
     }
+
+    /// Tells the threads of jobs that were taken how those ended.
+    pub fn end(&self, jobs: impl Iterator<Item = (Arc<Job>, Ended)>) {
+        if jobs.map(|(job, ended)| job.set(State::Done(ended))).count() > 0 {
+            drop(lock(&self.group.line)); // whoever has looked in vain by now waits by now
+            self.group.news.notify_all();
+        }
+    }
 }
 
 impl Drop for Lead<'_> {
     fn drop(&mut self) {
         let mut line = lock(&self.group.line);
         match line.waiting.pop_front() {
-            Some(next) => next.set(State::Leads),
+            Some(next) => {
+                next.set(State::Leads);
+                self.group.news.notify_all();
+            }
             None => line.is_led = false,
         }
     }
@@ -130,21 +150,15 @@ impl Job {
             by: Arc::clone(by),
             wait: wait.clone(),
             state: Mutex::default(),
-            changed: Condvar::new(),
         }
     }
 
-    /// Tells the job's thread how it ended.
-    pub fn end(&self, ended: Ended) {
-        self.set(State::Done(ended));
+    fn is_waiting(&self) -> bool {
+        matches!(*lock(&self.state), State::Waiting)
     }
 
-    /// What has happened to the job, after `patience` at the latest.
-    pub fn look(&self, patience: Duration) -> Seen {
-        let is_waiting = |state: &mut State| matches!(state, State::Waiting);
-        let waited = self.changed.wait_timeout_while(self.state(), patience, is_waiting);
-        let mut state = waited.unwrap_or_else(PoisonError::into_inner).0;
-        match std::mem::take(&mut *state) {
+    fn seen(&self) -> Seen {
+        match std::mem::take(&mut *lock(&self.state)) {
             State::Waiting => Seen::Nothing,
             State::Leads => Seen::Leads,
             State::Done(ended) => Seen::Done(ended),
@@ -152,12 +166,7 @@ impl Job {
     }
 
     fn set(&self, state: State) {
-        *self.state() = state;
-        self.changed.notify_one();
-    }
-
-    fn state(&self) -> MutexGuard<'_, State> {
-        lock(&self.state)
+        *lock(&self.state) = state;
     }
 }
 
@@ -183,7 +192,7 @@ mod tests {
         assert!(lead.next(until).is_some_and(|next| Arc::ptr_eq(&next, &jobs[0])));
         assert!(lead.next(Instant::now()).is_none(), "it is over");
         drop(lead);
-        assert!(matches!(jobs[1].look(Duration::ZERO), Seen::Leads));
+        assert!(matches!(group.look(&jobs[1], Duration::ZERO), Seen::Leads));
         assert!(group.lead().is_none(), "it was handed on");
         let lead = group.take_lead();
         assert!(lead.next(until).is_some_and(|next| Arc::ptr_eq(&next, &jobs[2])));
@@ -196,12 +205,12 @@ mod tests {
         let group = UpdateGroup::default();
         let lead = group.lead().expect("nobody leads");
         let (patient, impatient) = (lined_up(&group), lined_up(&group));
-        assert!(matches!(impatient.look(Duration::from_millis(1)), Seen::Nothing));
+        assert!(matches!(group.look(&impatient, Duration::from_millis(1)), Seen::Nothing));
         assert!(group.withdraw(&impatient) && !group.withdraw(&impatient));
         assert!(lead.next(Instant::now() + Duration::from_mins(1)).is_some());
         assert!(!group.withdraw(&patient));
-        patient.end(Ended::Made(Box::new(Ok(None))));
-        let seen = patient.look(Duration::ZERO);
+        lead.end([(Arc::clone(&patient), Ended::Made(Box::new(Ok(None))))].into_iter());
+        let seen = group.look(&patient, Duration::ZERO);
         assert!(matches!(seen, Seen::Done(Ended::Made(outcome)) if matches!(*outcome, Ok(None))));
     }
 }

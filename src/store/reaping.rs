@@ -109,10 +109,10 @@ impl Store {
     }
 
     /// Looks for dead processes in the background, if this process is registered and has not done so for
-    /// `heartbeat_interval_s`. The caller waits for nothing.
+    /// `heartbeat_interval_s`. The caller, who is no forked child, waits for nothing.
     pub(super) fn scan_in_background(&self) {
         let own = self.own();
-        if self.refuse_after_fork().is_err() || own.process_id().is_none() {
+        if own.process_id().is_none() {
             return;
         }
         // A little sooner than the next beat, which may come a little early: else it would be every second one.

@@ -32,14 +32,12 @@ struct Noted {
 type Joined = (Arc<Job>, Option<Ended>);
 
 /// Tells those that have joined a group what became of them: of all the same, if the group failed.
-fn tell(joined: Vec<Joined>, failed: Option<&Error>) {
-    for (job, ended) in joined {
-        match (failed, ended) {
-            (None, Some(ended)) => job.end(ended),
-            (Some(error), _) => job.end(Ended::Made(Box::new(Err(error.for_another())))),
-            (None, None) => {} // a group that was committed has made all its jobs
-        }
-    }
+fn tell(lead: &Lead<'_>, joined: Vec<Joined>, failed: Option<&Error>) {
+    let ended = |(job, ended)| match failed {
+        None => Some((job, ended?)), // a group that was committed has made all its jobs
+        Some(error) => Some((job, Ended::Made(Box::new(Err(error.for_another()))))),
+    };
+    lead.end(joined.into_iter().filter_map(ended));
 }
 
 /// An update that is to be made.
@@ -92,6 +90,7 @@ impl Store {
     /// key. After that [`Error::RefusedAfterDoubt`], until the store is opened again.
     pub fn process_update(&self, agent_id: &str, update: &Update) -> Result<UpdateReport> {
         let request = Request::parse(agent_id, update, self.actor())?;
+        self.refuse_after_fork()?; // first: another thread may have held a mutex at the fork
         self.scan_in_background();
         self.once_unlocked(request.id, |wait| self.try_update(request, wait))
     }
@@ -114,7 +113,7 @@ impl Store {
     /// ```
     pub fn process_updates(&self, updates: &[(impl AsRef<str>, Update)]) -> Vec<Result<UpdateReport>> {
         let mut results = Vec::with_capacity(updates.len());
-        if !updates.is_empty() {
+        if !updates.is_empty() && self.refuse_after_fork().is_ok() {
             self.scan_in_background();
         }
         while results.len() < updates.len() {
@@ -175,7 +174,6 @@ impl Store {
 
     /// One update. `None`: another process has the agent locked.
     fn try_update(&self, request: Request<'_>, wait: &Deadline) -> Outcome {
-        self.refuse_after_fork()?; // first: another thread may have held the line at the fork
         if !self.backend().writes_in_turns() {
             return self.update_alone(request, wait);
         }
@@ -203,7 +201,7 @@ impl Store {
         let mut is_taken = false;
         loop {
             let patience = if is_taken { Watch::LOOK_EVERY } else { wait.remaining().min(Watch::LOOK_EVERY) };
-            match job.look(patience) {
+            match self.updates().look(job, patience) {
                 Seen::Done(Ended::Made(outcome)) => return *outcome,
                 Seen::Done(Ended::Panicked(panic)) => resume_unwind(panic),
                 Seen::Leads => {
@@ -237,13 +235,13 @@ impl Store {
         if let (Ok(()), Some((_, noted))) = (&written, &own) {
             self.note_committed(noted.beat.as_ref(), &noted.settings);
         }
-        tell(joined, written.as_ref().err());
+        tell(lead, joined, written.as_ref().err());
         while let Some(job) = lead.next(until) {
             let wait = job.wait.clone();
             let mut joined = vec![(job, None)];
             let written =
                 self.write_group(&wait, |tx, isolation| self.join(tx, isolation, lead, until, &mut joined));
-            tell(joined, written.as_ref().err());
+            tell(lead, joined, written.as_ref().err());
         }
         written.map(|()| own.and_then(|(report, _)| report))
     }
@@ -347,7 +345,7 @@ impl Store {
         let made = tx.nested(isolation, &mut || {
             let Request { id, update, .. } = request;
             let Loaded { settings, agent, lock, keyed, .. } =
-                tx.load_for_update(id.as_str(), tx.process_id(), update.key.as_deref())?;
+                tx.load_for_update(id.as_str(), None, update.key.as_deref())?;
             report = match agents::update::repeated(keyed.as_deref(), id, update, &settings)? {
                 Some(report) => Some(report),
                 None => self.update_loaded(tx, request, agent, lock.as_ref(), &settings)?,

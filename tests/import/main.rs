@@ -4,8 +4,9 @@ mod agents;
 mod csv;
 mod history;
 mod reference;
+mod spoiled;
 mod times;
-mod trigger;
+
 mod whole;
 
 use std::fs;

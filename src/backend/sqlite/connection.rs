@@ -85,6 +85,9 @@ pub(super) fn close(pooled: &mut Pooled, fold_in_log: bool) {
 pub(super) fn configure(conn: &Connection, durability: Durability) -> rusqlite::Result<()> {
     conn.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?; // no PRAGMA can corrupt the file
     conn.set_db_config(DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false)?; // nor a planted view run code
+    // Nor does a planted trigger act on our writes. Those of the schema are for what people write by hand: they say what
+    // the rules here see to anyway, and take 7 % of the instructions of an update.
+    conn.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_TRIGGER, false)?;
     conn.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_FKEY, true)?;
     conn.set_prepared_statement_cache_capacity(PREPARED_STATEMENTS);
     conn.pragma_update(None, "synchronous", synchronous(durability))?;

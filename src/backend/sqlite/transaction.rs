@@ -1,12 +1,13 @@
 //! What statements run on: a connection that reads, or one inside a write transaction.
 
 use std::borrow::Cow;
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::Path;
+use std::ptr;
 use std::time::Duration;
 
-use rusqlite::Connection;
+use rusqlite::{CachedStatement, Connection, Statement};
 
 use super::connection::explain_fault;
 use super::doubt;
@@ -20,6 +21,15 @@ use crate::model::Timestamp;
 /// What has a connection that can be looked at.
 pub(super) trait OnConnection {
     fn conn(&self) -> &Connection;
+
+    /// Runs a statement that a transaction may run many times.
+    fn with_statement<T>(
+        &self,
+        sql: &'static str,
+        run: impl FnOnce(&mut Statement<'_>) -> rusqlite::Result<T>,
+    ) -> rusqlite::Result<T> {
+        run(&mut *self.conn().prepare_cached(sql)?)
+    }
 }
 
 /// A connection of which one statement sees one snapshot.
@@ -41,6 +51,8 @@ pub(super) struct WriteTransaction<'c> {
     at_text: String,
     /// The registered process that writes. It gets another id if its row had vanished.
     process_id: Cell<Option<i64>>,
+    /// Statements that have run, by the address of their text: rusqlite's cache reads and copies all of the text each time.
+    prepared: RefCell<Vec<(&'static str, CachedStatement<'c>)>>,
 }
 
 impl WriteTransaction<'_> {
@@ -68,6 +80,20 @@ impl WriteTransaction<'_> {
 impl OnConnection for WriteTransaction<'_> {
     fn conn(&self) -> &Connection {
         self.sql.0
+    }
+
+    fn with_statement<T>(
+        &self,
+        sql: &'static str,
+        run: impl FnOnce(&mut Statement<'_>) -> rusqlite::Result<T>,
+    ) -> rusqlite::Result<T> {
+        let mut prepared = self.prepared.borrow_mut();
+        let known = prepared.iter().position(|(text, _)| ptr::eq(*text, sql));
+        let at = known.unwrap_or(prepared.len());
+        if known.is_none() {
+            prepared.push((sql, self.sql.0.prepare_cached(sql)?));
+        }
+        run(&mut prepared[at].1)
     }
 }
 
@@ -136,7 +162,13 @@ pub(super) fn immediate<T>(
     let section = Section::begin();
     let sql = section.first_lock(|| Immediate::begin(conn))?;
     let at = Timestamp::now();
-    let tx = WriteTransaction { sql, at, at_text: at.to_string(), process_id: Cell::new(process_id) };
+    let tx = WriteTransaction {
+        sql,
+        at,
+        at_text: at.to_string(),
+        process_id: Cell::new(process_id),
+        prepared: RefCell::default(),
+    };
     let value = body(&tx)?; // an error drops `tx`, which rolls back
     crash_point::reach("after the write");
     if let Err(fault) = tx.commit() {

@@ -23,7 +23,7 @@ impl<C: OnConnection> AgentReads for C {
         process_id: Option<i64>,
         key: Option<&str>,
     ) -> TxResult<Loaded> {
-        let mut statement = self.conn().prepare_cached(
+        let loaded = self.with_statement(
             "SELECT s.risk_healthy_max, s.risk_degraded_max, s.coherence_healthy_min, s.coherence_degraded_min, \
                     s.coherence_overrides_risk, s.heartbeat_interval_s, s.stale_after_s, s.max_processes, \
                     s.limit_policy, s.terminate_grace_ms, s.lock_timeout_ms, s.history_limit, s.history_max_age_days, \
@@ -38,8 +38,8 @@ impl<C: OnConnection> AgentReads for C {
              LEFT JOIN agents AS a ON a.agent_id = :agent_id \
              LEFT JOIN agent_locks AS l ON l.agent_id = :agent_id \
              WHERE s.settings_id = 1",
+            |statement| statement.query_row(params![process_id, agent_id], loaded).optional(),
         )?;
-        let loaded = statement.query_row(params![process_id, agent_id], loaded).optional()?;
         let mut loaded = loaded.ok_or_else(settings::row_is_gone)?;
         if let Some(key) = key {
             loaded.keyed = history::update_by_key(self.conn(), agent_id, key)?.map(Box::new);
@@ -182,9 +182,8 @@ impl AgentWrites for WriteTransaction<'_> {
         assessment: &Assessment,
         update_no: i64,
     ) -> TxResult<()> {
-        self.conn()
-            .prepare_cached(
-                "UPDATE agents SET \
+        self.with_statement(
+            "UPDATE agents SET \
                    last_update_at = ?, \
                    energy = ?, integrity = ?, entropy = ?, void_integral = ?, \
                    coherence = ?, lambda1 = ?, pi_integral = ?, elapsed = ?, \
@@ -193,27 +192,29 @@ impl AgentWrites for WriteTransaction<'_> {
                    last_decision = ?, last_decision_reason = ?, \
                    parameters = ?, recent_void = ? \
                  WHERE agent_id = ?",
-            )?
-            .execute(params![
-                self.at_text(),
-                state.energy,
-                state.integrity,
-                state.entropy,
-                state.void_integral,
-                state.measured_coherence,
-                state.lambda1,
-                state.pi_integral,
-                state.elapsed,
-                assessment.risk_score,
-                assessment.void_active,
-                state.update_count,
-                update_no,
-                assessment.decision.action.as_str(),
-                assessment.decision.reason,
-                state.parameters.as_deref().map(|p| bytes(without_trailing_zeros(p))),
-                bytes(&state.recent_void),
-                agent_id,
-            ])?;
+            |statement| {
+                statement.execute(params![
+                    self.at_text(),
+                    state.energy,
+                    state.integrity,
+                    state.entropy,
+                    state.void_integral,
+                    state.measured_coherence,
+                    state.lambda1,
+                    state.pi_integral,
+                    state.elapsed,
+                    assessment.risk_score,
+                    assessment.void_active,
+                    state.update_count,
+                    update_no,
+                    assessment.decision.action.as_str(),
+                    assessment.decision.reason,
+                    state.parameters.as_deref().map(|p| bytes(without_trailing_zeros(p))),
+                    bytes(&state.recent_void),
+                    agent_id,
+                ])
+            },
+        )?;
         Ok(())
     }
 

@@ -214,15 +214,13 @@ impl HistoryWrites for WriteTransaction<'_> {
         receipt: Option<&Receipt<'_>>,
     ) -> TxResult<()> {
         let key_receipt = receipt.map(|receipt| receipt_bytes(receipt.digest, state.update_count));
-        self.conn()
-            .prepare_cached(
+        self.with_statement(
                 "INSERT INTO agent_updates ( \
                    agent_id, update_no, applied_at, energy, integrity, entropy, void_integral, coherence, lambda1, \
                    risk_score, void_active, elapsed, decision, decision_reason, health_status, process_id, \
                    complexity, text_length, patterns, key, key_receipt \
                  ) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            )?
-            .execute(params![
+            |statement| statement.execute(params![
                 agent_id,
                 update_no,
                 self.at_text(),
@@ -244,7 +242,7 @@ impl HistoryWrites for WriteTransaction<'_> {
                 assessment.risk_basis.patterns.bits(),
                 receipt.map(|receipt| receipt.key),
                 key_receipt,
-            ])?;
+            ]))?;
         Ok(())
     }
 
