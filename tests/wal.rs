@@ -6,7 +6,7 @@ use std::fs;
 use govstore::{Durability, Store, Update};
 use rusqlite::Connection;
 
-type TestResult = Result<(), Box<dyn Error>>;
+type TestResult<T = ()> = Result<T, Box<dyn Error>>;
 
 /// What the log is cut back to, and room for the transaction that cuts it.
 const BOUND: u64 = (8 << 20) + (1 << 20);
@@ -40,6 +40,45 @@ fn the_log_stays_small_and_shrinks_again_after_a_long_read() -> TestResult {
 
     update(2_000)?;
     assert!(size()? < BOUND, "{} bytes after the reader was done", size()?);
+    Ok(())
+}
+
+/// The same rows in a table of schema 2, which kept neither what a risk was made of nor keys.
+#[test]
+fn an_update_without_a_key_takes_16_bytes_more_than_in_schema_2_at_most() -> TestResult {
+    const ROWS: i64 = 20_000;
+
+    let folder = tempfile::tempdir()?;
+    let path = folder.path().join("today.db");
+    let store = Store::options().durability(Durability::Normal).open(&path)?;
+    let update = Update::new().response_text("All tests pass; ready for review.").complexity(0.3);
+    let updates: Vec<_> = (0..ROWS).map(|n| (format!("agent-{}", n % 10), update.clone())).collect();
+    for result in store.process_updates(&updates) {
+        result?;
+    }
+    drop(store);
+
+    let conn = Connection::open(folder.path().join("before.db"))?;
+    conn.execute_batch(include_str!("schemas/version_2.sql"))?;
+    conn.execute_batch("PRAGMA foreign_keys = OFF; DELETE FROM agent_updates")?;
+    conn.execute("ATTACH ? AS today", [path.to_str()])?;
+    let columns: String = conn.query_row(
+        "SELECT group_concat(name) FROM pragma_table_info('agent_updates', 'main')",
+        [],
+        |row| row.get(0),
+    )?;
+    conn.execute_batch(&format!(
+        "INSERT INTO main.agent_updates ({columns}) SELECT {columns} FROM today.agent_updates ORDER BY rowid"
+    ))?;
+    let bytes_a_row = |schema: &str| -> TestResult<f64> {
+        let sql = format!(
+            "SELECT sum(pgsize) / (SELECT count(*) + 0.0 FROM {schema}.agent_updates) FROM dbstat('{schema}')
+             WHERE name IN (SELECT name FROM {schema}.sqlite_schema WHERE tbl_name = 'agent_updates')"
+        );
+        Ok(conn.query_row(&sql, [], |row| row.get(0))?)
+    };
+    let (today, before) = (bytes_a_row("today")?, bytes_a_row("main")?);
+    assert!(before > 100.0 && today - before <= 16.0, "{before} bytes a row, and {today} today");
     Ok(())
 }
 

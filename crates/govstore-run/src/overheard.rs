@@ -10,7 +10,7 @@ use std::time::Instant;
 use govstore::{CallFigures, ClientInfo, Store};
 
 use crate::mutex::lock;
-use crate::scan::{Answer, Message, Method};
+use crate::scan::{Answer, Introduction, Message, Method, Short};
 
 /// How many calls may wait for their answers and be counted.
 const MOST_PENDING: usize = 10_000;
@@ -24,9 +24,9 @@ const OTHERS: &str = "(others)";
 /// What the traffic has said, for whoever keeps books.
 #[derive(Debug, Default)]
 pub struct Overheard {
-    pending: Mutex<HashMap<Vec<u8>, Pending>>,
+    pending: Mutex<HashMap<Short, Pending>>,
     figures: Mutex<HashMap<String, CallFigures>>,
-    client: Mutex<Client>,
+    client: Mutex<Introduction>,
     /// Whether every request is remembered until it is answered, and not calls alone.
     of_all_requests: bool,
     /// Where to say that the client uses this process; `None` while there is no database.
@@ -37,15 +37,8 @@ pub struct Overheard {
 #[derive(Debug)]
 struct Pending {
     /// `None`: no call of a tool.
-    tool: Option<String>,
+    tool: Option<Short>,
     since: Instant,
-}
-
-#[derive(Debug, Default, PartialEq, Eq)]
-struct Client {
-    name: Option<String>,
-    version: Option<String>,
-    protocol_version: Option<String>,
 }
 
 impl Overheard {
@@ -55,13 +48,13 @@ impl Overheard {
     }
 
     /// The ids of the requests that have no answer, which nobody will give any more.
-    pub fn abandon(&self) -> Vec<Vec<u8>> {
+    pub fn abandon(&self) -> Vec<Short> {
         lock(&self.pending).drain().map(|(id, _)| id).collect()
     }
 
     /// The client is about to say these. `true` if it has introduced itself just now.
-    pub fn hear_client(&self, messages: Vec<Message>) -> bool {
-        if messages.is_empty() {
+    pub fn hear_client(&self, messages: impl ExactSizeIterator<Item = Message>) -> bool {
+        if messages.len() == 0 {
             return false;
         }
         if let Some(store) = &*lock(&self.store) {
@@ -72,7 +65,7 @@ impl Overheard {
         let mut pending = lock(&self.pending);
         for mut message in messages {
             if let Some(cancelled) = &message.cancelled {
-                pending.remove(cancelled); // it will not be answered
+                pending.remove(&**cancelled); // it will not be answered
             }
             let is_call = message.method == Some(Method::CallTool);
             let is_remembered = is_call || (self.of_all_requests && message.method.is_some());
@@ -83,18 +76,14 @@ impl Overheard {
                 let tool = is_call.then(|| message.tool.take().unwrap_or_default());
                 pending.insert(id, Pending { tool, since });
             }
-            if message.client_name.is_some() {
-                introduced = Some(message);
-            }
+            introduced = message.introduction.filter(|said| said.name.is_some()).or(introduced);
         }
         drop(pending);
-        introduced.is_some_and(|message| self.note_client(message))
+        introduced.is_some_and(|said| self.note_client(*said))
     }
 
     /// `true` if it is another one than before.
-    fn note_client(&self, message: Message) -> bool {
-        let Message { client_name: name, client_version: version, protocol_version, .. } = message;
-        let said = Client { name, version, protocol_version };
+    fn note_client(&self, said: Introduction) -> bool {
         let mut client = lock(&self.client);
         let is_new = *client != said;
         *client = said;
@@ -102,7 +91,7 @@ impl Overheard {
     }
 
     /// The server has said these.
-    pub fn hear_server(&self, messages: &[Message]) {
+    pub fn hear_server(&self, messages: impl Iterator<Item = Message>) {
         let mut pending = lock(&self.pending);
         let mut answered = Vec::new();
         for message in messages {
@@ -120,12 +109,12 @@ impl Overheard {
         let mut figures = lock(&self.figures);
         for (tool, since, answer) in answered {
             let (took, is_error) = (now.duration_since(since), answer == Answer::Failed);
-            note(&mut figures, &tool, |of_tool| of_tool.add(took, is_error));
+            note(&mut figures, &String::from_utf8_lossy(&tool), |of_tool| of_tool.add(took, is_error));
         }
     }
 
     /// The client has said this, and the server will not hear of it. Returns the ids of those that wait for an answer.
-    pub fn forget(&self, messages: &[Message]) -> Vec<Vec<u8>> {
+    pub fn forget(&self, messages: &[Message]) -> Vec<Short> {
         let mut pending = lock(&self.pending);
         let ids = messages.iter().filter_map(|message| message.id.as_ref());
         ids.filter(|id| pending.remove(*id).is_some()).cloned().collect()

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use crate::answer;
 use crate::mutex::lock;
-use crate::scan::{Message, Method};
+use crate::scan::{Message, Method, Short};
 use crate::status::ServerStatus;
 
 /// How often it is started again within [`WITHIN`], before its failure is the end.
@@ -20,7 +20,7 @@ pub struct Handshake(Mutex<Said>);
 #[derive(Debug, Default, Clone)]
 pub struct Said {
     /// The id of `initialize`, and its line.
-    pub initialize: Option<(Vec<u8>, Vec<u8>)>,
+    pub initialize: Option<(Short, Vec<u8>)>,
     /// The line of `notifications/initialized`.
     pub initialized: Option<Vec<u8>>,
 }
@@ -39,7 +39,7 @@ impl Handshake {
     }
 
     /// What is to be said to another server, of which these requests were not answered.
-    pub fn to_repeat(&self, unanswered: &[Vec<u8>]) -> Said {
+    pub fn to_repeat(&self, unanswered: &[Short]) -> Said {
         let mut said = lock(&self.0);
         if said.initialize.as_ref().is_some_and(|(id, _)| unanswered.contains(id)) {
             *said = Said::default(); // the client is told that it failed, and begins anew
@@ -66,7 +66,7 @@ impl Restarts {
 }
 
 /// The answers to requests that nobody will answer, as lines.
-pub fn errors(unanswered: &[Vec<u8>], status: ServerStatus) -> Vec<u8> {
+pub fn errors(unanswered: &[Short], status: ServerStatus) -> Vec<u8> {
     let how = match status {
         ServerStatus::Exited(code) => format!("exited with code {code}"),
         ServerStatus::Signaled(signal) => format!("was ended by signal {signal}"),

@@ -7,6 +7,7 @@
 use std::borrow::Cow;
 
 use memchr::{memchr, memchr3};
+use smallvec::SmallVec;
 
 /// Longest text that is looked at, in bytes. A longer one is as if it weren't there.
 const LONGEST: usize = 1_024;
@@ -14,26 +15,41 @@ const LONGEST: usize = 1_024;
 /// How deep the fields lie that are looked at.
 const DEEPEST: usize = 4;
 
+/// An id, or the name of a tool: few bytes, mostly.
+pub type Short = SmallVec<[u8; 24]>;
+
 /// One message, as far as anybody here asks.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct Message {
     /// Its id as it was written, and so with quotes if it is a text; `None` for a notification.
-    pub id: Option<Vec<u8>>,
+    pub id: Option<Short>,
     pub method: Option<Method>,
     /// `params.name`: that of the tool, in a call.
-    pub tool: Option<String>,
+    pub tool: Option<Short>,
     /// `params.requestId`, as it was written: which request is cancelled.
-    pub cancelled: Option<Vec<u8>>,
+    pub cancelled: Option<Box<Short>>,
     /// From the handshake, or from what clients of today send with each request.
-    pub client_name: Option<String>,
-    pub client_version: Option<String>,
-    pub protocol_version: Option<String>,
+    pub introduction: Option<Box<Introduction>>,
     /// Whether the version of the protocol came in `_meta`, as from clients of today.
     pub is_of_today: bool,
     /// How it answers a request, if it does.
     pub answer: Option<Answer>,
     /// Whether it is one of several in an array.
     pub is_in_batch: bool,
+}
+
+/// What a client says of itself. Few messages do, and all of them are moved about: so it is kept apart.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub struct Introduction {
+    pub name: Option<String>,
+    pub version: Option<String>,
+    pub protocol_version: Option<String>,
+}
+
+impl Message {
+    fn introduction(&mut self) -> &mut Introduction {
+        self.introduction.get_or_insert_default()
+    }
 }
 
 /// What a message asks for, as far as it matters.
@@ -46,11 +62,11 @@ pub enum Method {
 }
 
 impl Method {
-    fn of(name: &str) -> Self {
+    fn of(name: &[u8]) -> Self {
         match name {
-            "tools/call" => Self::CallTool,
-            "initialize" => Self::Initialize,
-            "notifications/initialized" => Self::Initialized,
+            b"tools/call" => Self::CallTool,
+            b"initialize" => Self::Initialize,
+            b"notifications/initialized" => Self::Initialized,
             _ => Self::Other,
         }
     }
@@ -109,9 +125,10 @@ impl Key {
 }
 
 /// Where in a line the next byte lies.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 enum At {
     /// Between values, names and brackets.
+    #[default]
     Structure,
     /// Inside of a text; `is_escaped`: after a backslash.
     Text { is_escaped: bool },
@@ -120,40 +137,22 @@ enum At {
 }
 
 /// Reads one direction of a conversation.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Scanner {
     at: At,
-    /// How many brackets are open.
-    depth: usize,
-    /// How many brackets are open around a message: 1 in a batch.
-    base: usize,
-    /// For the brackets of a message: whether it is an object, the name that was read last in it, and whether the next
-    /// text is a name.
-    is_object: [bool; DEEPEST],
+    /// Whether the bracket of a batch is open.
+    is_in_batch: bool,
+    /// How many objects of a message are open, those aside that are passed over.
+    level: usize,
+    /// How many brackets are open in a value in which nothing matters, its own included; 0 outside of one.
+    passed_over: usize,
+    /// For the open objects, from the outermost: the name that was read last; and whether the next text is a name.
     keys: [Key; DEEPEST],
     is_name_next: bool,
-    /// The text or scalar that is being read, with its quotes; empty if it doesn't matter.
+    /// The text or scalar of which a part was read, with its quotes; empty if it doesn't matter.
     kept: Vec<u8>,
     is_kept: bool,
     message: Message,
-    is_begun: bool,
-}
-
-impl Default for Scanner {
-    fn default() -> Self {
-        Self {
-            at: At::Structure,
-            depth: 0,
-            base: 0,
-            is_object: [false; DEEPEST],
-            keys: [Key::Other; DEEPEST],
-            is_name_next: false,
-            kept: Vec::new(),
-            is_kept: false,
-            message: Message::default(),
-            is_begun: false,
-        }
-    }
 }
 
 impl Scanner {
@@ -172,14 +171,10 @@ impl Scanner {
                 }
                 At::Text { is_escaped: false } => self.text(rest),
                 At::Scalar => self.scalar(rest),
+                At::Structure if self.passed_over > 0 => self.pass_over(rest),
                 At::Structure => self.structure(rest, &mut each),
             };
         }
-    }
-
-    /// How many brackets are open around the next byte, those of a message counted from 1.
-    const fn level(&self) -> usize {
-        self.depth.saturating_sub(self.base)
     }
 
     /// Reads brackets, and the names and values between them that are all there.
@@ -188,43 +183,48 @@ impl Scanner {
         while let Some(byte) = bytes.get(at) {
             match byte {
                 b'"' => {
-                    self.begin();
-                    match memchr3(b'"', b'\\', b'\n', &bytes[at + 1..]) {
-                        Some(length) if bytes[at + 1 + length] == b'"' => {
-                            if self.is_kept && length <= LONGEST {
-                                self.end_value(&bytes[at..at + length + 2], false);
-                            } else {
-                                self.end_unknown();
-                            }
-                            at += length + 2;
-                            continue;
-                        }
-                        _ => {
-                            self.keep(b"\"");
-                            self.at = At::Text { is_escaped: false };
-                            return &bytes[at + 1..];
-                        }
+                    let Some(length) = plain_text(&bytes[at..]) else {
+                        self.begin_text();
+                        return &bytes[at + 1..];
+                    };
+                    self.note(&bytes[at..at + length]);
+                    at += length;
+                    continue;
+                }
+                b',' => self.is_name_next = self.level > 0,
+                b':' => self.is_name_next = false,
+                b'{' | b'[' => {
+                    self.open(*byte == b'{');
+                    if self.passed_over > 0 {
+                        return &bytes[at + 1..];
                     }
                 }
-                b',' => self.is_name_next = self.is_in_object(),
-                b':' => self.is_name_next = false,
-                b'{' | b'[' => self.open(*byte == b'{'),
                 b'}' | b']' => {
-                    let is_message = *byte == b'}' && self.level() == 1;
-                    self.depth = self.depth.saturating_sub(1);
                     self.is_name_next = false;
-                    if is_message {
-                        self.is_begun = false;
-                        let is_in_batch = self.base > 0;
-                        each(Message { is_in_batch, ..std::mem::take(&mut self.message) });
+                    match self.level {
+                        0 => self.is_in_batch = false,
+                        1 if *byte == b'}' => {
+                            self.level = 0;
+                            each(Message {
+                                is_in_batch: self.is_in_batch,
+                                ..std::mem::take(&mut self.message)
+                            });
+                        }
+                        _ => self.level -= 1,
                     }
                 }
                 b'\n' => self.end_line(),
                 b' ' | b'\t' | b'\r' => {}
                 _ => {
-                    self.begin();
-                    self.at = At::Scalar;
-                    return &bytes[at..];
+                    let length = length_of_scalar(&bytes[at..]);
+                    if at + length == bytes.len() {
+                        self.begin();
+                        self.at = At::Scalar;
+                        return &bytes[at..];
+                    }
+                    self.note(&bytes[at..at + length]);
+                    at += length;
+                    continue;
                 }
             }
             at += 1;
@@ -232,39 +232,95 @@ impl Scanner {
         &[]
     }
 
+    /// Reads the rest of a value in which nothing matters, as far as it is there.
+    fn pass_over<'b>(&mut self, bytes: &'b [u8]) -> &'b [u8] {
+        let mut at = 0;
+        while let Some(byte) = bytes.get(at) {
+            match byte {
+                b'"' => {
+                    let Some(length) = plain_text(&bytes[at..]) else {
+                        self.begin_text();
+                        return &bytes[at + 1..];
+                    };
+                    at += length;
+                    continue;
+                }
+                b'{' | b'[' => self.passed_over += 1,
+                b'}' | b']' => {
+                    self.passed_over -= 1;
+                    if self.passed_over == 0 {
+                        return &bytes[at + 1..];
+                    }
+                }
+                b'\n' => {
+                    self.end_line();
+                    return &bytes[at + 1..];
+                }
+                _ => {}
+            }
+            at += 1;
+        }
+        &[]
+    }
+
     fn open(&mut self, is_object: bool) {
-        if self.depth == 0 {
-            self.base = usize::from(!is_object);
+        self.note_answer();
+        let may_matter = match (self.level, &self.keys) {
+            (0, _) if is_object => true,
+            (0, _) => !std::mem::replace(&mut self.is_in_batch, true),
+            (1, [Key::Params | Key::Result, ..])
+            | (2, [Key::Params, Key::Meta | Key::ClientInfo, ..])
+            | (3, [Key::Params, Key::Meta, Key::MetaClientInfo, ..]) => is_object,
+            _ => false,
+        };
+        self.is_name_next = is_object && may_matter;
+        if !may_matter {
+            self.passed_over = 1;
+        } else if is_object {
+            if self.level == 0 {
+                self.message = Message::default(); // one before it may never have ended
+            }
+            self.keys[self.level] = Key::Other;
+            self.level += 1;
         }
-        self.begin();
-        self.depth = self.depth.saturating_add(1);
-        let level = self.level();
-        if level == 1 && std::mem::replace(&mut self.is_begun, true) {
-            self.message = Message::default(); // what was before it never ended
-        }
-        if (1..=DEEPEST).contains(&level) {
-            self.is_object[level - 1] = is_object;
-            self.keys[level - 1] = Key::Other;
-        }
-        self.is_name_next = is_object;
     }
 
-    fn is_in_object(&self) -> bool {
-        let level = self.level();
-        (1..=DEEPEST).contains(&level) && self.is_object[level - 1]
-    }
-
-    /// A name or a value begins. It is kept if it may matter.
-    fn begin(&mut self) {
-        let level = self.level();
-        self.is_kept = self.is_in_object() && (self.is_name_next || self.keys[level - 1] != Key::Other);
-        self.kept.clear();
-        if level == 1 && !self.is_name_next {
+    /// A value begins. What it is called may say all that matters of it.
+    fn note_answer(&mut self) {
+        if self.level == 1 && self.passed_over == 0 && !self.is_name_next {
             match self.keys[0] {
                 Key::Result => self.message.answer = Some(Answer::Well),
                 Key::Error => self.message.answer = Some(Answer::Failed),
                 _ => {}
             }
+        }
+    }
+
+    /// Whether what is read next may matter, if it is no bracket.
+    fn may_matter(&self) -> bool {
+        self.level > 0
+            && self.passed_over == 0
+            && (self.is_name_next || self.keys[self.level - 1] != Key::Other)
+    }
+
+    /// A name or a value begins of which a part is there. It is kept if it may matter.
+    fn begin(&mut self) {
+        self.note_answer();
+        self.is_kept = self.may_matter();
+        self.kept.clear();
+    }
+
+    fn begin_text(&mut self) {
+        self.begin();
+        self.keep(b"\"");
+        self.at = At::Text { is_escaped: false };
+    }
+
+    /// A name or a value was read that is all there.
+    fn note(&mut self, value: &[u8]) {
+        if self.may_matter() {
+            self.note_answer();
+            if value.len() <= LONGEST { self.end_value(value, false) } else { self.end_unknown() }
         }
     }
 
@@ -278,7 +334,7 @@ impl Scanner {
 
     /// Reads a text up to its quote, a backslash, or the end of the line, which no text goes beyond.
     fn text<'b>(&mut self, bytes: &'b [u8]) -> &'b [u8] {
-        let Some(found) = memchr3(b'"', b'\\', b'\n', bytes) else {
+        let Some(found) = end_of_text(bytes) else {
             self.keep(bytes);
             return &[];
         };
@@ -299,8 +355,7 @@ impl Scanner {
     }
 
     fn scalar<'b>(&mut self, bytes: &'b [u8]) -> &'b [u8] {
-        let ends = |byte: &u8| matches!(byte, b',' | b'}' | b']' | b'\n' | b' ' | b'\t' | b'\r');
-        let length = bytes.iter().position(ends).unwrap_or(bytes.len());
+        let length = length_of_scalar(bytes);
         self.keep(&bytes[..length]);
         if length < bytes.len() {
             self.at = At::Structure;
@@ -322,44 +377,51 @@ impl Scanner {
 
     /// A name or a value has been read that nobody asks for.
     fn end_unknown(&mut self) {
-        if self.is_name_next && self.is_in_object() {
-            self.keys[self.level() - 1] = Key::Other; // too long a name to be one of ours
+        if self.is_name_next && self.level > 0 {
+            self.keys[self.level - 1] = Key::Other; // too long a name to be one of ours
         }
     }
 
     /// A name or a value has been read that may matter.
     fn end_value(&mut self, value: &[u8], has_escapes: bool) {
-        let text = |value| text(value, has_escapes);
-        let level = self.level();
+        let text = || text(value, has_escapes);
+        let level = self.level;
         if self.is_name_next {
             self.keys[level - 1] = match unquoted(value) {
                 Some(name) if !has_escapes => Key::of(name),
-                _ => text(value).map_or(Key::Other, |name| Key::of(name.as_bytes())),
+                _ => text().map_or(Key::Other, |name| Key::of(name.as_bytes())),
             };
             return;
         }
         let message = &mut self.message;
-        match &self.keys[..level] {
-            [Key::Id] if value != b"null" => message.id = Some(plain(value, has_escapes)),
-            [Key::Method] => message.method = text(value).map(|name| Method::of(&name)),
-            [Key::Params, Key::Name] => message.tool = text(value).map(Cow::into_owned),
-            [Key::Params, Key::RequestId] => message.cancelled = Some(plain(value, has_escapes)),
-            [Key::Params, Key::ProtocolVersion] => {
-                message.protocol_version = text(value).map(Cow::into_owned);
+        let (around, key) = (&self.keys[..level - 1], self.keys[level - 1]);
+        match (key, around) {
+            (Key::Id, []) if value != b"null" => message.id = Some(plain(value, has_escapes)),
+            (Key::Method, []) => {
+                message.method = match unquoted(value) {
+                    Some(name) if !has_escapes => Some(Method::of(name)),
+                    _ => text().map(|name| Method::of(name.as_bytes())),
+                };
             }
-            [Key::Params, Key::Meta, Key::MetaProtocolVersion] => {
-                message.protocol_version = text(value).map(Cow::into_owned);
+            (Key::Name, [Key::Params]) => {
+                message.tool = text().map(|name| Short::from_slice(name.as_bytes()));
+            }
+            (Key::IsError, [Key::Result]) if value == b"true" => message.answer = Some(Answer::Failed),
+            (Key::RequestId, [Key::Params]) => message.cancelled = Some(Box::new(plain(value, has_escapes))),
+            (Key::ProtocolVersion, [Key::Params]) => {
+                message.introduction().protocol_version = text().map(Cow::into_owned);
+            }
+            (Key::MetaProtocolVersion, [Key::Params, Key::Meta]) => {
+                message.introduction().protocol_version = text().map(Cow::into_owned);
                 message.is_of_today = true;
             }
-            [Key::Params, Key::ClientInfo, Key::Name]
-            | [Key::Params, Key::Meta, Key::MetaClientInfo, Key::Name] => {
-                message.client_name = text(value).map(Cow::into_owned);
+            (Key::Name, [Key::Params, Key::ClientInfo] | [Key::Params, Key::Meta, Key::MetaClientInfo]) => {
+                message.introduction().name = text().map(Cow::into_owned);
             }
-            [Key::Params, Key::ClientInfo, Key::Version]
-            | [Key::Params, Key::Meta, Key::MetaClientInfo, Key::Version] => {
-                message.client_version = text(value).map(Cow::into_owned);
-            }
-            [Key::Result, Key::IsError] if value == b"true" => message.answer = Some(Answer::Failed),
+            (
+                Key::Version,
+                [Key::Params, Key::ClientInfo] | [Key::Params, Key::Meta, Key::MetaClientInfo],
+            ) => message.introduction().version = text().map(Cow::into_owned),
             _ => {}
         }
     }
@@ -367,9 +429,46 @@ impl Scanner {
     /// The next byte begins another line, whatever was open in this one.
     fn end_line(&mut self) {
         self.at = At::Structure;
-        (self.depth, self.base) = (0, 0);
+        (self.level, self.passed_over, self.is_in_batch) = (0, 0, false);
         self.is_name_next = false;
     }
+}
+
+/// How far it is to the end of a text: to its quote, or to a backslash or the end of the line. Most texts are short, so the
+/// first bytes are looked at eight at a time, which is over before a search by many more at once has begun.
+fn end_of_text(bytes: &[u8]) -> Option<usize> {
+    const SHORT: usize = 32;
+    const fn all(byte: u8) -> u64 {
+        u64::from_le_bytes([byte; 8])
+    }
+    let mut at = 0;
+    while at < SHORT
+        && let Some(eight) = bytes[at..].first_chunk()
+    {
+        let eight = u64::from_le_bytes(*eight);
+        let mut found = 0;
+        for end in [b'"', b'\\', b'\n'] {
+            let zero_where_it_is = eight ^ all(end);
+            found |= zero_where_it_is.wrapping_sub(all(1)) & !zero_where_it_is & all(0x80); // right up to the first
+        }
+        if found != 0 {
+            return Some(at + found.trailing_zeros() as usize / 8);
+        }
+        at += 8;
+    }
+    Some(at + memchr3(b'"', b'\\', b'\n', &bytes[at..])?)
+}
+
+/// As many bytes belong to the text that these begin with, with its quotes; `None` if it isn't all there or has an escape.
+fn plain_text(bytes: &[u8]) -> Option<usize> {
+    let length = end_of_text(&bytes[1..])?;
+    (bytes[1 + length] == b'"').then_some(length + 2)
+}
+
+/// As many bytes belong to the number or word that these begin with.
+fn length_of_scalar(bytes: &[u8]) -> usize {
+    let ends = |byte: &u8| matches!(byte, b',' | b'}' | b']' | b'\n' | b' ' | b'\t' | b'\r');
+    bytes.iter().position(ends).unwrap_or(bytes.len())
 }
 
 /// The text that a quoted one stands for.
@@ -386,14 +485,14 @@ fn unquoted(quoted: &[u8]) -> Option<&[u8]> {
 }
 
 /// An id such that the same one is the same bytes, whoever wrote it.
-fn plain(id: &[u8], has_escapes: bool) -> Vec<u8> {
+fn plain(id: &[u8], has_escapes: bool) -> Short {
     if has_escapes
         && let Some(text) = text(id, has_escapes)
         && let Ok(written) = serde_json::to_vec(&text)
     {
-        return written;
+        return Short::from_vec(written);
     }
-    id.to_vec()
+    Short::from_slice(id)
 }
 
 #[cfg(test)]
@@ -410,9 +509,9 @@ mod tests {
     fn a_call_says_its_id_and_its_tool() {
         let line = br#"{"jsonrpc":"2.0","params":{"arguments":{"name":"x","id":9,"deep":[{"a":{"b":[1,"}"]}}]},"name":"read\u005ffile"},"method":"tools/call","id":7}"#;
         let message = Message {
-            id: Some(b"7".to_vec()),
+            id: Some(Short::from_slice(b"7")),
             method: Some(Method::CallTool),
-            tool: Some("read_file".to_owned()),
+            tool: Some(Short::from_slice(b"read_file")),
             ..Message::default()
         };
         assert_eq!(scan(line), [message]);
@@ -422,7 +521,7 @@ mod tests {
     fn answers_say_whether_they_went_well() {
         let of = |line: &[u8]| scan(line).pop().map(|message| (message.id, message.answer));
         let (well, failed) = (Some(Answer::Well), Some(Answer::Failed));
-        let id = |id: &[u8]| Some(id.to_vec());
+        let id = |id: &[u8]| Some(Short::from_slice(id));
         assert_eq!(of(br#"{"id":"a","result":{"isError":true,"content":[]}}"#), Some((id(b"\"a\""), failed)));
         assert_eq!(of(br#"{"result":{"isError":false},"id":-1}"#), Some((id(b"-1"), well)));
         assert_eq!(of(br#"{"id":1,"error":{"code":1}}"#), Some((id(b"1"), failed)));
@@ -440,9 +539,10 @@ mod tests {
             [(&old[..], "2025-11-25", false), (&today[..], "2026-07-28", true)]
         {
             let message = scan(line).pop().expect("a message");
-            assert_eq!(message.client_name.as_deref(), Some("claude-code"));
-            assert_eq!(message.client_version.as_deref(), Some("2.1"));
-            assert_eq!(message.protocol_version.as_deref(), Some(version));
+            let said = message.introduction.expect("an introduction");
+            assert_eq!(said.name.as_deref(), Some("claude-code"));
+            assert_eq!(said.version.as_deref(), Some("2.1"));
+            assert_eq!(said.protocol_version.as_deref(), Some(version));
             assert_eq!(message.is_of_today, is_of_today);
         }
     }
@@ -475,8 +575,8 @@ mod tests {
         let message = scan(line).pop().expect("a message");
         assert_eq!(message.id.as_deref(), Some(&b"\"3\""[..]));
         assert_eq!(message.method, Some(Method::CallTool));
-        assert_eq!(message.tool.as_deref(), Some("tool"));
-        assert_eq!(message.client_name.as_deref(), Some("client"));
+        assert_eq!(message.tool.as_deref(), Some(&b"tool"[..]));
+        assert_eq!(message.introduction.and_then(|said| said.name).as_deref(), Some("client"));
     }
 
     #[test]

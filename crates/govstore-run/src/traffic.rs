@@ -18,7 +18,7 @@ use crate::overheard::Overheard;
 use crate::pipe::{client, read, read_soon};
 use crate::restart::{self, Handshake};
 use crate::say::say;
-use crate::scan::{Message, Scanner};
+use crate::scan::{Message, Scanner, Short};
 use crate::status::ServerStatus;
 
 /// How much is read at once, in bytes: as much as a pipe holds.
@@ -53,7 +53,7 @@ pub fn upstream(line: &Line, stop: &client::Stop) {
 
 /// What the server says, until its end. The answer to `unheard` is kept from the client, and `told` is dropped then.
 /// Returns whether the client still hears.
-pub fn downstream<T>(line: &Line, server: File, unheard: Option<(Vec<u8>, T)>) -> bool {
+pub fn downstream<T>(line: &Line, server: File, unheard: Option<(Short, T)>) -> bool {
     let mut scanner = Scanner::default();
     let mut chunk = vec![0; CHUNK];
     let passed = unheard.map_or(Ok(Vec::new()), |(id, told)| {
@@ -61,15 +61,15 @@ pub fn downstream<T>(line: &Line, server: File, unheard: Option<(Vec<u8>, T)>) -
         drop(told);
         rest
     });
+    let mut messages = Vec::new();
     let passed = passed.and_then(|rest| {
         let mut length = rest.len();
         chunk.resize(CHUNK.max(length), 0);
         chunk[..length].copy_from_slice(&rest);
         loop {
             line.out.pass(&chunk[..length])?;
-            let mut messages = Vec::new();
             scanner.feed(&chunk[..length], |message| messages.push(message));
-            line.overheard.hear_server(&messages);
+            line.overheard.hear_server(messages.drain(..));
             length = read_soon(&server, &mut chunk)?;
             if length == 0 {
                 return line.out.finish();
@@ -121,15 +121,14 @@ pub fn errors(server: &File, mut file: File) {
 
 fn pass_bytes(line: &Line, stop: &client::Stop) -> io::Result<()> {
     let mut scanner = Scanner::default();
-    let mut chunk = vec![0; CHUNK];
+    let (mut chunk, mut messages) = (vec![0; CHUNK], Vec::new());
     loop {
         let length = client::read(&mut chunk, Some(stop))?;
         if length == 0 {
             return Ok(());
         }
-        let mut messages = Vec::new();
         scanner.feed(&chunk[..length], |message| messages.push(message));
-        line.hear(messages);
+        line.hear(messages.drain(..));
         line.input.write(&chunk[..length])?;
     }
 }
@@ -139,7 +138,7 @@ impl Line {
         self.gate.as_ref()?.reason_to_refuse(&self.overheard)
     }
 
-    fn hear(&self, messages: Vec<Message>) {
+    fn hear(&self, messages: impl ExactSizeIterator<Item = Message>) {
         if self.overheard.hear_client(messages) {
             let _ = self.books.try_send(Word::Introduced); // with so many words, a heartbeat will say it
         }
@@ -222,7 +221,7 @@ impl Lines<'_> {
 
     fn end_line(&mut self) -> io::Result<()> {
         let Held { bytes, messages, too_long } = std::mem::take(&mut self.held);
-        self.line.hear(messages.clone()); // the gate asks who the client is
+        self.line.hear(messages.iter().cloned()); // the gate asks who the client is
         let verdict = match &too_long {
             None => match &self.line.gate {
                 Some(gate) => gate.judge(&messages, Some(&bytes), &self.line.overheard),
