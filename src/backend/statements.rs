@@ -57,8 +57,14 @@ pub(crate) struct Loaded {
     pub settings: Settings,
     /// The row of the process that writes; `None` if it is not registered, or no longer.
     pub process: Option<OwnRow>,
+    pub agent: LoadedAgent,
+}
+
+/// The same, of its agent.
+#[derive(Default)]
+pub(crate) struct LoadedAgent {
     /// `None` if the agent is new.
-    pub agent: Option<AgentState>,
+    pub state: Option<AgentState>,
     /// Who has the agent locked.
     pub lock: Option<LockRow>,
     /// The agent's update that was made under the key, if its row is still there.
@@ -83,6 +89,11 @@ pub(crate) trait AgentReads {
     /// before under this key.
     fn load_for_update(&self, agent_id: &str, process_id: Option<i64>, key: Option<&str>)
     -> TxResult<Loaded>;
+
+    /// The same for another update of a transaction, which knows the settings and the process by then.
+    fn load_agent(&self, agent_id: &str, key: Option<&str>) -> TxResult<LoadedAgent> {
+        Ok(self.load_for_update(agent_id, None, key)?.agent)
+    }
 
     /// The agent's row, if it has one.
     fn agent(&self, agent_id: &str) -> TxResult<Option<Agent>>;

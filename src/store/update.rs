@@ -9,11 +9,11 @@ use super::handle::Store;
 use crate::agents;
 use crate::backend::Watch;
 use crate::backend::deadline::Deadline;
-use crate::backend::statements::{Isolation, Loaded, Transaction, TxResult};
+use crate::backend::statements::{Isolation, Loaded, LoadedAgent, Transaction, TxResult};
 use crate::error::{Error, Result};
 use crate::governance::Update;
 use crate::locks;
-use crate::model::{Actor, AgentId, AgentState, LockRow, Settings, UpdateReport};
+use crate::model::{Actor, AgentId, Settings, UpdateReport};
 use crate::registry::{BeatOutcome, Use};
 
 /// How long a group takes in further updates: the burst for which a process may write on while others wait.
@@ -157,7 +157,7 @@ impl Store {
                     break;
                 }
                 outcomes.push(match Request::parse(agent_id.as_ref(), update, self.actor()) {
-                    Ok(request) => self.update_nested(tx, isolation, request)?,
+                    Ok(request) => self.update_nested(tx, isolation, request, &settings)?,
                     Err(error) => Err(error),
                 });
             }
@@ -226,11 +226,13 @@ impl Store {
         let until = Instant::now() + GROUP_TIME;
         let (mut own, mut joined) = (None, Vec::new());
         let written = self.write_group(wait, |tx, isolation| {
-            own = Some(self.update_and_beat(tx, request)?);
+            let (report, noted) = self.update_and_beat(tx, request)?;
             if joined.is_empty() {
                 wait.refuse_cancelled()?; // once others have joined, theirs would be lost with it
             }
-            self.join(tx, isolation, lead, until, &mut joined)
+            self.join(tx, isolation, &noted.settings, lead, until, &mut joined)?;
+            own = Some((report, noted));
+            Ok(())
         });
         if let (Ok(()), Some((_, noted))) = (&written, &own) {
             self.note_committed(noted.beat.as_ref(), &noted.settings);
@@ -239,8 +241,9 @@ impl Store {
         while let Some(job) = lead.next(until) {
             let wait = job.wait.clone();
             let mut joined = vec![(job, None)];
-            let written =
-                self.write_group(&wait, |tx, isolation| self.join(tx, isolation, lead, until, &mut joined));
+            let written = self.write_group(&wait, |tx, isolation| {
+                self.join(tx, isolation, &tx.settings()?, lead, until, &mut joined)
+            });
             tell(lead, joined, written.as_ref().err());
         }
         written.map(|()| own.and_then(|(report, _)| report))
@@ -251,6 +254,7 @@ impl Store {
         &self,
         tx: &dyn Transaction,
         isolation: Isolation,
+        settings: &Settings,
         lead: &Lead<'_>,
         until: Instant,
         joined: &mut Vec<Joined>,
@@ -262,7 +266,7 @@ impl Store {
                 joined.push((job, None));
             }
             let (job, ended) = &mut joined[made];
-            *ended = Some(self.update_joined(tx, isolation, job)?);
+            *ended = Some(self.update_joined(tx, isolation, settings, job)?);
             made += 1;
         }
     }
@@ -304,10 +308,9 @@ impl Store {
         let registered = self.own().registered();
         let process_id = registered.as_ref().map(|registered| registered.process_id);
         let key = request.update.key.as_deref();
-        let Loaded { settings, process, agent, lock, keyed } =
-            tx.load_for_update(request.id.as_str(), process_id, key)?;
+        let Loaded { settings, process, agent } = tx.load_for_update(request.id.as_str(), process_id, key)?;
         if let Some(report) =
-            agents::update::repeated(keyed.as_deref(), request.id, request.update, &settings)?
+            agents::update::repeated(agent.keyed.as_deref(), request.id, request.update, &settings)?
         {
             return Ok((Some(report), Noted { beat: None, settings }));
         }
@@ -315,18 +318,24 @@ impl Store {
             Some(registered) => Some(self.beat_by_row(tx, &settings, registered, process, Use::Now)?),
             None => None,
         };
-        let report = self.update_loaded(tx, request, agent, lock.as_ref(), &settings)?;
+        let report = self.update_loaded(tx, request, agent, &settings)?;
         Ok((report, Noted { beat, settings }))
     }
 
     /// The update of a thread that has lined up, unless it was cancelled. Fails where the whole transaction is lost.
-    fn update_joined(&self, tx: &dyn Transaction, isolation: Isolation, job: &Job) -> TxResult<Ended> {
+    fn update_joined(
+        &self,
+        tx: &dyn Transaction,
+        isolation: Isolation,
+        settings: &Settings,
+        job: &Job,
+    ) -> TxResult<Ended> {
         if let Err(cancelled) = job.wait.refuse_cancelled() {
             return Ok(Ended::Made(Box::new(Err(cancelled))));
         }
         let made = catch_unwind(AssertUnwindSafe(|| {
             let id = AgentId::parse(&job.agent_id).map_err(Error::from)?;
-            self.update_nested(tx, isolation, Request { id, update: &job.update, by: &job.by })
+            self.update_nested(tx, isolation, Request { id, update: &job.update, by: &job.by }, settings)
         }));
         match made {
             Ok(outcome) => Ok(Ended::Made(Box::new(outcome?))),
@@ -340,15 +349,15 @@ impl Store {
         tx: &dyn Transaction,
         isolation: Isolation,
         request: Request<'_>,
+        settings: &Settings,
     ) -> TxResult<Outcome> {
         let mut report = None;
         let made = tx.nested(isolation, &mut || {
             let Request { id, update, .. } = request;
-            let Loaded { settings, agent, lock, keyed, .. } =
-                tx.load_for_update(id.as_str(), None, update.key.as_deref())?;
-            report = match agents::update::repeated(keyed.as_deref(), id, update, &settings)? {
+            let agent = tx.load_agent(id.as_str(), update.key.as_deref())?;
+            report = match agents::update::repeated(agent.keyed.as_deref(), id, update, settings)? {
                 Some(report) => Some(report),
-                None => self.update_loaded(tx, request, agent, lock.as_ref(), &settings)?,
+                None => self.update_loaded(tx, request, agent, settings)?,
             };
             Ok(())
         })?;
@@ -360,12 +369,12 @@ impl Store {
         &self,
         tx: &dyn Transaction,
         Request { id, update, by }: Request<'_>,
-        agent: Option<AgentState>,
-        lock: Option<&LockRow>,
+        LoadedAgent { state: agent, lock, .. }: LoadedAgent,
         settings: &Settings,
     ) -> TxResult<Option<UpdateReport>> {
         agents::update::admit(id, agent.as_ref())?;
-        let is_open = agent.is_none() || locks::admits(self.held_locks().of(id), lock, tx.process_id())?;
+        let is_open =
+            agent.is_none() || locks::admits(self.held_locks().of(id), lock.as_ref(), tx.process_id())?;
         if !is_open {
             return Ok(None);
         }

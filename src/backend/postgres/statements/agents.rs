@@ -10,7 +10,9 @@ use super::settings;
 use crate::backend::postgres::failure::Failure;
 use crate::backend::postgres::transaction::Session;
 use crate::backend::postgres::value::{Columns, statement, without_trailing_zeros};
-use crate::backend::statements::{AgentReads, AgentWrites, Loaded, NewAgentRow, Transaction, TxResult};
+use crate::backend::statements::{
+    AgentReads, AgentWrites, Loaded, LoadedAgent, NewAgentRow, Transaction, TxResult,
+};
 use crate::governance::{self, Action, Assessment, State};
 use crate::health::HealthStatus;
 use crate::model::{
@@ -72,7 +74,9 @@ impl AgentReads for Session<'_> {
         let row = rows.next().flatten().ok_or_else(settings::row_is_gone)?;
         self.note_now(row.time("now")?);
         let keyed = rows.next().flatten().map(history::keyed).transpose()?;
-        Ok(Loaded { keyed: keyed.map(Box::new), ..loaded(row)? })
+        let mut loaded = loaded(row)?;
+        loaded.agent.keyed = keyed.map(Box::new);
+        Ok(loaded)
     }
 
     fn agent(&self, agent_id: &str) -> TxResult<Option<Agent>> {
@@ -332,7 +336,7 @@ fn loaded(row: &Row) -> TxResult<Loaded> {
         Some(state) => Some(OwnRow { state, parent_gone: row.take("parent_gone")? }),
         None => None,
     };
-    let agent = match row.parsed_or_null("lifecycle_status")? {
+    let state = match row.parsed_or_null("lifecycle_status")? {
         Some(lifecycle_status) => Some(agent_state(row, lifecycle_status)?),
         None => None,
     };
@@ -340,7 +344,8 @@ fn loaded(row: &Row) -> TxResult<Loaded> {
         Some(process_id) => Some(locks::row(process_id, row)?),
         None => None,
     };
-    Ok(Loaded { settings: settings::from_row(row)?, process, agent, lock, keyed: None })
+    let agent = LoadedAgent { state, lock, keyed: None };
+    Ok(Loaded { settings: settings::from_row(row)?, process, agent })
 }
 
 fn agent_state(row: &Row, lifecycle_status: Lifecycle) -> TxResult<AgentState> {

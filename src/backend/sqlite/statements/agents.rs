@@ -1,6 +1,6 @@
 //! Agents: their rows, and the lists of them.
 
-use rusqlite::{OptionalExtension, Row, named_params, params};
+use rusqlite::{Connection, OptionalExtension, Row, named_params, params};
 use serde_json::{Map, Value};
 
 use super::history;
@@ -8,13 +8,22 @@ use super::locks;
 use super::settings;
 use crate::backend::sqlite::column::{Json, Numbers, Parsed, bytes};
 use crate::backend::sqlite::transaction::{OnConnection, WriteTransaction};
-use crate::backend::statements::{AgentReads, AgentWrites, Loaded, NewAgentRow, TxResult};
+use crate::backend::statements::{AgentReads, AgentWrites, Loaded, LoadedAgent, NewAgentRow, TxResult};
 use crate::governance::{self, Action, Assessment, State};
 use crate::health::HealthStatus;
 use crate::model::{
-    ActorKind, Agent, AgentFilter, AgentOrder, AgentRanking, AgentState, FleetHealth, Lifecycle, OwnRow,
-    Timestamp,
+    ActorKind, Agent, AgentFilter, AgentOrder, AgentRanking, AgentState, FleetHealth, KeyedUpdate, Lifecycle,
+    OwnRow, Timestamp,
 };
+
+/// What an update needs of its agent, in the order of [`loaded_agent`].
+macro_rules! agent_columns {
+    () => {
+        "a.lifecycle_status, a.energy, a.integrity, a.entropy, a.void_integral, a.coherence, a.lambda1, a.pi_integral, \
+         a.elapsed, a.update_count, a.parameters, a.recent_void, a.risk_score, a.void_active, a.total_updates, \
+         l.process_id, l.token, l.acquired_at"
+    };
+}
 
 impl<C: OnConnection> AgentReads for C {
     fn load_for_update(
@@ -24,27 +33,36 @@ impl<C: OnConnection> AgentReads for C {
         key: Option<&str>,
     ) -> TxResult<Loaded> {
         let loaded = self.with_statement(
-            "SELECT s.risk_healthy_max, s.risk_degraded_max, s.coherence_healthy_min, s.coherence_degraded_min, \
+            concat!(
+                "SELECT s.risk_healthy_max, s.risk_degraded_max, s.coherence_healthy_min, s.coherence_degraded_min, \
                     s.coherence_overrides_risk, s.heartbeat_interval_s, s.stale_after_s, s.max_processes, \
                     s.limit_policy, s.terminate_grace_ms, s.lock_timeout_ms, s.history_limit, s.history_max_age_days, \
-                    s.prune_automatically, \
-                    p.state, p.parent_gone, \
-                    a.lifecycle_status, a.energy, a.integrity, a.entropy, a.void_integral, a.coherence, a.lambda1, \
-                    a.pi_integral, a.elapsed, a.update_count, a.parameters, a.recent_void, a.risk_score, \
-                    a.void_active, a.total_updates, \
-                    l.process_id, l.token, l.acquired_at \
-             FROM settings AS s \
+                    s.prune_automatically, p.state, p.parent_gone, ",
+                agent_columns!(),
+                " FROM settings AS s \
              LEFT JOIN processes AS p ON p.process_id = :process_id \
              LEFT JOIN agents AS a ON a.agent_id = :agent_id \
              LEFT JOIN agent_locks AS l ON l.agent_id = :agent_id \
              WHERE s.settings_id = 1",
+            ),
             |statement| statement.query_row(params![process_id, agent_id], loaded).optional(),
         )?;
         let mut loaded = loaded.ok_or_else(settings::row_is_gone)?;
-        if let Some(key) = key {
-            loaded.keyed = history::update_by_key(self.conn(), agent_id, key)?.map(Box::new);
-        }
+        loaded.agent.keyed = keyed(self.conn(), agent_id, key)?;
         Ok(loaded)
+    }
+
+    fn load_agent(&self, agent_id: &str, key: Option<&str>) -> TxResult<LoadedAgent> {
+        let loaded = self.with_statement(
+            concat!(
+                "SELECT ",
+                agent_columns!(),
+                " FROM agents AS a LEFT JOIN agent_locks AS l ON l.agent_id = a.agent_id \
+             WHERE a.agent_id = ?"
+            ),
+            |statement| statement.query_row([agent_id], |row| loaded_agent(row, 0)).optional(),
+        )?;
+        Ok(LoadedAgent { keyed: keyed(self.conn(), agent_id, key)?, ..loaded.unwrap_or_default() })
     }
 
     fn agent(&self, agent_id: &str) -> TxResult<Option<Agent>> {
@@ -340,41 +358,52 @@ fn loaded(row: &Row<'_>) -> rusqlite::Result<Loaded> {
         Some(state) => Some(OwnRow { state: state.0, parent_gone: row.get(15)? }),
         None => None,
     };
-    let agent = match row.get::<_, Option<Parsed<_>>>(16)? {
-        Some(lifecycle_status) => Some(agent_state(row, lifecycle_status.0)?),
-        None => None,
-    };
-    let lock = match row.get(31)? {
-        Some(process_id) => Some(locks::row(process_id, row, 32)?),
-        None => None,
-    };
-    Ok(Loaded { settings: settings::from_row(row)?, process, agent, lock, keyed: None })
+    Ok(Loaded { settings: settings::from_row(row)?, process, agent: loaded_agent(row, 16)? })
 }
 
-fn agent_state(row: &Row<'_>, lifecycle_status: Lifecycle) -> rusqlite::Result<AgentState> {
+/// `first`: the first of its columns.
+fn loaded_agent(row: &Row<'_>, first: usize) -> rusqlite::Result<LoadedAgent> {
+    let state = match row.get::<_, Option<Parsed<_>>>(first)? {
+        Some(lifecycle_status) => Some(agent_state(row, lifecycle_status.0, first + 1)?),
+        None => None,
+    };
+    let lock = match row.get(first + 15)? {
+        Some(process_id) => Some(locks::row(process_id, row, first + 16)?),
+        None => None,
+    };
+    Ok(LoadedAgent { state, lock, keyed: None })
+}
+
+fn agent_state(row: &Row<'_>, lifecycle_status: Lifecycle, first: usize) -> rusqlite::Result<AgentState> {
     Ok(AgentState {
         lifecycle_status,
         state: State {
-            energy: row.get(17)?,
-            integrity: row.get(18)?,
-            entropy: row.get(19)?,
-            void_integral: row.get(20)?,
-            measured_coherence: row.get(21)?,
-            lambda1: row.get(22)?,
-            pi_integral: row.get(23)?,
-            elapsed: row.get(24)?,
-            update_count: row.get(25)?,
-            parameters: row.get::<_, Option<Numbers>>(26)?.map(|numbers| {
+            energy: row.get(first)?,
+            integrity: row.get(first + 1)?,
+            entropy: row.get(first + 2)?,
+            void_integral: row.get(first + 3)?,
+            measured_coherence: row.get(first + 4)?,
+            lambda1: row.get(first + 5)?,
+            pi_integral: row.get(first + 6)?,
+            elapsed: row.get(first + 7)?,
+            update_count: row.get(first + 8)?,
+            parameters: row.get::<_, Option<Numbers>>(first + 9)?.map(|numbers| {
                 let mut parameters = numbers.0;
                 parameters.resize(governance::PARAMETER_COUNT, 0.0);
                 parameters
             }),
-            recent_void: row.get::<_, Numbers>(27)?.0,
+            recent_void: row.get::<_, Numbers>(first + 10)?.0,
         },
-        risk_score: row.get(28)?,
-        void_active: row.get(29)?,
-        total_updates: row.get(30)?,
+        risk_score: row.get(first + 11)?,
+        void_active: row.get(first + 12)?,
+        total_updates: row.get(first + 13)?,
     })
+}
+
+/// The update that was made under the key, if one is asked for and was.
+fn keyed(conn: &Connection, agent_id: &str, key: Option<&str>) -> TxResult<Option<Box<KeyedUpdate>>> {
+    let Some(key) = key else { return Ok(None) };
+    Ok(history::update_by_key(conn, agent_id, key)?.map(Box::new))
 }
 
 /// Clients send a handful of numbers and the vector is padded to 128; the padding need not be stored.
