@@ -46,6 +46,7 @@ use rusqlite::{Connection, ffi};
 use super::immediate::{CommitFault, Immediate};
 use super::{busy, connection};
 use crate::backend::statements::Fault;
+use crate::error::Error;
 use crate::model::LOCK_TIMEOUT;
 
 /// Makes sure that the transaction whose COMMIT has failed is not kept, and says what has become of it.
@@ -56,7 +57,20 @@ pub(super) fn settle(conn: &mut Connection, error: rusqlite::Error) -> Fault {
     let too_large = conn.path().and_then(|path| connection::file_size_limit(&error, Path::new(path)));
     match commit_over_it(conn) {
         Ok(()) => too_large.map_or_else(|| error.into(), Fault::Refused),
-        Err(_) => Fault::InDoubt(Box::new(error)),
+        Err(_) => Fault::InDoubt(Box::new(with_reason(error, too_large.as_ref()))),
+    }
+}
+
+/// SQLite calls it an I/O error where a file may not become larger, and it is no device that is to be looked for then.
+fn with_reason(error: rusqlite::Error, too_large: Option<&Error>) -> rusqlite::Error {
+    match (error, too_large) {
+        (rusqlite::Error::SqliteFailure(failure, _), Some(Error::FileSizeLimit { limit_bytes, .. })) => {
+            let reason = format!(
+                "its files may not become larger than {limit_bytes} bytes, a limit that `ulimit -f` raises"
+            );
+            rusqlite::Error::SqliteFailure(failure, Some(reason))
+        }
+        (error, _) => error,
     }
 }
 
