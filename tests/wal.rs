@@ -1,12 +1,10 @@
 //! The files stay small.
 
-use std::error::Error;
 use std::fs;
 
 use govstore::{Durability, Store, Update};
+use govstore_testkit::TestResult;
 use rusqlite::Connection;
-
-type TestResult<T = ()> = Result<T, Box<dyn Error>>;
 
 /// What the log is cut back to, and room for the transaction that cuts it.
 const BOUND: u64 = (8 << 20) + (1 << 20);
@@ -87,7 +85,7 @@ fn a_key_costs_its_row_twice_its_length_and_70_bytes_at_most() -> TestResult {
     const ROWS: u32 = 4_000;
 
     let folder = tempfile::tempdir()?;
-    let size = |name: &str, key: &dyn Fn(u32) -> Option<String>| -> Result<u64, Box<dyn Error>> {
+    let size = |name: &str, key: &dyn Fn(u32) -> Option<String>| -> TestResult<u64> {
         let path = folder.path().join(name);
         let store = Store::options().durability(Durability::Normal).open(&path)?;
         let updates = (0..ROWS).map(|n| {

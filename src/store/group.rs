@@ -121,10 +121,15 @@ impl Lead<'_> {
     }
 
     /// Tells the threads of jobs that were taken how those ended.
-    pub fn end(&self, jobs: impl Iterator<Item = (Arc<Job>, Ended)>) {
-        if jobs.map(|(job, ended)| job.set(State::Done(ended))).count() > 0 {
+    pub fn end(&self, jobs: impl IntoIterator<Item = (Arc<Job>, Ended)>) {
+        let mut is_news = false;
+        for (job, ended) in jobs {
+            job.set(State::Done(ended));
+            is_news = true;
+        }
+        if is_news {
             drop(lock(&self.group.line)); // whoever has looked in vain by now waits by now
-            self.group.news.notify_all();
+            self.group.news.notify_all(); // a system call, even if nobody listens
         }
     }
 }
@@ -209,7 +214,7 @@ mod tests {
         assert!(group.withdraw(&impatient) && !group.withdraw(&impatient));
         assert!(lead.next(Instant::now() + Duration::from_mins(1)).is_some());
         assert!(!group.withdraw(&patient));
-        lead.end([(Arc::clone(&patient), Ended::Made(Box::new(Ok(None))))].into_iter());
+        lead.end([(Arc::clone(&patient), Ended::Made(Box::new(Ok(None))))]);
         let seen = group.look(&patient, Duration::ZERO);
         assert!(matches!(seen, Seen::Done(Ended::Made(outcome)) if matches!(*outcome, Ok(None))));
     }

@@ -6,7 +6,6 @@ mod history;
 mod reference;
 mod spoiled;
 mod times;
-
 mod whole;
 
 use std::fs;

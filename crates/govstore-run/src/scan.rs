@@ -387,22 +387,14 @@ impl Scanner {
         let text = || text(value, has_escapes);
         let level = self.level;
         if self.is_name_next {
-            self.keys[level - 1] = match unquoted(value) {
-                Some(name) if !has_escapes => Key::of(name),
-                _ => text().map_or(Key::Other, |name| Key::of(name.as_bytes())),
-            };
+            self.keys[level - 1] = name(value, has_escapes, Key::of).unwrap_or_default();
             return;
         }
         let message = &mut self.message;
         let (around, key) = (&self.keys[..level - 1], self.keys[level - 1]);
         match (key, around) {
             (Key::Id, []) if value != b"null" => message.id = Some(plain(value, has_escapes)),
-            (Key::Method, []) => {
-                message.method = match unquoted(value) {
-                    Some(name) if !has_escapes => Some(Method::of(name)),
-                    _ => text().map(|name| Method::of(name.as_bytes())),
-                };
-            }
+            (Key::Method, []) => message.method = name(value, has_escapes, Method::of),
             (Key::Name, [Key::Params]) => {
                 message.tool = text().map(|name| Short::from_slice(name.as_bytes()));
             }
@@ -469,6 +461,14 @@ fn plain_text(bytes: &[u8]) -> Option<usize> {
 fn length_of_scalar(bytes: &[u8]) -> usize {
     let ends = |byte: &u8| matches!(byte, b',' | b'}' | b']' | b'\n' | b' ' | b'\t' | b'\r');
     bytes.iter().position(ends).unwrap_or(bytes.len())
+}
+
+/// What a quoted text is the name of. One that is only compared need not be proved a text.
+fn name<T>(quoted: &[u8], has_escapes: bool, of: impl Fn(&[u8]) -> T) -> Option<T> {
+    match unquoted(quoted) {
+        Some(name) if !has_escapes => Some(of(name)),
+        _ => text(quoted, has_escapes).map(|name| of(name.as_bytes())),
+    }
 }
 
 /// The text that a quoted one stands for.
