@@ -2,6 +2,7 @@
 //!
 //! ```sh
 //! TMPDIR=/dev/shm cargo bench -p govstore-cli --bench run            # round trips, pipelined messages, memory
+//! cargo bench -p govstore-cli --bench run -- pipelined   # these alone
 //! cargo bench -p govstore-cli --bench run -- troubles    # p99 while the database is locked, deleted, or on a full disk:
 //!                              # a small one that GOVSTORE_SMALL_DISK names, as by mount -t tmpfs -o size=4m none FOLDER
 //! ```
@@ -46,6 +47,9 @@ fn main() -> BenchResult {
     let folder = tempfile::tempdir()?;
     if std::env::args().any(|argument| argument == "troubles") {
         return troubles(folder.path());
+    }
+    if std::env::args().any(|argument| argument == "pipelined") {
+        return pipelined(folder.path());
     }
     for length in [100, 4_000] {
         round_trips(folder.path(), length)?;
@@ -105,6 +109,22 @@ impl Server {
         Ok(began.elapsed())
     }
 
+    /// How long it takes until all of these are answered.
+    fn answer_all(&mut self, writes: &[Vec<u8>]) -> BenchResult<Duration> {
+        let mut answers = vec![0; writes.iter().map(Vec::len).sum()];
+        let began = Instant::now();
+        thread::scope(|scope| -> BenchResult {
+            let stdin = &mut self.stdin;
+            let sent = scope.spawn(|| writes.iter().try_for_each(|bytes| stdin.write_all(bytes)));
+            self.stdout.read_exact(&mut answers)?;
+            sent.join().map_err(|_| "the writer panicked")??;
+            Ok(())
+        })?;
+        let took = began.elapsed();
+        assert!(answers == writes.concat());
+        Ok(took)
+    }
+
     fn end(self) -> BenchResult {
         let Self { mut child, stdin, stdout } = self;
         drop((stdin, stdout));
@@ -157,42 +177,48 @@ fn round_trips(folder: &Path, length: usize) -> BenchResult {
     Ok(())
 }
 
+/// As most clients send, and all at once: then the server itself has the least to do. Where the threads of two processors
+/// come to lie makes a difference of up to a half, and stays as it is for a while: so the servers are started again and again.
 fn pipelined(folder: &Path) -> BenchResult {
     const MESSAGES: usize = 10_000;
-    let lines: Vec<u8> = (0..MESSAGES).flat_map(|id| message(id, 100)).collect();
-    let run_once = |server: &mut Server| -> BenchResult<Duration> {
-        let began = Instant::now();
-        let mut answers = vec![0; lines.len()];
-        thread::scope(|scope| -> BenchResult {
-            let stdin = &mut server.stdin;
-            let sent = scope.spawn(|| stdin.write_all(&lines));
-            server.stdout.read_exact(&mut answers)?;
-            sent.join().map_err(|_| "the writer panicked")??;
-            Ok(())
-        })?;
-        assert!(answers == lines);
-        Ok(began.elapsed())
-    };
     let database = folder.join("governance.db");
-    let (mut plain, mut wrapped) =
-        (Server::start(Between::Nothing)?, Server::start(Between::Wrapper(&database))?);
-    let mut ratios = Vec::new();
-    let (mut without, mut with) = (Vec::new(), Vec::new());
-    for _ in 0..31 {
-        let (one, other) = (run_once(&mut plain)?, run_once(&mut wrapped)?);
-        ratios.push(other.as_secs_f64() / one.as_secs_f64());
-        without.push(one);
-        with.push(other);
+    let ways = [Between::Nothing, Between::Cats, Between::Wrapper(&database)];
+    for (sent, messages_a_write) in [("by a write of all", MESSAGES), ("by a write each", 1)] {
+        let writes: Vec<Vec<u8>> = (0..MESSAGES)
+            .step_by(messages_a_write)
+            .map(|first| (first..first + messages_a_write).flat_map(|id| message(id, 100)).collect())
+            .collect();
+        let (mut without, mut ratios) = (Vec::new(), [Vec::new(), Vec::new()]);
+        for _ in 0..9 {
+            let mut servers = Vec::new();
+            for way in ways {
+                servers.push(Server::start(way)?);
+            }
+            for _ in 0..11 {
+                let mut times = Vec::new();
+                for server in &mut servers {
+                    times.push(server.answer_all(&writes)?);
+                }
+                without.push(times[0]);
+                for (ratios, time) in ratios.iter_mut().zip(&times[1..]) {
+                    ratios.push(time.as_secs_f64() / times[0].as_secs_f64());
+                }
+            }
+            for server in servers {
+                server.end()?;
+            }
+        }
+        let [cats, wrapper] = ratios.map(|mut ratios| {
+            ratios.sort_by(f64::total_cmp);
+            ratios[ratios.len() / 2]
+        });
+        println!(
+            "{MESSAGES} messages pipelined, {sent}: alone {:.1?}; between two cats {cats:.2} times that; wrapped \
+             {wrapper:.2} times (medians of 9 starts, 11 times each)",
+            median(&mut without),
+        );
     }
-    ratios.sort_by(f64::total_cmp);
-    println!(
-        "{MESSAGES} pipelined messages: without {:.1?}, with {:.1?}; ratio {:.2} (median of 31 pairs)",
-        median(&mut without),
-        median(&mut with),
-        ratios[ratios.len() / 2]
-    );
-    plain.end()?;
-    wrapped.end()
+    Ok(())
 }
 
 /// What front and keeper have in memory that nobody shares, after some traffic and with a database. A program that was just

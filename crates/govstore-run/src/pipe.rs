@@ -21,7 +21,7 @@ pub fn read(mut from: &File, into: &mut [u8]) -> io::Result<usize> {
 /// clients to ask again. So what comes within a moment is waited for awake. Where nothing comes, nobody is.
 pub fn read_soon(from: &File, into: &mut [u8]) -> io::Result<usize> {
     #[cfg(all(target_os = "linux", not(govstore_portable)))]
-    client::await_awake(std::os::fd::AsFd::as_fd(from));
+    client::is_there_soon(&mut [crate::wake::readable(std::os::fd::AsFd::as_fd(from))]);
     read(from, into)
 }
 
@@ -44,12 +44,16 @@ pub mod client {
     /// How long the next bytes are waited for awake.
     const AWAKE: Duration = Duration::from_micros(50);
 
-    /// Returns when there is something to be read, or after a moment. Whoever else has something to do goes first.
-    pub fn await_awake(from: BorrowedFd<'_>) {
+    /// Whether there is something to be read, at once or within a moment. Whoever else has something to do goes first.
+    pub fn is_there_soon(fds: &mut [PollFd<'_>]) -> bool {
         let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
-        let began = Instant::now();
-        while poll(&mut [readable(from)], Some(&at_once)) == Ok(0) && began.elapsed() < AWAKE {
-            thread::yield_now();
+        let mut began = None;
+        loop {
+            match poll(fds, Some(&at_once)) {
+                Ok(1..) => return true,
+                Ok(0) if began.get_or_insert_with(Instant::now).elapsed() < AWAKE => thread::yield_now(),
+                _ => return false,
+            }
         }
     }
 
@@ -59,14 +63,18 @@ pub mod client {
     /// Reads once. 0: the client's end, or that of this process has come.
     pub fn read(into: &mut [u8], stop: Option<&Stop>) -> io::Result<usize> {
         let client = stdio::stdin();
-        await_awake(client);
+        let mut fds = [readable(client), readable(stop.map_or(client, AsFd::as_fd))];
+        let fds = &mut fds[..=usize::from(stop.is_some())];
         loop {
-            let mut fds = vec![readable(client)];
-            fds.extend(stop.map(|stop| readable(stop.as_fd())));
-            match poll(&mut fds, None) {
-                Ok(_) if fds.get(1).is_some_and(|stop| !stop.revents().is_empty()) => return Ok(0),
-                Ok(_) | Err(Errno::INTR) => {}
-                Err(error) => return Err(error.into()),
+            if !is_there_soon(fds) {
+                match poll(fds, None) {
+                    Ok(_) => {}
+                    Err(Errno::INTR) => continue,
+                    Err(error) => return Err(error.into()),
+                }
+            }
+            if fds.get(1).is_some_and(|stop| !stop.revents().is_empty()) {
+                return Ok(0);
             }
             match rustix::io::read(client, &mut *into) {
                 Ok(length) => return Ok(length),

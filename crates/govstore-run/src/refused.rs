@@ -10,7 +10,7 @@ use crate::scan::Scanner;
 /// Answers each request with `reason`, until the client has hung up.
 pub fn answer(reason: &str) -> io::Result<()> {
     let out = ClientOut::default();
-    let mut scanner = Scanner::default();
+    let mut scanner = Scanner::of_client();
     let mut chunk = vec![0; 64 << 10];
     loop {
         let length = client::read(&mut chunk, None)?;

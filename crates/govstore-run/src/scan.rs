@@ -122,6 +122,26 @@ impl Key {
             _ => Self::Other,
         }
     }
+
+    /// The name that these bytes begin with, if it is one that most messages have and written as by most; and its length with
+    /// quotes and colon, or with the value that is always the same: so its end need not be looked for.
+    fn at(bytes: &[u8]) -> Option<(Self, usize)> {
+        const OFTEN: [(&[u8], Key); 9] = [
+            (b"\"jsonrpc\":\"2.0\"", Key::Other),
+            (b"\"id\":", Key::Id),
+            (b"\"method\":", Key::Method),
+            (b"\"params\":", Key::Params),
+            (b"\"name\":", Key::Name),
+            (b"\"arguments\":", Key::Other),
+            (b"\"result\":", Key::Result),
+            (b"\"content\":", Key::Other),
+            (b"\"isError\":", Key::IsError),
+        ];
+        OFTEN
+            .iter()
+            .find(|(written, _)| bytes.starts_with(written))
+            .map(|(written, key)| (*key, written.len()))
+    }
 }
 
 /// Where in a line the next byte lies.
@@ -139,6 +159,8 @@ enum At {
 /// Reads one direction of a conversation.
 #[derive(Debug, Default)]
 pub struct Scanner {
+    /// The member of a message in whose value something matters.
+    matters_in: Key,
     at: At,
     /// Whether the bracket of a batch is open.
     is_in_batch: bool,
@@ -156,6 +178,16 @@ pub struct Scanner {
 }
 
 impl Scanner {
+    /// For what the client says: of its answers no more matters than that they are some.
+    pub fn of_client() -> Self {
+        Self { matters_in: Key::Params, ..Self::default() }
+    }
+
+    /// For what the server says: of what it asks its client no more matters than the method.
+    pub fn of_server() -> Self {
+        Self { matters_in: Key::Result, ..Self::default() }
+    }
+
     /// Reads on, and gives each message as soon as its last bracket was read.
     pub fn feed(&mut self, bytes: &[u8], mut each: impl FnMut(Message)) {
         let mut rest = bytes;
@@ -183,6 +215,14 @@ impl Scanner {
         while let Some(byte) = bytes.get(at) {
             match byte {
                 b'"' => {
+                    if self.is_name_next
+                        && let Some((key, length)) = Key::at(&bytes[at..])
+                    {
+                        self.keys[self.level - 1] = key;
+                        self.is_name_next = false;
+                        at += length;
+                        continue;
+                    }
                     let Some(length) = plain_text(&bytes[at..]) else {
                         self.begin_text();
                         return &bytes[at + 1..];
@@ -243,6 +283,7 @@ impl Scanner {
                         return &bytes[at + 1..];
                     };
                     at += length;
+                    at += usize::from(matches!(bytes.get(at), Some(b':' | b',')));
                     continue;
                 }
                 b'{' | b'[' => self.passed_over += 1,
@@ -268,8 +309,8 @@ impl Scanner {
         let may_matter = match (self.level, &self.keys) {
             (0, _) if is_object => true,
             (0, _) => !std::mem::replace(&mut self.is_in_batch, true),
-            (1, [Key::Params | Key::Result, ..])
-            | (2, [Key::Params, Key::Meta | Key::ClientInfo, ..])
+            (1, [key, ..]) if *key == self.matters_in => is_object,
+            (2, [Key::Params, Key::Meta | Key::ClientInfo, ..])
             | (3, [Key::Params, Key::Meta, Key::MetaClientInfo, ..]) => is_object,
             _ => false,
         };
@@ -384,20 +425,18 @@ impl Scanner {
 
     /// A name or a value has been read that may matter.
     fn end_value(&mut self, value: &[u8], has_escapes: bool) {
-        let text = || text(value, has_escapes);
-        let level = self.level;
         if self.is_name_next {
-            self.keys[level - 1] = name(value, has_escapes, Key::of).unwrap_or_default();
+            self.keys[self.level - 1] = name(value, has_escapes, Key::of).unwrap_or_default();
             return;
         }
+        let text = || text(value, has_escapes);
+        let level = self.level;
         let message = &mut self.message;
         let (around, key) = (&self.keys[..level - 1], self.keys[level - 1]);
         match (key, around) {
             (Key::Id, []) if value != b"null" => message.id = Some(plain(value, has_escapes)),
             (Key::Method, []) => message.method = name(value, has_escapes, Method::of),
-            (Key::Name, [Key::Params]) => {
-                message.tool = text().map(|name| Short::from_slice(name.as_bytes()));
-            }
+            (Key::Name, [Key::Params]) => message.tool = name(value, has_escapes, Short::from_slice),
             (Key::IsError, [Key::Result]) if value == b"true" => message.answer = Some(Answer::Failed),
             (Key::RequestId, [Key::Params]) => message.cancelled = Some(Box::new(plain(value, has_escapes))),
             (Key::ProtocolVersion, [Key::Params]) => {
@@ -441,8 +480,9 @@ fn end_of_text(bytes: &[u8]) -> Option<usize> {
         let mut found = 0;
         for end in [b'"', b'\\', b'\n'] {
             let zero_where_it_is = eight ^ all(end);
-            found |= zero_where_it_is.wrapping_sub(all(1)) & !zero_where_it_is & all(0x80); // right up to the first
+            found |= zero_where_it_is.wrapping_sub(all(1)) & !zero_where_it_is;
         }
+        found &= all(0x80); // right up to the first
         if found != 0 {
             return Some(at + found.trailing_zeros() as usize / 8);
         }
@@ -463,7 +503,7 @@ fn length_of_scalar(bytes: &[u8]) -> usize {
     bytes.iter().position(ends).unwrap_or(bytes.len())
 }
 
-/// What a quoted text is the name of. One that is only compared need not be proved a text.
+/// What a quoted text is the name of. One that is only compared, or kept for people, need not be proved a text.
 fn name<T>(quoted: &[u8], has_escapes: bool, of: impl Fn(&[u8]) -> T) -> Option<T> {
     match unquoted(quoted) {
         Some(name) if !has_escapes => Some(of(name)),
@@ -499,10 +539,14 @@ fn plain(id: &[u8], has_escapes: bool) -> Short {
 mod tests {
     use super::*;
 
-    fn scan(bytes: &[u8]) -> Vec<Message> {
+    fn scan(mut scanner: Scanner, bytes: &[u8]) -> Vec<Message> {
         let mut found = Vec::new();
-        Scanner::default().feed(bytes, |message| found.push(message));
+        scanner.feed(bytes, |message| found.push(message));
         found
+    }
+
+    fn of_client(bytes: &[u8]) -> Vec<Message> {
+        scan(Scanner::of_client(), bytes)
     }
 
     #[test]
@@ -514,12 +558,13 @@ mod tests {
             tool: Some(Short::from_slice(b"read_file")),
             ..Message::default()
         };
-        assert_eq!(scan(line), [message]);
+        assert_eq!(of_client(line), [message]);
     }
 
     #[test]
     fn answers_say_whether_they_went_well() {
-        let of = |line: &[u8]| scan(line).pop().map(|message| (message.id, message.answer));
+        let of =
+            |line: &[u8]| scan(Scanner::of_server(), line).pop().map(|message| (message.id, message.answer));
         let (well, failed) = (Some(Answer::Well), Some(Answer::Failed));
         let id = |id: &[u8]| Some(Short::from_slice(id));
         assert_eq!(of(br#"{"id":"a","result":{"isError":true,"content":[]}}"#), Some((id(b"\"a\""), failed)));
@@ -538,7 +583,7 @@ mod tests {
         for (line, version, is_of_today) in
             [(&old[..], "2025-11-25", false), (&today[..], "2026-07-28", true)]
         {
-            let message = scan(line).pop().expect("a message");
+            let message = of_client(line).pop().expect("a message");
             let said = message.introduction.expect("an introduction");
             assert_eq!(said.name.as_deref(), Some("claude-code"));
             assert_eq!(said.version.as_deref(), Some("2.1"));
@@ -559,7 +604,7 @@ mod tests {
             b"",
         ] {
             let lines = [nonsense, b"\n{\"id\":1,\"method\":\"m\"}\n"].concat();
-            let found = scan(&lines);
+            let found = of_client(&lines);
             let last = found.last().expect("the message");
             assert_eq!(
                 (last.id.as_deref(), last.method),
@@ -572,7 +617,7 @@ mod tests {
     #[test]
     fn what_does_not_matter_is_passed_over_and_what_comes_after_it_is_not() {
         let line = br#"{"x":{"id":1,"method":"a","deep":[[{"y":"}]"},"\"]"]]},"params":{"arguments":{"name":"b","q":[{}]},"_meta":{"z":{"name":"c"},"io.modelcontextprotocol/clientInfo":{"icons":[{"name":"d"}],"name":"client"}},"list":[{"name":"e"}],"name":"tool"},"id":[2],"id":"3","method":"tools/call"}"#;
-        let message = scan(line).pop().expect("a message");
+        let message = of_client(line).pop().expect("a message");
         assert_eq!(message.id.as_deref(), Some(&b"\"3\""[..]));
         assert_eq!(message.method, Some(Method::CallTool));
         assert_eq!(message.tool.as_deref(), Some(&b"tool"[..]));
@@ -581,7 +626,7 @@ mod tests {
 
     #[test]
     fn a_batch_is_several_messages() {
-        let found = scan(br#"[{"id":1,"method":"a"},{"id":2,"method":"b","params":[{"x":1}]}]"#);
+        let found = of_client(br#"[{"id":1,"method":"a"},{"id":2,"method":"b","params":[{"x":1}]}]"#);
         let ids: Vec<_> = found.iter().map(|message| (message.id.as_deref(), message.is_in_batch)).collect();
         assert_eq!(ids, [(Some(&b"1"[..]), true), (Some(&b"2"[..]), true)]);
     }
@@ -599,14 +644,16 @@ mod tests {
                 let at = random.usize(..bytes.len());
                 bytes[at] = *random.choice(b"{}[]\",:\\ tn0\n\xff").unwrap_or(&0);
             }
-            let (mut scanner, mut found, mut rest) = (Scanner::default(), Vec::new(), &bytes[..]);
-            while !rest.is_empty() {
-                let (chunk, later) = rest.split_at(random.usize(1..=rest.len()));
-                scanner.feed(chunk, |message| found.push(message));
-                rest = later;
+            for side in [Scanner::of_client, Scanner::of_server] {
+                let (mut scanner, mut found, mut rest) = (side(), Vec::new(), &bytes[..]);
+                while !rest.is_empty() {
+                    let (chunk, later) = rest.split_at(random.usize(1..=rest.len()));
+                    scanner.feed(chunk, |message| found.push(message));
+                    rest = later;
+                }
+                assert_eq!(found, scan(side(), &bytes), "{}", String::from_utf8_lossy(&bytes));
+                assert!(scanner.kept.capacity() <= 2 * LONGEST);
             }
-            assert_eq!(found, scan(&bytes), "{}", String::from_utf8_lossy(&bytes));
-            assert!(scanner.kept.capacity() <= 2 * LONGEST);
         }
     }
 }

@@ -42,7 +42,7 @@ pub fn upstream(line: &Line, stop: &client::Stop) {
     let passed = if line.gate.is_none() && line.handshake.is_none() {
         pass_bytes(line, stop)
     } else {
-        Lines { line, scanner: Scanner::default(), held: Held::default() }.pass(stop)
+        Lines { line, scanner: Scanner::of_client(), held: Held::default() }.pass(stop)
     };
     line.input.end(passed.is_ok());
     if passed.is_err() {
@@ -54,7 +54,7 @@ pub fn upstream(line: &Line, stop: &client::Stop) {
 /// What the server says, until its end. The answer to `unheard` is kept from the client, and `told` is dropped then.
 /// Returns whether the client still hears.
 pub fn downstream<T>(line: &Line, server: File, unheard: Option<(Short, T)>) -> bool {
-    let mut scanner = Scanner::default();
+    let mut scanner = Scanner::of_server();
     let mut chunk = vec![0; CHUNK];
     let passed = unheard.map_or(Ok(Vec::new()), |(id, told)| {
         let rest = without_answer(line, &server, &id);
@@ -92,7 +92,7 @@ fn without_answer(line: &Line, server: &File, id: &[u8]) -> io::Result<Vec<u8>> 
         while let Some(end) = memchr(b'\n', &held) {
             let rest = held.split_off(end + 1);
             let mut is_it = false;
-            Scanner::default().feed(&held, |message| {
+            Scanner::of_server().feed(&held, |message| {
                 is_it |= message.answer.is_some() && message.id.as_deref() == Some(id);
             });
             if is_it {
@@ -120,7 +120,7 @@ pub fn errors(server: &File, mut file: File) {
 }
 
 fn pass_bytes(line: &Line, stop: &client::Stop) -> io::Result<()> {
-    let mut scanner = Scanner::default();
+    let mut scanner = Scanner::of_client();
     let (mut chunk, mut messages) = (vec![0; CHUNK], Vec::new());
     loop {
         let length = client::read(&mut chunk, Some(stop))?;
