@@ -100,6 +100,12 @@ impl UpdateGroup {
         line.waiting.len() < before
     }
 
+    /// How many wait for another thread to make their update.
+    #[cfg(test)]
+    pub fn waiting(&self) -> usize {
+        lock(&self.line).waiting.len()
+    }
+
     /// What has happened to a job, after `patience` at the latest.
     pub fn look(&self, job: &Job, patience: Duration) -> Seen {
         let waited = self.news.wait_timeout_while(lock(&self.line), patience, |_| job.is_waiting());
