@@ -28,16 +28,30 @@ struct Noted {
     settings: Settings,
 }
 
-/// A job that has joined a group, and how it has ended so far.
-type Joined = (Arc<Job>, Option<Ended>);
+/// Those that have joined a group, and how each has ended so far.
+struct Joined<'a> {
+    lead: &'a Lead<'a>,
+    jobs: Vec<(Arc<Job>, Option<Ended>)>,
+}
 
-/// Tells those that have joined a group what became of them: of all the same, if the group failed.
-fn tell(lead: &Lead<'_>, joined: Vec<Joined>, failed: Option<&Error>) {
-    let ended = |(job, ended)| match failed {
-        None => Some((job, ended?)), // a group that was committed has made all its jobs
-        Some(error) => Some((job, Ended::Made(Box::new(Err(error.for_another()))))),
-    };
-    lead.end(joined.into_iter().filter_map(ended));
+impl Joined<'_> {
+    /// Tells them what became of them: of all the same, if the group failed.
+    fn tell(mut self, failed: Option<&Error>) {
+        let ended = |(job, ended)| match failed {
+            None => Some((job, ended?)), // a group that was committed has made all its jobs
+            Some(error) => Some((job, Ended::Made(Box::new(Err(error.for_another()))))),
+        };
+        self.lead.end(std::mem::take(&mut self.jobs).into_iter().filter_map(ended));
+    }
+}
+
+impl Drop for Joined<'_> {
+    /// If the thread that leads panics, theirs do, and don't wait for ever: nobody can say what became of their updates.
+    fn drop(&mut self) {
+        let panicked =
+            |(job, _)| (job, Ended::Panicked(Box::new("the thread that made this update panicked")));
+        self.lead.end(self.jobs.drain(..).map(panicked));
+    }
 }
 
 /// An update that is to be made.
@@ -88,6 +102,10 @@ impl Store {
     /// [`Error::DiskFull`], [`Error::Displaced`], [`Error::DeviceFailed`]: nothing was written.
     /// [`Error::CommitInDoubt`]: the update may have been kept or not; look before you make it again, unless it has a
     /// key. After that [`Error::RefusedAfterDoubt`], until the store is opened again.
+    ///
+    /// # Panics
+    ///
+    /// If the thread that makes this update with its own panics outside of this one. Nothing of this library is known to.
     pub fn process_update(&self, agent_id: &str, update: &Update) -> Result<UpdateReport> {
         let request = Request::parse(agent_id, update, self.actor())?;
         self.refuse_after_fork()?; // first: another thread may have held a mutex at the fork
@@ -224,30 +242,32 @@ impl Store {
     /// with those that have lined up during the commit, for as long as a burst may last.
     fn lead(&self, lead: &Lead<'_>, request: Request<'_>, wait: &Deadline) -> Outcome {
         let mut ends = None; // ten milliseconds after it has begun to write, however long it has waited for that
-        let (mut own, mut joined) = (None, Vec::new());
+        let (mut own, mut joined) = (None, Joined { lead, jobs: Vec::new() });
         let written = self.write_group(wait, |tx, isolation| {
             let until = *ends.get_or_insert_with(|| Instant::now() + GROUP_TIME);
             let (report, noted) = self.update_and_beat(tx, request)?;
-            if joined.is_empty() {
+            if joined.jobs.is_empty() {
                 wait.refuse_cancelled()?; // once others have joined, theirs would be lost with it
             }
-            self.join(tx, isolation, &noted.settings, lead, until, &mut joined)?;
+            self.join(tx, isolation, &noted.settings, until, &mut joined)?;
             own = Some((report, noted));
             Ok(())
         });
+        #[cfg(test)]
+        assert!(joined.jobs.iter().all(|(job, _)| job.agent_id != tests::LEADER_PANICS), "after the commit");
         if let (Ok(()), Some((_, noted))) = (&written, &own) {
             self.note_committed(noted.beat.as_ref(), &noted.settings);
         }
-        tell(lead, joined, written.as_ref().err());
+        joined.tell(written.as_ref().err());
         while let Some(until) = ends
             && let Some(job) = lead.next(until)
         {
             let wait = job.wait.clone();
-            let mut joined = vec![(job, None)];
+            let mut joined = Joined { lead, jobs: vec![(job, None)] };
             let written = self.write_group(&wait, |tx, isolation| {
-                self.join(tx, isolation, &tx.settings()?, lead, until, &mut joined)
+                self.join(tx, isolation, &tx.settings()?, until, &mut joined)
             });
-            tell(lead, joined, written.as_ref().err());
+            joined.tell(written.as_ref().err());
         }
         written.map(|()| own.and_then(|(report, _)| report))
     }
@@ -258,17 +278,16 @@ impl Store {
         tx: &dyn Transaction,
         isolation: Isolation,
         settings: &Settings,
-        lead: &Lead<'_>,
         until: Instant,
-        joined: &mut Vec<Joined>,
+        joined: &mut Joined<'_>,
     ) -> TxResult<()> {
         let mut made = 0;
         loop {
-            if made == joined.len() {
-                let Some(job) = lead.next(until) else { return Ok(()) };
-                joined.push((job, None));
+            if made == joined.jobs.len() {
+                let Some(job) = joined.lead.next(until) else { return Ok(()) };
+                joined.jobs.push((job, None));
             }
-            let (job, ended) = &mut joined[made];
+            let (job, ended) = &mut joined.jobs[made];
             *ended = Some(self.update_joined(tx, isolation, settings, job)?);
             made += 1;
         }
@@ -398,6 +417,9 @@ mod tests {
     /// The agent whose updates panic half way.
     pub(super) const PANICS: &str = "panics";
 
+    /// The agent with which a thread that makes its update with its own panics.
+    pub(super) const LEADER_PANICS: &str = "leader panics";
+
     #[test]
     fn a_panic_in_a_group_is_its_own_threads_alone() -> std::result::Result<(), Box<dyn std::error::Error>> {
         const THREADS: usize = 8;
@@ -461,20 +483,37 @@ mod tests {
         let mut taken = Vec::new();
         while taken.last() != Some(&1) && taken.len() < 10 {
             let before = commits()?;
-            wait_together(&store, &["a", "b", "c", "d"])?;
+            for result in wait_together(&store, &["a", "b", "c", "d"]) {
+                result.expect("no panic")?;
+            }
             taken.push(commits()? - before);
         }
         assert_eq!(taken.last(), Some(&1), "{taken:?}");
         Ok(())
     }
 
+    #[test]
+    fn a_leader_that_panics_leaves_nobody_waiting() -> Result<()> {
+        let folder = tempfile::tempdir().expect("a folder");
+        let store = Store::open(folder.path().join("governance.db"))?;
+        store.process_update("held", &Update::new())?;
+        let mut panicked = 0;
+        for _ in 0..10 {
+            let results = wait_together(&store, &["a", "b", LEADER_PANICS, "c"]);
+            panicked = panicked.max(results.iter().filter(|result| result.is_err()).count());
+        }
+        assert!(panicked >= 2, "the leader, and the one whose update it has made: {panicked}");
+        store.process_update("a", &Update::new()).map(drop)
+    }
+
     /// Makes an update of each agent, by threads that line up while the write lock is held for longer than a group takes.
-    fn wait_together(store: &Store, agents: &[&str]) -> Result<()> {
+    fn wait_together(store: &Store, agents: &[&str]) -> Vec<thread::Result<Result<()>>> {
         thread::scope(|scope| {
             let mut threads = Vec::new();
             let held = store.update_agent("held", |_| {
                 for agent_id in agents {
-                    threads.push(scope.spawn(move || store.process_update(agent_id, &Update::new())));
+                    let update = move || store.process_update(agent_id, &Update::new()).map(drop);
+                    threads.push(scope.spawn(update));
                     while store.updates().waiting() + 1 < threads.len() {
                         thread::yield_now();
                     }
@@ -483,7 +522,7 @@ mod tests {
                 Err::<(), _>(Error::Cancelled)
             });
             assert!(matches!(held, Err(Error::Cancelled)));
-            threads.into_iter().try_for_each(|thread| thread.join().expect("no panic").map(drop))
+            threads.into_iter().map(thread::ScopedJoinHandle::join).collect()
         })
     }
 
