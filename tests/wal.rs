@@ -105,10 +105,9 @@ fn a_key_costs_its_row_twice_its_length_and_70_bytes_at_most() -> TestResult {
     for length in [4_usize, 16, 36, 64, 128, 160, 180, 200] {
         let with = size(&format!("{length}.db"), &|n| Some(format!("{n:0length$}")))?;
         let most = u64::from(ROWS) * (2 * length as u64 + 70);
-        let used = with.1 - without.1;
+        let (more, used) = (with.0 - without.0, with.1 - without.1);
         assert!(used <= most, "keys of {length} bytes take {used}, which is more than {most}");
         // Of longer ones fewer go on a page, which leaves up to a tenth of it free.
-        let more = with.0 - without.0;
         assert!(more <= most || length > 128, "keys of {length} bytes make the file {more} larger");
     }
     Ok(())

@@ -9,6 +9,7 @@
 //!
 //! The server is this program again: it reads a line and writes it, as the quickest server would.
 
+use std::cmp::Ordering;
 use std::error::Error;
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -177,10 +178,13 @@ fn round_trips(folder: &Path, length: usize) -> BenchResult {
     Ok(())
 }
 
-/// As most clients send, and all at once: then the server itself has the least to do. Where the threads of two processors
-/// come to lie makes a difference of up to a half, and stays as it is for a while: so the servers are started again and again.
+/// All at once, which leaves the processors to the servers and what stands in between; and each by itself, as most clients
+/// send. Where the threads of two processors come to lie makes a difference of up to a half, and stays as it is for a while:
+/// so the servers are started again and again.
 fn pipelined(folder: &Path) -> BenchResult {
     const MESSAGES: usize = 10_000;
+    const STARTS: usize = 9;
+    const TIMES: usize = 11;
     let database = folder.join("governance.db");
     let ways = [Between::Nothing, Between::Cats, Between::Wrapper(&database)];
     for (sent, messages_a_write) in [("by a write of all", MESSAGES), ("by a write each", 1)] {
@@ -189,12 +193,12 @@ fn pipelined(folder: &Path) -> BenchResult {
             .map(|first| (first..first + messages_a_write).flat_map(|id| message(id, 100)).collect())
             .collect();
         let (mut without, mut ratios) = (Vec::new(), [Vec::new(), Vec::new()]);
-        for _ in 0..9 {
+        for _ in 0..STARTS {
             let mut servers = Vec::new();
             for way in ways {
                 servers.push(Server::start(way)?);
             }
-            for _ in 0..11 {
+            for _ in 0..TIMES {
                 let mut times = Vec::new();
                 for server in &mut servers {
                     times.push(server.answer_all(&writes)?);
@@ -208,13 +212,10 @@ fn pipelined(folder: &Path) -> BenchResult {
                 server.end()?;
             }
         }
-        let [cats, wrapper] = ratios.map(|mut ratios| {
-            ratios.sort_by(f64::total_cmp);
-            ratios[ratios.len() / 2]
-        });
+        let [cats, wrapper] = ratios.map(|mut ratios| median(&mut ratios));
         println!(
             "{MESSAGES} messages pipelined, {sent}: alone {:.1?}; between two cats {cats:.2} times that; wrapped \
-             {wrapper:.2} times (medians of 9 starts, 11 times each)",
+             {wrapper:.2} times (medians of {STARTS} starts, {TIMES} times each)",
             median(&mut without),
         );
     }
@@ -301,7 +302,7 @@ fn p99(server: &mut Server, turn: Duration) -> BenchResult<Duration> {
     Ok(times[times.len() * 99 / 100])
 }
 
-fn median(times: &mut [Duration]) -> Duration {
-    times.sort_unstable();
-    times[times.len() / 2]
+fn median<T: Copy + PartialOrd>(figures: &mut [T]) -> T {
+    figures.sort_unstable_by(|one, other| one.partial_cmp(other).unwrap_or(Ordering::Equal));
+    figures[figures.len() / 2]
 }

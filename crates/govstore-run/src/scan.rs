@@ -283,7 +283,6 @@ impl Scanner {
                         return &bytes[at + 1..];
                     };
                     at += length;
-                    at += usize::from(matches!(bytes.get(at), Some(b':' | b',')));
                     continue;
                 }
                 b'{' | b'[' => self.passed_over += 1,
